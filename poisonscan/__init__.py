@@ -1,0 +1,45 @@
+"""poisonscan: scan datasets and model files for poisoning before training on them or loading them.
+
+>>> import poisonscan
+>>> report = poisonscan.scan("model.pt")
+>>> report.exit_code()  # 0 clean, 1 findings, 3 not everything could be checked
+"""
+
+from poisonscan.finding import (
+    Column,
+    Finding,
+    Gap,
+    Location,
+    Report,
+    Row,
+    Rows,
+    Rule,
+    Scanned,
+    Severity,
+    Skipped,
+    Span,
+    Tensor,
+)
+from poisonscan.limits import Limits
+from poisonscan.scan import TargetError, scan
+from poisonscan.version import VERSION as __version__
+
+__all__ = [
+    "Column",
+    "Finding",
+    "Gap",
+    "Limits",
+    "Location",
+    "Report",
+    "Row",
+    "Rows",
+    "Rule",
+    "Scanned",
+    "Severity",
+    "Skipped",
+    "Span",
+    "TargetError",
+    "Tensor",
+    "__version__",
+    "scan",
+]

@@ -1,0 +1,101 @@
+"""Rows on their way to detectors: columns by role, a batch at a time."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Role(enum.StrEnum):
+    """What a column is for. A batch holds, for the roles that were asked for:
+
+    * ``LABEL``: ``Labels``.
+    * ``CONTENT``: a 128-bit digest of all that a row says apart from label and id,
+      ``uint64`` of shape (rows, 2).
+    * ``FEATURES``: the row as a vector, ``float32`` of shape (rows, d); all NaN where it has none.
+    """
+
+    LABEL = "label"
+    CONTENT = "content"
+    FEATURES = "features"
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Labels of a batch, as codes into its own list of names.
+
+    Attributes:
+        codes: ``int32`` of shape (rows,); -1 where the label is missing.
+        names: label text by code. Two batches may number the same names differently.
+    """
+
+    codes: NDArray[np.int32]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive rows of one shard.
+
+    Attributes:
+        shard: index into ``Dataset.shards``.
+        start: position in the shard of the first row, from 0.
+        size: number of rows.
+        columns: values by role.
+        problems: rows that could not be used, as position in the shard and what is wrong with
+            them, such as a picture that does not decode.
+    """
+
+    shard: int
+    start: int
+    size: int
+    columns: Mapping[Role, Any]
+    problems: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def labels(self) -> Labels:
+        """The labels; every label missing when the dataset has none."""
+        if Role.LABEL not in self.columns:
+            return Labels(np.full(self.size, -1, np.int32), ())
+        return cast("Labels", self.columns[Role.LABEL])
+
+    @property
+    def features(self) -> NDArray[np.float32]:
+        """Row vectors, ``float32`` of shape (rows, d)."""
+        return cast("NDArray[np.float32]", self.columns[Role.FEATURES])
+
+    @property
+    def content(self) -> NDArray[np.uint64]:
+        """Row digests, ``uint64`` of shape (rows, 2)."""
+        return cast("NDArray[np.uint64]", self.columns[Role.CONTENT])
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Row identifiers, ``int64`` of shape (rows, 2): shard and position in the shard."""
+        ids = np.empty((self.size, 2), np.int64)
+        ids[:, 0] = self.shard
+        ids[:, 1] = np.arange(self.start, self.start + self.size)
+        return ids
+
+
+class Aggregate(Protocol):
+    """What a detector asks of one pass over the data.
+
+    A commutative monoid: any cutting of the rows into batches and shards, merged in any order,
+    gives an equal aggregate (for floating point: within rounding). Aggregates travel between
+    processes, so they pickle. Equal requests of several detectors are computed once, so an
+    unfilled aggregate compares and hashes by its parameters.
+    """
+
+    needs: frozenset[Role]
+
+    def update(self, batch: Batch) -> None:
+        """Take in a batch."""
+
+    def merge(self, other: Self) -> None:
+        """Take in what ``other`` has seen, which the caller gives up."""

@@ -1,0 +1,174 @@
+"""Digests of what rows say, apart from their label: equal exactly when the content is equal.
+
+Every value becomes a fixed number of bytes that start with its kind; strings, bytes and lists
+become their 128-bit xxh3 digest (Y. Collet, xxHash), so no two different rows share an encoding
+except by a collision of that hash. A row's digest is the digest of its columns' encodings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+from numpy.typing import NDArray
+
+from poisonscan.datasets.encoding import encoded
+
+Bytes = NDArray[np.uint8]
+
+
+class Kind(IntEnum):
+    """First byte of an encoded value."""
+
+    NULL = 0
+    BOOL = 1
+    NUMBER = 2
+    BIG = 3
+    TEXT = 4
+    BLOB = 5
+    LIST = 6
+    STRUCT = 7
+    OTHER = 8
+
+
+def digests(columns: Sequence[pa.Array], extra: Sequence[NDArray[np.uint64]] = ()) -> NDArray[np.uint64]:
+    """Digest of each row over its columns.
+
+    Numbers count by value (``1`` equals ``1.0``, ``0.0`` equals ``-0.0``, NaN equals NaN), strings
+    and bytes exactly.
+
+    Args:
+        columns: Arrow arrays of equal length.
+        extra: digests of further columns, ``uint64`` of shape (rows, 2) each (pictures).
+
+    Returns:
+        ``uint64`` of shape (rows, 2).
+    """
+    parts = [encode(column) for column in columns]
+    parts += [np.ascontiguousarray(digest).view(np.uint8) for digest in extra]
+    return hash_rows(np.hstack(parts)) if parts else np.zeros((0, 2), np.uint64)
+
+
+def hash_rows(rows: Bytes) -> NDArray[np.uint64]:
+    """128-bit digest of each row of a byte matrix: ``uint64`` of shape (rows, 2)."""
+    size, width = rows.shape
+    data = memoryview(np.ascontiguousarray(rows)).cast("B") if rows.size else memoryview(b"")
+    return hash_all(data[i * width : (i + 1) * width] for i in range(size))
+
+
+def hash_all(values: Iterable[bytes | memoryview]) -> NDArray[np.uint64]:
+    """128-bit digest of each value: ``uint64`` of shape (values, 2)."""
+    digest = xxhash.xxh3_128_digest
+    joined = b"".join([digest(value) for value in values])
+    return np.frombuffer(joined, np.uint64).reshape(-1, 2)
+
+
+def encode(column: pa.Array) -> Bytes:
+    """Values as byte strings of equal length: ``uint8`` of shape (rows, width)."""
+    kind = column.type
+    if isinstance(column, pa.ExtensionArray):
+        return encode(column.storage)
+    if pa.types.is_dictionary(kind):
+        indices, values = encoded(column)
+        return _with_null(encode(values))[indices]
+    if pa.types.is_struct(kind):
+        return _struct(column)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _list(column)
+    if pa.types.is_null(kind):
+        return np.zeros((len(column), 17), np.uint8)
+    if pa.types.is_boolean(kind):
+        return _fixed(np.asarray(pc.cast(pc.fill_null(column, False), pa.int64())), Kind.BOOL, column)
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return _numbers(column)
+    return _variable(column)
+
+
+def _with_null(rows: Bytes) -> Bytes:
+    """The same with an all-zero row at the end, which index -1 reaches."""
+    return np.vstack([rows, np.zeros((1, rows.shape[1]), np.uint8)])
+
+
+def _fixed(values: NDArray[np.generic], kind: int | Bytes, column: pa.Array) -> Bytes:
+    """A kind byte, 8 bytes of value and padding to 17; nulls all zero."""
+    out = np.zeros((len(values), 17), np.uint8)
+    out[:, 0] = kind
+    out[:, 1:9] = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), 8)
+    out[_nulls(column)] = 0
+    return out
+
+
+def _nulls(column: pa.Array) -> NDArray[np.bool_]:
+    return np.asarray(column.is_null(), bool)
+
+
+def _numbers(column: pa.Array) -> Bytes:
+    if pa.types.is_integer(column.type):
+        dtype = np.uint64 if pa.types.is_unsigned_integer(column.type) else np.int64
+        exact = np.asarray(pc.fill_null(column, 0)).astype(dtype)
+        values = exact.astype(np.float64)
+        # Beyond 2**53 neighbouring integers share a float: those keep their own bytes.
+        big = (exact > 2**53) | (exact < -(2**53)) if dtype is np.int64 else exact > 2**53
+        kinds = np.where(big, Kind.BIG, Kind.NUMBER).astype(np.uint8)
+        return _fixed(np.where(big, exact.view(np.uint64), _bits(values)), kinds, column)
+    values = np.asarray(pc.fill_null(pc.cast(column, pa.float64()), 0.0))
+    return _fixed(_bits(values), Kind.NUMBER, column)
+
+
+def _bits(values: NDArray[np.float64]) -> NDArray[np.uint64]:
+    canonical = np.where(np.isnan(values), np.nan, values) + 0.0  # -0.0 + 0.0 is 0.0
+    return canonical.view(np.uint64)
+
+
+def _variable(column: pa.Array) -> Bytes:
+    kind = Kind.OTHER
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        kind = Kind.TEXT
+    elif pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+        kind = Kind.BLOB
+    elif pa.types.is_fixed_size_binary(column.type):
+        kind, column = Kind.BLOB, pc.cast(column, pa.binary())
+    else:
+        column = pc.cast(column, pa.string())  # times, decimals, views: their text is exact
+    return _tagged(hash_all(_slices(column)), kind, column)
+
+
+def _tagged(digest: NDArray[np.uint64], kind: Kind, column: pa.Array) -> Bytes:
+    out = np.empty((len(column), 17), np.uint8)
+    out[:, 0] = kind
+    out[:, 1:] = np.ascontiguousarray(digest).view(np.uint8).reshape(len(column), 16)
+    out[_nulls(column)] = 0
+    return out
+
+
+def _slices(column: pa.Array) -> Iterable[memoryview]:
+    """The bytes of each value of a string or binary array, without copying."""
+    wide = pa.types.is_large_string(column.type) or pa.types.is_large_binary(column.type)
+    _, offsets, data = column.buffers()
+    width = np.dtype(np.int64 if wide else np.int32)
+    ends = np.frombuffer(offsets, width, len(column) + 1, column.offset * width.itemsize).tolist()
+    view = memoryview(data) if data is not None else memoryview(b"")
+    return (view[a:b] for a, b in zip(ends, ends[1:], strict=False))
+
+
+def _struct(column: pa.StructArray) -> Bytes:
+    fields = [encode(field) for field in column.flatten()]
+    whole = np.hstack(fields) if fields else np.zeros((len(column), 0), np.uint8)
+    return _tagged(hash_rows(whole), Kind.STRUCT, column)
+
+
+def _list(column: pa.Array) -> Bytes:
+    if pa.types.is_fixed_size_list(column.type):
+        items, size = encode(column.flatten()), column.type.list_size
+        counts = np.where(_nulls(column), 0, size)
+    else:
+        items = encode(column.flatten())
+        counts = np.asarray(pc.fill_null(pc.list_value_length(column), 0))
+    ends = np.concatenate([[0], np.cumsum(counts)]) * items.shape[1]
+    data = memoryview(np.ascontiguousarray(items)).cast("B") if items.size else memoryview(b"")
+    digest = hash_all(data[a:b] for a, b in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True))
+    return _tagged(digest, Kind.LIST, column)

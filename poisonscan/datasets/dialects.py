@@ -1,0 +1,126 @@
+"""The dialect of a delimited text file, from its first 64 KiB: delimiter, quoting, header."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+HEAD = 64 << 10
+MAX_COLUMNS = 100_000
+_DELIMITERS = (",", "\t", ";", "|")
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a file separates its cells.
+
+    Attributes:
+        delimiter: one character.
+        quoted: whether cells may stand in double quotes. False for tab-separated text whose quotes
+            are plain characters.
+        names: column names, from the header or made up (``col_0`` …) when there is none.
+        header: whether the first record holds the names.
+    """
+
+    delimiter: str
+    quoted: bool
+    names: tuple[str, ...]
+    header: bool
+
+
+def sniff(head: bytes, suffix: str = "") -> Dialect:
+    """Recognise the dialect of a file.
+
+    There is no header when the first record has a numeric cell over a numeric cell, or names a
+    column twice: the columns are then called ``col_0``, ``col_1``, ….
+
+    Args:
+        head: the first bytes of the file, at most ``HEAD``.
+        suffix: of its name, such as ``.tsv``: breaks ties between delimiters.
+
+    Raises:
+        ValueError: not text in UTF-8, no record, or too many columns.
+    """
+    text = _text(head)
+    delimiter = _delimiter(text, suffix)
+    quoted = delimiter != "\t" or _quotes_close(text)
+    records = _records(text, delimiter, quoted=quoted)
+    if not records:
+        raise ValueError("there is no record in it")
+    first = records[0]
+    if len(first) > MAX_COLUMNS:
+        message = f"more than {MAX_COLUMNS:,} columns"
+        raise ValueError(message)
+    header = _is_header(first, records[1] if len(records) > 1 else ())
+    names = tuple(first) if header else tuple(f"col_{i}" for i in range(len(first)))
+    return Dialect(delimiter, quoted, names, header)
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell reads as a number (infinities and NaN do not count)."""
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return cell.strip().lower().lstrip("+-") not in {"nan", "inf", "infinity"} and "_" not in cell
+
+
+def _text(head: bytes) -> str:
+    if len(head) >= HEAD:
+        # The cut may fall inside a character; only whole lines are looked at, if there are any.
+        end = head.rfind(b"\n")
+        if end > 0:
+            head = head[: end + 1]
+        else:
+            return head.decode("utf-8", "ignore")
+    return head.decode("utf-8-sig")
+
+
+def _records(text: str, delimiter: str, *, quoted: bool) -> list[list[str]]:
+    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    lines = io.StringIO(text, newline="")
+    try:
+        return [row for row in csv.reader(lines, delimiter=delimiter, quoting=quoting) if row]
+    except csv.Error:  # a field above the module's limit, or a NUL
+        return [line.split(delimiter) for line in text.splitlines() if line]
+
+
+def _delimiter(text: str, suffix: str) -> str:
+    best, best_share = ",", 0.0
+    preferred = "\t" if suffix.lower() in {".tsv", ".tab"} else ","
+    for delimiter in sorted(_DELIMITERS, key=lambda d: d != preferred):
+        widths = Counter(len(row) for row in _records(text, delimiter, quoted=True)[:200])
+        if not widths:
+            continue
+        width, count = widths.most_common(1)[0]
+        share = count / widths.total() if width > 1 else 0.0
+        if share > best_share + (0.05 if best_share else 0.0):
+            best, best_share = delimiter, share
+    return best
+
+
+def _quotes_close(text: str) -> bool:
+    """Whether every cell that starts with a quote ends with one on the same line.
+
+    Tab-separated text is often written without any quoting; read with quoting, a cell that starts
+    with a quote character would then swallow the lines after it.
+    """
+    for line in text.splitlines():
+        for cell in line.split("\t"):
+            inner = cell[1:]
+            if cell.startswith('"') and not (
+                inner.endswith('"') and inner[:-1].count('"') % 2 == 0
+            ):
+                return False
+    return True
+
+
+def _is_header(first: Sequence[str], second: Sequence[str]) -> bool:
+    if len(set(first)) < len(first):
+        return False
+    if len(second) != len(first):
+        return not any(is_number(cell) for cell in first)
+    return not any(is_number(a) and is_number(b) for a, b in zip(first, second, strict=True))

@@ -1,0 +1,36 @@
+"""The distinct values of a column and which row holds which."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+
+def encoded(column: pa.Array) -> tuple[NDArray[np.int64], pa.Array]:
+    """Dictionary-encode a column, keeping only values that occur.
+
+    A batch of a parquet file carries the dictionary of its whole row group, so what does not occur
+    in the batch is dropped.
+
+    Args:
+        column: any type that Arrow can dictionary-encode, or already encoded.
+
+    Returns:
+        For each row its index into the values, ``int64`` of shape (rows,), -1 for null; and the
+        values, without nulls.
+    """
+    if not pa.types.is_dictionary(column.type):
+        column = pc.dictionary_encode(column)
+    codes = np.asarray(pc.fill_null(pc.cast(column.indices, pa.int64()), -1))
+    used, indices = np.unique(codes, return_inverse=True)
+    missing = int(len(used) > 0 and used[0] < 0)
+    values = column.dictionary.take(pa.array(used[missing:]))
+    indices = indices.astype(np.int64) - missing
+    if values.null_count:  # a dictionary may itself hold nulls
+        kept = np.flatnonzero(np.asarray(values.is_valid()))
+        renumber = np.full(len(values) + 1, -1, np.int64)  # the last entry serves index -1
+        renumber[kept] = np.arange(len(kept))
+        indices, values = renumber[indices], values.take(pa.array(kept))
+    return indices, values

@@ -1,0 +1,42 @@
+"""What a detector is: one idea, applied to one kind of artifact, yielding findings from its rules.
+
+A module below ``detectors`` offers one object named ``DETECTOR``. The rule file that names the
+module registers it; nothing else does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+
+from poisonscan.finding import Finding
+from poisonscan.formats.base import Artifact
+
+if TYPE_CHECKING:
+    from poisonscan.datasets.batch import Aggregate, Role
+    from poisonscan.datasets.dataset import Dataset
+
+A = TypeVar("A", bound=Artifact, contravariant=True)
+
+
+class FileDetector(Protocol[A]):
+    """Checks one artifact of a model file."""
+
+    reads: ClassVar[tuple[type[Artifact], ...]]
+
+    def check(self, artifact: A) -> Iterator[Finding]:
+        """What is wrong with this artifact."""
+
+
+class DatasetDetector(Protocol):
+    """Checks a dataset in passes.
+
+    ``detect`` is a generator: it yields the aggregate that it needs next and is sent the finished
+    one; what it returns are its findings. The scan fuses the requests of all detectors into one
+    pass per round.
+    """
+
+    needs: ClassVar[frozenset[Role]]
+
+    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding]]:
+        """Ask for aggregates, then say what was found."""

@@ -1,0 +1,133 @@
+"""Directions in which one class differs most from all the others, from moments alone.
+
+A backdoor gives some rows of one class a shift that no other class has. So a class's covariance is
+looked at in the space where the *other* classes have unit covariance: there a shift stands out, and
+a poisoned class cannot hide by inflating the yardstick that it is measured by. Whitening comes from
+SPECTRE (Hayase et al. 2021), the spectrum of a class from Spectral Signatures (Tran, Li and Madry
+2018), the shared within-class covariance from SCAn (Tang et al. 2021); leaving the tested class out
+of it is ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+DIRECTIONS = 10
+"""Directions kept per class, as Chen et al. (2018) keep ten components."""
+FLOOR = 0.05
+"""Smallest variance of a coordinate, as a share of the median: constant coordinates stay finite."""
+SHRINKAGE = (0.01, 0.99)
+"""Bounds of the shrinkage, so that the whitening stays invertible and never ignores the data."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contrast:
+    """Per class, the directions of largest variance relative to the other classes.
+
+    Two are equal when they hold the same bytes, so that two detectors' requests become one.
+
+    Attributes:
+        names: label names, in order.
+        counts: rows per class, of shape (classes,).
+        means: class means, of shape (classes, d).
+        directions: of shape (classes, d, k); a unit is one standard deviation of other classes.
+        eigenvalues: of shape (classes, k), descending: variance of the class over that of others.
+        shrinkage: weight of the identity in the pooled covariance, 0 to 1.
+    """
+
+    names: tuple[str, ...]
+    counts: NDArray[np.int64]
+    means: Floats
+    directions: Floats
+    eigenvalues: Floats
+    shrinkage: float
+    digest: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        digest = hashlib.sha256("\0".join(self.names).encode("utf-8", "surrogatepass"))
+        for array in (self.counts, self.means, self.directions):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        object.__setattr__(self, "digest", digest.digest())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Contrast) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+
+def shrinkage_weight(covariance: Floats, degrees: int) -> float:
+    """Oracle approximating shrinkage towards a scaled identity (Chen, Wiesel, Eldar and Hero 2010).
+
+    Args:
+        covariance: of shape (d, d).
+        degrees: degrees of freedom that it was estimated with.
+
+    Returns:
+        Weight of the identity, within ``SHRINKAGE``.
+    """
+    d = len(covariance)
+    trace, squares = float(np.trace(covariance)), float((covariance**2).sum())
+    excess = (degrees + 1 - 2 / d) * (squares - trace**2 / d)
+    weight = ((1 - 2 / d) * squares + trace**2) / excess if excess > 0 else 1.0
+    return float(np.clip(weight, *SHRINKAGE))
+
+
+def coordinate_scales(variances: Floats) -> Floats:
+    """Standard deviations to divide coordinates by, with a floor for those that hardly vary."""
+    varying = variances[variances > 0]
+    if not len(varying):
+        return np.ones_like(variances)
+    return np.sqrt(np.maximum(variances, FLOOR * float(np.median(varying))))
+
+
+def contrast(
+    names: tuple[str, ...],
+    counts: NDArray[np.int64],
+    means: Floats,
+    scatters: Sequence[Floats],
+    directions: int = DIRECTIONS,
+) -> Contrast:
+    """Find each class's directions.
+
+    With ``T`` the sum of all scatter matrices and a ridge, and ``S`` that of one class, ``S v =
+    m T v`` has the same solutions as ``S v = m / (1 - m) (T - S) v``. So one whitening by ``T``
+    serves every class, and still leaves that class out.
+
+    Args:
+        names: label names.
+        counts: rows per class.
+        means: of shape (classes, d).
+        scatters: one matrix of shape (d, d) per class.
+        directions: how many to keep, fewer if d is smaller.
+    """
+    d = means.shape[1]
+    kept = min(directions, d)
+    degrees = max(int(counts.sum()) - len(names), 1)
+    pooled = np.sum(scatters, axis=0)
+    scale = coordinate_scales(np.diag(pooled) / degrees)
+    units = np.outer(scale, scale)
+    pooled = pooled / units
+    weight = shrinkage_weight(pooled / degrees, degrees)
+    ridge = weight * float(np.trace(pooled)) / d
+    values, vectors = np.linalg.eigh((1 - weight) * pooled + max(ridge, 1e-12) * np.eye(d))
+    whitener = (vectors / np.sqrt(values)) @ vectors.T
+    found = np.empty((len(names), d, kept))
+    eigenvalues = np.empty((len(names), kept))
+    for code, scatter in enumerate(scatters):
+        own = whitener @ ((1 - weight) * scatter / units) @ whitener
+        shares, axes = np.linalg.eigh((own + own.T) / 2)
+        share = np.clip(shares[::-1][:kept], 0.0, 1 - 1e-9)
+        others = max(degrees - int(counts[code]) + 1, 1)
+        unit = np.sqrt((1 - share) / others)
+        found[code] = (whitener @ axes[:, ::-1][:, :kept]) / unit / scale[:, None]
+        eigenvalues[code] = share / (1 - share) * others / max(int(counts[code]) - 1, 1)
+        eigenvalues[code] /= 1 - weight
+    return Contrast(names, counts, means, found, eigenvalues, weight)

@@ -1,0 +1,156 @@
+"""Verdicts over names that a pickle imports and calls: allowed, unknown, computed or dangerous.
+
+The lists are data (``rules/allow`` and ``rules/deny.yaml``); what an entry of each section promises is
+said in ``rules/allow/python.yaml``. The functions here hold a stream's actual operations against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from poisonscan.pickles.events import Call, Change
+from poisonscan.pickles.values import Collection, Global, Result
+from poisonscan.rules import PickleNames
+
+DANGEROUS: Final = "PS101"
+UNKNOWN: Final = "PS102"
+COMPUTED: Final = "PS103"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A rule, and why: the end of a sentence that begins with the name."""
+
+    rule: str
+    why: str
+
+
+def judge_import(target: Global, names: PickleNames) -> Verdict | None:
+    """What importing a name means; None if it is harmless until it is called."""
+    pair = (target.module, target.name)
+    dotted = target.dotted
+    if pair in names.allowed or pair in names.uncalled or dotted in names.calls_argument:
+        return None
+    return None if target in _CONTRACTS else _judge_unlisted(target, names)
+
+
+def judge_call(event: Call, callee: Global, names: PickleNames) -> Verdict | None:
+    """What calling a name with these arguments means; None if it is harmless."""
+    pair = (callee.module, callee.name)
+    if pair in names.allowed:
+        return None
+    positions = names.calls_argument.get(callee.dotted)
+    if positions is not None:
+        if all(_plain(event.arguments, position) for position in positions):
+            return None
+        return Verdict(COMPUTED, "calls an argument that the file computes")
+    if pair in names.uncalled:
+        if event.opcode.startswith("NEWOBJ") and _is_empty(event.arguments):
+            return None
+        return Verdict(UNKNOWN, "is known to be harmless only as long as it is not called")
+    contract = _CONTRACTS.get(callee)
+    if contract is not None and contract(event.arguments, names):
+        return None
+    return _judge_unlisted(callee, names)
+
+
+def judge_change(event: Change, names: PickleNames) -> tuple[Global, Verdict] | None:
+    """What putting items into an object means, where its class was not judged for that."""
+    if not isinstance(event.target, Result):
+        return None
+    maker = event.target.callee
+    if isinstance(maker, Global) and maker.dotted in names.calls_argument:
+        arguments = event.target.arguments
+        maker = arguments.items[0] if isinstance(arguments, Collection) and arguments.items else None
+    if isinstance(maker, Global) and (maker.module, maker.name) in names.uncalled:
+        return maker, Verdict(UNKNOWN, "is not known to be harmless when items are put into it")
+    return None
+
+
+def _judge_unlisted(target: Global, names: PickleNames) -> Verdict:
+    if target.dotted in names.computed:
+        return Verdict(COMPUTED, names.computed[target.dotted])
+    why = dangerous(target, names)
+    if why:
+        return Verdict(DANGEROUS, why)
+    if target.dotted in names.nested:
+        return Verdict(UNKNOWN, "loads another pickle")
+    return Verdict(UNKNOWN, "is not known to be harmless")
+
+
+def dangerous(target: Global, names: PickleNames) -> str:
+    """Why a name is known evil, empty if it is not.
+
+    A dotted name walks over attributes to anything that the module has imported itself
+    (``torch`` and ``os.system``), so each of its ends is judged as well.
+    """
+    if target.dotted in names.dangerous:
+        return names.dangerous[target.dotted]
+    parts = target.module.split(".")
+    for end in range(len(parts), 0, -1):
+        module = ".".join(parts[:end])
+        if module in names.dangerous_modules:
+            return names.dangerous_modules[module]
+    attributes = target.name.split(".")
+    for start in range(len(attributes) - 1):
+        inner = Global(".".join(attributes[start:-1]), attributes[-1])
+        if why := dangerous(inner, names):
+            return f"reaches {inner.dotted}, which {why}"
+    tail = target.dotted.split(".")
+    for start in range(1, len(tail) - 1):
+        if (known := names.dangerous.get(".".join(tail[start:]))) is not None:
+            return known
+    if any(part.startswith("__") for part in attributes):
+        return "reaches the inside of Python objects"
+    return ""
+
+
+def _plain(arguments: object, position: int) -> bool:
+    """Whether an argument is absent, a constant or a name, which is judged by itself."""
+    if not isinstance(arguments, Collection):
+        return False
+    if position >= arguments.count:
+        return True
+    if position >= len(arguments.items):
+        return False
+    value = arguments.items[position]
+    if isinstance(value, Global):
+        return value not in _CONTRACTS
+    return value is None or isinstance(value, str | bytes | int | float)
+
+
+def _is_empty(arguments: object) -> bool:
+    return isinstance(arguments, Collection) and arguments.count == 0
+
+
+def _of_a_name(arguments: object, names: PickleNames) -> bool:  # noqa: ARG001 - a contract's form
+    """``partial(f, …)``: wraps a named function, which is judged by itself, and calls nothing."""
+    return (
+        isinstance(arguments, Collection)
+        and bool(arguments.items)
+        and isinstance(arguments.items[0], Global)
+        and arguments.items[0] not in _CONTRACTS
+    )
+
+
+def _plain_attribute(arguments: object, names: PickleNames) -> bool:
+    """``getattr(Class, "NAME")`` of an allowed class: how Python 3.11 pickles enumerations."""
+    if not isinstance(arguments, Collection) or arguments.count != 2:
+        return False
+    owner, name = arguments.items
+    return (
+        isinstance(owner, Global)
+        and (owner.module, owner.name) in names.allowed | names.uncalled
+        and isinstance(name, str)
+        and name.isidentifier()
+        and not name.startswith("_")
+    )
+
+
+# Names that are judged by how they are called; only importing them does nothing.
+_CONTRACTS: Final[dict[Global, Callable[[object, PickleNames], bool]]] = {
+    Global("functools", "partial"): _of_a_name,
+    Global("builtins", "getattr"): _plain_attribute,
+}

@@ -1,0 +1,40 @@
+"""Engines: what runs one function over many files or shards, wherever the processes are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure(Generic[Item]):
+    """An item whose process died, twice; the scan reports it as a gap.
+
+    Attributes:
+        item: what was being worked on.
+        reason: how the process ended, for people.
+    """
+
+    item: Item
+    reason: str
+
+
+class Engine(Protocol):
+    """Runs a task over items, here or on other processes and machines."""
+
+    def map(
+        self, task: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Iterator[Result | Failure[Item]]:
+        """The outcome of ``task`` for each item, in the order of the items.
+
+        A process that dies costs only the item that it died of. An exception that the task raises
+        ends the map and reaches the caller, so a task catches what hostile input may make it raise.
+
+        Args:
+            task: a function that pickles; so do its results.
+            items: what to call it with; they pickle too.
+        """

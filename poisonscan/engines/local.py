@@ -1,0 +1,155 @@
+"""Processes on this machine, or a cluster that joblib knows, that survive the death of one of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import warnings
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Generic, cast
+
+from poisonscan.engines.base import Failure, Item, Result
+
+_AHEAD = 8
+"""Items per process that may be started beyond the first unfinished one: their results wait."""
+
+_EXIT_CODES = re.compile(r"exit codes of the workers are \{([^}]+)\}")
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, at least 1; before Python 3.13, those of the machine."""
+    count = getattr(os, "process_cpu_count", os.cpu_count)
+    return count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class LocalEngine:
+    """Runs tasks in ``jobs`` processes, or in this one when that is enough.
+
+    When a process dies (killed for its memory, a crash in a decoder), everything that was started
+    and not finished is tried once more, each item alone in a pool of its own; what dies again is a
+    ``Failure`` and everything else goes on. In this process (one job, or one item) there is no such
+    protection.
+
+    Attributes:
+        jobs: processes, at least 1.
+        backend: ``loky``, or a name registered with joblib such as ``dask`` or ``ray``, whose
+            scheduler then decides what becomes of a worker that dies.
+    """
+
+    jobs: int = field(default_factory=usable_cores)
+    backend: str = "loky"
+
+    def __post_init__(self) -> None:
+        if self.jobs < 1:
+            message = f"jobs must be at least 1, not {self.jobs}"
+            raise ValueError(message)
+
+    def map(
+        self, task: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Iterator[Result | Failure[Item]]:
+        """The outcome of ``task`` for each item, in the order of the items."""
+        listed = list(items)
+        jobs = min(self.jobs, len(listed))
+        if jobs <= 1:
+            return map(task, listed)
+        return _Run(task, listed, jobs, self.backend).outcomes()
+
+
+class _Run(Generic[Item, Result]):
+    """One map over several processes."""
+
+    def __init__(
+        self, task: Callable[[Item], Result], items: list[Item], jobs: int, backend: str
+    ) -> None:
+        self.task = task
+        self.items = items
+        self.jobs = jobs
+        self.backend = backend
+        self.waiting = deque(range(len(items)))
+        self.started: set[int] = set()
+        self.done: dict[int, Result | Failure[Item]] = {}
+        self.next = 0  # the first item whose outcome the caller does not have
+
+    def outcomes(self) -> Generator[Result | Failure[Item], None, None]:
+        """Outcomes in order. A pool that breaks, or runs too far ahead, is followed by another."""
+        from concurrent.futures.process import BrokenProcessPool
+
+        while self.next < len(self.items):
+            try:
+                with _stopped(self._results(self._feed(), self.jobs)) as results:
+                    for index, result in results:
+                        self.started.discard(index)
+                        self.done[index] = result
+                        yield from self._ready()
+            except BrokenProcessPool:
+                for index in sorted(self.started):
+                    self.done[index] = self._alone(index)
+                self.started.clear()
+            yield from self._ready()
+
+    def _feed(self) -> Iterator[int]:
+        """Items for the processes. joblib asks for more whenever one of them becomes free."""
+        while self.waiting and self.waiting[0] < self.next + _AHEAD * self.jobs:
+            index = self.waiting.popleft()
+            self.started.add(index)
+            yield index
+
+    def _ready(self) -> Iterator[Result | Failure[Item]]:
+        while self.next in self.done:
+            self.next += 1
+            yield self.done.pop(self.next - 1)
+
+    def _alone(self, index: int) -> Result | Failure[Item]:
+        from concurrent.futures.process import BrokenProcessPool
+
+        try:
+            # joblib would run a single job in this process.
+            with _stopped(self._results(iter([index]), jobs=2)) as results:
+                return next(results)[1]
+        except BrokenProcessPool as error:
+            return Failure(self.items[index], _reason(error))
+
+    def _results(
+        self, indexes: Iterator[int], jobs: int
+    ) -> Generator[tuple[int, Result], None, None]:
+        from joblib import Parallel, delayed
+
+        # Without max_nbytes=None, joblib would hand out large arrays as read-only memory maps.
+        parallel = Parallel(
+            n_jobs=jobs,
+            backend=self.backend,
+            return_as="generator_unordered",
+            batch_size=1,
+            pre_dispatch="2*n_jobs",
+            max_nbytes=None,
+        )
+        results = parallel(delayed(_numbered)(self.task, i, self.items[i]) for i in indexes)
+        return cast("Generator[tuple[int, Result], None, None]", results)
+
+
+@contextlib.contextmanager
+def _stopped(results: Generator[Any, None, None]) -> Iterator[Generator[Any, None, None]]:
+    """Stop the processes at once, and quietly, when the caller wants no more or is interrupted."""
+    try:
+        yield results
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # results that nobody wants any more
+            results.close()
+
+
+def _numbered(task: Callable[[Item], Result], index: int, item: Item) -> tuple[int, Result]:
+    return index, task(item)
+
+
+def _reason(error: Exception) -> str:
+    """Why a pool broke, in one sentence without a period."""
+    codes = _EXIT_CODES.search(str(error))
+    if codes:
+        return f"the process that worked on it died twice: {codes[1]}; it may have run out of memory"
+    first = str(error).partition("\n")[0]
+    return f"the process that worked on it broke twice: {first}"

@@ -1,0 +1,309 @@
+"""The vocabulary of a scan: what was found, where, by which rule, and what could not be checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from poisonscan.escape import escape
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+MAX_ROWS = 1_000
+"""Rows that one finding names; ``Rows.count`` says how many there are."""
+
+
+class Severity(enum.IntEnum):
+    """How bad it would be to go on: belongs to a rule, never to a single finding."""
+
+    LOW = 1
+    MEDIUM = 2
+    HIGH = 3
+    CRITICAL = 4
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Bytes of a file or of an archive member.
+
+    Attributes:
+        offset: first byte, counted from the start of the innermost file.
+        length: number of bytes.
+        outer: offset of the same bytes in the outermost file, or None if they are not stored there
+            as they are (compressed members).
+    """
+
+    offset: int
+    length: int = 1
+    outer: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A named tensor of a checkpoint; ``offset`` and ``length`` are its bytes in the file."""
+
+    name: str
+    offset: int | None = None
+    length: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a dataset.
+
+    Attributes:
+        path: the file that holds the row.
+        index: position in that file, from 0 (a header line does not count).
+        split: the split it belongs to.
+        line: first and last line of the record, from 1, for text files; None for others.
+        label: the row's label as text.
+        score: how suspicious it is, in the units of the rule.
+        excerpt: a short piece of its content.
+    """
+
+    path: str
+    index: int
+    split: str = "train"
+    line: tuple[int, int] | None = None
+    label: str | None = None
+    score: float | None = None
+    excerpt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A group of rows: at most ``MAX_ROWS`` of them, the most suspicious first, and how many."""
+
+    rows: tuple[Row, ...]
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a dataset."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a finding is: a file, written ``outer!/member`` inside archives, and a part of it."""
+
+    path: str
+    part: Span | Tensor | Rows | Column | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What is looked for. Read from ``rules/``; the only thing that makes findings.
+
+    Attributes:
+        id: stable identifier, such as ``PS101``.
+        name: the same in words, such as ``pickle-runs-code``.
+        title: one line for people.
+        severity: of every finding of this rule.
+        precision: ``very-high``, ``high``, ``medium`` or ``low``: how often a finding is right.
+        detector: module below ``poisonscan`` that applies the rule.
+        help: Markdown: what it means, why it matters, what to do.
+        cwe: weakness numbers, such as ``CWE-502``.
+        atlas: MITRE ATLAS techniques.
+        owasp: OWASP ML top-ten entries.
+        thresholds: the numbers that the detector decides by.
+    """
+
+    id: str
+    name: str
+    title: str
+    severity: Severity
+    precision: str
+    detector: str
+    help: str
+    cwe: tuple[str, ...] = ()
+    atlas: tuple[str, ...] = ()
+    owasp: tuple[str, ...] = ()
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+
+    def finding(
+        self,
+        at: Location,
+        message: str,
+        *,
+        key: str = "",
+        score: float | None = None,
+        **evidence: Json,
+    ) -> Finding:
+        """Make a finding.
+
+        Args:
+            at: where it is.
+            message: what was seen, one sentence that ends with a period. Untrusted parts go
+                through ``poisonscan.escape.quote`` first.
+            key: what stays the same when the same thing is found again (the imported name, the
+                tensor, the class, the row's content); with the rule and the path it makes the
+                fingerprint. Never wording, a score or an offset.
+            score: strength of the evidence in the units that the rule's help states.
+            **evidence: values for programs, kept as they are in JSON and SARIF properties.
+        """
+        return Finding(self, at, escape(message), key, score, evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that a rule found. Made by ``Rule.finding`` only."""
+
+    rule: Rule
+    at: Location
+    message: str
+    key: str
+    score: float | None
+    evidence: Mapping[str, Json]
+
+    @property
+    def severity(self) -> Severity:
+        """The rule's severity."""
+        return self.rule.severity
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hex digits that stay the same over runs, machines and reworded messages."""
+        parts = "\0".join((self.rule.id, self.at.path, self.key))
+        return hashlib.sha256(parts.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Something that was to be checked and was not, or not whole. A report with gaps is not clean.
+
+    Attributes:
+        path: the file, or the target itself.
+        reason: what happened and where, for people.
+        detector: the detector that did not run or finish; None when the file could not be read.
+    """
+
+    path: str
+    reason: str
+    detector: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file that is neither a model nor a dataset, such as a README. Listed, but no gap."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """Something that was checked.
+
+    Attributes:
+        path: the file; for a dataset of many files their folder.
+        kind: ``model`` or ``dataset``.
+        format: such as ``pickle``, ``torch zip`` or ``parquet``.
+        size: bytes read of it.
+        rows: rows of a dataset.
+        facts: what was seen and inferred: columns and roles, label counts, features used.
+    """
+
+    path: str
+    kind: str
+    format: str
+    size: int
+    rows: int | None = None
+    facts: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Report:
+    """The result of a scan.
+
+    Attributes:
+        targets: what was asked for.
+        findings: most severe first once ``sort`` was called.
+        gaps: what could not be checked.
+        scanned: what was checked.
+        skipped: files that are neither model nor dataset.
+        rules: every rule that took part.
+        root: folder that paths in the report are relative to.
+        seconds: wall time.
+        version: of poisonscan.
+        interrupted: the user stopped the scan; what is here was found before.
+    """
+
+    targets: tuple[str, ...]
+    findings: list[Finding] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    scanned: list[Scanned] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    rules: tuple[Rule, ...] = ()
+    root: str = "."
+    seconds: float = 0.0
+    version: str = ""
+    interrupted: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether something was scanned and nothing was left out."""
+        return bool(self.scanned) and not self.gaps and not self.interrupted
+
+    def count(self, severity: Severity) -> int:
+        """Number of findings of exactly this severity."""
+        return sum(finding.severity is severity for finding in self.findings)
+
+    def exit_code(self, fail_on: Severity | None = Severity.MEDIUM) -> int:
+        """What a command ends with.
+
+        Args:
+            fail_on: the lowest severity that fails; None: findings never fail.
+
+        Returns:
+            130 when interrupted; else 1 with a finding at or above ``fail_on``; else 3 when
+            nothing was scanned or something was not scanned whole; else 0.
+        """
+        if self.interrupted:
+            return 130
+        if fail_on is not None and any(f.severity >= fail_on for f in self.findings):
+            return 1
+        return 0 if self.complete else 3
+
+    def extend(self, other: Report) -> None:
+        """Take over what ``other`` found, left out and scanned."""
+        self.findings += other.findings
+        self.gaps += other.gaps
+        self.scanned += other.scanned
+        self.skipped += other.skipped
+
+    def sort(self) -> None:
+        """Order everything: findings by severity, rule and place; the rest by path."""
+        self.findings.sort(key=_order)
+        self.gaps.sort(key=lambda gap: (gap.path, gap.detector or "", gap.reason))
+        self.scanned.sort(key=lambda entry: (entry.path, entry.kind))
+        self.skipped.sort(key=lambda entry: entry.path)
+
+
+def _order(finding: Finding) -> tuple[int, str, str, int, str]:
+    part = finding.at.part
+    offset = part.offset if isinstance(part, Span) else 0
+    return (-finding.severity, finding.rule.id, finding.at.path, offset, finding.key)
+
+
+def as_json(value: object) -> Json:
+    """A vocabulary dataclass as JSON values (tuples become lists, severities names)."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: as_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Severity):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)

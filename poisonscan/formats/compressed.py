@@ -1,0 +1,75 @@
+"""Single compressed files: gzip, bzip2, xz, lzma and zlib, as joblib and shells write them."""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from poisonscan.finding import Gap
+from poisonscan.formats.base import Archive, Artifact
+from poisonscan.formats.inflate import Decompressor, inflate
+from poisonscan.limits import Budget
+from poisonscan.sources.base import Blob
+
+
+@dataclass(frozen=True, slots=True)
+class Compressed:
+    """One compressed stream, or several one after another (as gzip allows).
+
+    Attributes:
+        name: of the format.
+        magics: what the file begins with.
+        suffixes: taken off the name of the content.
+        make: a fresh decompressor.
+    """
+
+    name: str
+    magics: tuple[bytes, ...]
+    suffixes: tuple[str, ...]
+    make: Callable[[], Decompressor]
+
+    def matches(self, blob: Blob, head: bytes) -> bool:  # noqa: ARG002 - the protocol's
+        """By magic bytes; zlib and lzma have weak ones, so their first bytes must decompress."""
+        if not head.startswith(self.magics):
+            return False
+        if self.name not in ("zlib", "lzma"):
+            return True
+        try:
+            return len(self.make().decompress(head, 1)) > 0
+        except (zlib.error, lzma.LZMAError):
+            return False
+
+    def open(self, blob: Blob, view: memoryview, budget: Budget) -> Iterator[Blob | Artifact | Gap]:
+        """The content."""
+        budget.take_member()
+        out, reason, rest = b"", "", view
+        while len(rest) and not reason:
+            decompressor = self.make()
+            piece, reason = inflate(decompressor, rest, budget)
+            out += piece
+            rest = rest[len(rest) - len(decompressor.unused_data) :] if not reason else rest[:0]
+            if len(rest) and not bytes(rest[:16]).startswith(self.magics):
+                break
+        name = blob.name
+        for suffix in self.suffixes:
+            name = name.removesuffix(suffix)
+        yield Archive(blob.path, self.name, 1, (), blob.base)
+        if len(rest) and bytes(rest[:64]).strip(b"\0"):
+            tail = blob.part(f"{name}.trailing", rest, None)
+            yield tail
+        if reason:
+            yield Gap(blob.path, reason)
+        if out:
+            yield blob.part(name or "content", memoryview(out), None)
+
+
+COMPRESSED: tuple[Compressed, ...] = (
+    Compressed("gzip", (b"\x1f\x8b\x08",), (".gz", ".gzip"), lambda: zlib.decompressobj(31)),
+    Compressed("bzip2", (b"BZh",), (".bz2",), bz2.BZ2Decompressor),
+    Compressed("xz", (b"\xfd7zXZ\0",), (".xz",), lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, 1 << 28)),
+    Compressed("lzma", (b"]\0\0",), (".lzma",), lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE, 1 << 28)),
+    Compressed("zlib", (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda"), (".z", ".zlib"), zlib.decompressobj),
+)  # fmt: skip

@@ -1,0 +1,118 @@
+"""Files of rows: parquet, Arrow, JSON, delimited text and pictures.
+
+Only told apart here; ``datasets`` reads them. Inside archives they are not read, which is a gap.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from poisonscan.finding import Gap
+from poisonscan.formats.base import HEAD, Artifact, TableFile, Text
+from poisonscan.limits import Budget
+from poisonscan.sources.base import Blob
+
+_PICTURES: Final = (
+    b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*",
+)  # fmt: skip
+_DELIMITED: Final = (".csv", ".tsv", ".psv", ".tab")
+_PROSE: Final = (
+    ".md", ".rst", ".txt", ".py", ".yaml", ".yml", ".toml", ".cfg", ".ini", ".sh", ".html", ".xml",
+    ".css", ".js", ".ipynb", ".log", ".license", ".names", ".lock", ".jinja", ".c", ".h", ".cpp",
+)  # fmt: skip
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A file of rows of one kind."""
+
+    name: str
+
+    def matches(self, blob: Blob, head: bytes) -> bool:
+        """By magic bytes, or for text by its form, with the suffix to break ties."""
+        return _MATCHES[self.name](blob, head)
+
+    def open(self, blob: Blob, view: memoryview, budget: Budget) -> Iterator[Blob | Artifact | Gap]:  # noqa: ARG002
+        """The table, where it can be read."""
+        if blob.file is None:
+            yield Gap(blob.path, f"{self.name} inside an archive is not read; unpack it first")
+            return
+        yield TableFile(blob.path, blob.file, self.name, blob.size)
+
+
+def _parquet(blob: Blob, head: bytes) -> bool:
+    return head.startswith(b"PAR1") or (blob.suffix == ".parquet" and not _binary_pickle(head))
+
+
+def _arrow(blob: Blob, head: bytes) -> bool:
+    if head.startswith(b"ARROW1"):
+        return True
+    stream = head[:4] == b"\xff\xff\xff\xff" and head[4:8] != b"\xff\xff\xff\xff"
+    return stream and (blob.suffix in (".arrow", ".arrows", ".feather", ".ipc") or b"\x10\0\0\0" in head[:64])
+
+
+def _picture(blob: Blob, head: bytes) -> bool:
+    if head.startswith(b"BM"):
+        return blob.suffix in (".bmp", ".dib")
+    return head.startswith(_PICTURES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+
+
+def _json(blob: Blob, head: bytes) -> bool:
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if blob.suffix in (".jsonl", ".ndjson"):
+        return True
+    if not is_text(head) or not text.startswith((b"{", b"[")):
+        return False
+    if text.startswith(b"["):
+        return text[1:].lstrip().startswith(b"{") and blob.suffix in (".json", "")
+    first, newline, second = text.partition(b"\n")
+    return bool(newline) and second.lstrip().startswith(b"{") and _is_object(first)
+
+
+def _delimited(blob: Blob, head: bytes) -> bool:
+    return blob.suffix in _DELIMITED and is_text(head)
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _binary_pickle(head: bytes) -> bool:
+    return head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
+
+
+def is_text(head: bytes) -> bool:
+    """Whether bytes look like text in ASCII, UTF-8 or a single-byte encoding."""
+    return _CONTROL.search(head) is None
+
+
+_MATCHES: Final = {
+    "parquet": _parquet,
+    "arrow": _arrow,
+    "image": _picture,
+    "json": _json,
+    "csv": _delimited,
+}
+TABLES: Final = tuple(Table(name) for name in _MATCHES)
+
+
+class Prose:
+    """Text that is neither rows nor a model: documentation, code, configuration."""
+
+    name = "text"
+
+    def matches(self, blob: Blob, head: bytes) -> bool:
+        """By its suffix or its name, or because it is text of another kind."""
+        return is_text(head) and (blob.suffix in _PROSE or not head or is_text(head[:HEAD]))
+
+    def open(self, blob: Blob, view: memoryview, budget: Budget) -> Iterator[Blob | Artifact | Gap]:  # noqa: ARG002
+        """Nothing to detect in."""
+        yield Text(blob.path)

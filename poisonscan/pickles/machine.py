@@ -1,0 +1,250 @@
+"""An abstract pickle machine: every opcode of protocols 0 to 5, nothing imported, nothing called.
+
+It keeps a real stack, mark stack and memo, as CPython's unpickler does (``Modules/_pickle.c``), with
+abstract values on them, and yields an event for everything that would reach outside the stream.
+What it does with an opcode is meant to be a superset of what any loader does with it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from poisonscan.limits import Budget, LimitReached
+from poisonscan.pickles import events
+from poisonscan.pickles.names import modern, odd_name
+from poisonscan.pickles.opcodes import HANDLERS, MalformedError
+from poisonscan.pickles.values import Global, Long, Opaque
+
+_TEXT_KEPT: Final = 4096
+_NEWLINE: Final = re.compile(b"\n")
+
+
+class Machine:
+    """Reads one pickle.
+
+    Args:
+        data: the bytes; only those from ``start`` on are read.
+        start: where the pickle begins.
+        budget: what reading may cost.
+        lenient: take an empty stack for unknown values instead of an error, to read a stream from
+            the middle.
+
+    A driver may move ``position`` between two events, over bytes that its loader takes out of the
+    stream by itself.
+
+    Attributes:
+        position: of the next byte.
+        at: offset of the opcode at hand.
+        protocol: as declared by the stream, 0 before that.
+        done: STOP was read.
+    """
+
+    def __init__(
+        self, data: memoryview, start: int, budget: Budget, *, lenient: bool = False
+    ) -> None:
+        self.data = data
+        self.position = start
+        self.at = start
+        self.start = start
+        self.protocol = 0
+        self.done = False
+        self._budget = budget
+        self._lenient = lenient
+        self._stack: list[object] = []
+        self._marks: list[list[object]] = []
+        self._memo: dict[int, object] = {}
+        self._frame_end: int | None = None
+        self._events: list[events.Event] = []
+
+    def events(self) -> Iterator[events.Event]:
+        """What happens, in order; the last event is ``Stop`` or ``Broken``.
+
+        Raises:
+            LimitReached: the stream costs more than its budget.
+        """
+        data, end, out, budget = self.data, len(self.data), self._events, self._budget
+        while not self.done:
+            self.at = start = self.position
+            try:
+                if start >= end:
+                    raise MalformedError("the data ends before STOP")
+                self.position = start + 1
+                HANDLERS[data[start]](self)
+            except MalformedError as error:
+                yield from out
+                yield events.Broken(start, str(error))
+                return
+            budget.opcodes += 1
+            if budget.opcodes > budget.limits.opcodes:
+                message = f"more than {budget.limits.opcodes:,} pickle opcodes"
+                raise LimitReached(message)
+            if self._frame_end is not None and self.position >= self._frame_end:
+                self._leave_frame()
+            if out:
+                yield from out
+                out.clear()
+
+    def emit(self, event: events.Event) -> None:
+        """Something happened at this opcode."""
+        self._events.append(event)
+
+    def irregular(self, what: str) -> None:
+        """Something that no honest writer emits."""
+        self.emit(events.Irregular(self.at, what))
+
+    @property
+    def top(self) -> object:
+        """The value on top of the stack, None if there is none."""
+        return self._stack[-1] if self._stack else None
+
+    def pop(self) -> object:
+        """Take the value on top of the stack."""
+        if self._stack:
+            return self._stack.pop()
+        if self._lenient:
+            return Opaque("unknown")
+        raise MalformedError("the stack is empty")
+
+    def push(self, value: object) -> None:
+        """Put a value on the stack."""
+        self._room(self._stack, "values on the pickle stack")
+        self._stack.append(value)
+
+    def replace(self, value: object) -> None:
+        """Put a value in the place of the one on top."""
+        if self._stack:
+            self._stack[-1] = value
+        else:
+            self._stack.append(value)
+
+    def drop(self) -> None:
+        """POP: take a value, or the mark if nothing stands above it."""
+        if not self._stack and self._marks:
+            self._stack = self._marks.pop()
+        else:
+            self.pop()
+
+    def peek(self) -> object:
+        """The value on top of the stack, which stays there."""
+        value = self.pop()
+        self._stack.append(value)
+        return value
+
+    def mark(self) -> None:
+        """Put a mark on the stack."""
+        self._room(self._marks, "marks on the pickle stack")
+        self._marks.append(self._stack)
+        self._stack = []
+
+    def pop_mark(self) -> list[object]:
+        """Take all values above the last mark, and the mark."""
+        items = self._stack
+        if self._marks:
+            self._stack = self._marks.pop()
+        elif self._lenient:
+            self._stack = []
+        else:
+            raise MalformedError("there is no MARK on the stack")
+        return items
+
+    def remember(self, index: int, value: object) -> None:
+        """Store a value in the memo."""
+        self._room(self._memo, "memo entries")
+        self._memo[index] = value
+
+    def memoize(self) -> None:
+        """Store the value on top of the stack under the next free memo index."""
+        self.remember(len(self._memo), self.peek())
+
+    def recall(self, index: int) -> object:
+        """The value stored in the memo."""
+        if index in self._memo:
+            return self._memo[index]
+        if self._lenient:
+            return Opaque("unknown")
+        raise MalformedError(f"memo entry {index} was never stored")
+
+    def enter_frame(self, length: int) -> None:
+        """FRAME: the next ``length`` bytes belong together."""
+        if self._frame_end is not None:
+            self.irregular("a frame begins inside another frame")
+        self._frame_end = self.position + length
+
+    def stop(self) -> None:
+        """STOP: the value on top of the stack is the result."""
+        if self._frame_end is not None and self._frame_end > self.position:
+            self.irregular("a frame reaches beyond STOP")
+        self._frame_end = None
+        self.done = True
+        self.emit(events.Stop(self.at, self.pop()))
+
+    def uint(self, size: int) -> int:
+        """An unsigned little-endian argument."""
+        return int.from_bytes(self.argument(size), "little")
+
+    def argument(self, size: int) -> bytes:
+        """An argument of few bytes."""
+        start = self.skip(size)
+        return bytes(self.data[start : start + size])
+
+    def skip(self, size: int) -> int:
+        """Step over an argument; returns where it begins."""
+        start = self.position
+        if size > len(self.data) - start:
+            raise MalformedError(f"an argument of {size:,} bytes reaches over the end")
+        self.position = start + size
+        return start
+
+    def line(self) -> bytes:
+        """An argument that ends with a newline; a very long one is cut and marked as no name."""
+        match = _NEWLINE.search(self.data, self.position)
+        if match is None:
+            raise MalformedError("a line reaches over the end")
+        start, self.position = self.position, match.end()
+        length = match.start() - start
+        if length > _TEXT_KEPT:
+            return bytes(self.data[start : start + _TEXT_KEPT]) + b" ..."
+        return bytes(self.data[start : start + length])
+
+    def text(self, size: int) -> object:
+        """A string argument; a long one is left where it is."""
+        start = self.skip(size)
+        if size > _TEXT_KEPT:
+            return Long("text", start, size)
+        return decode(bytes(self.data[start : start + size]))
+
+    def constant(self, kind: str, size: int) -> object:
+        """A binary argument; a long one is left where it is."""
+        start = self.skip(size)
+        if size > _TEXT_KEPT:
+            return Long(kind, start, size)
+        return bytes(self.data[start : start + size])
+
+    def imports(self, written: Global) -> Global:
+        """A name is imported; returns what it is today."""
+        target = modern(written) if self.protocol < 3 else written
+        if odd_name(written):
+            self.irregular("an imported name is empty or holds white space or control characters")
+        self.emit(events.Import(self.at, target, written))
+        return target
+
+    def _leave_frame(self) -> None:
+        if self._frame_end is not None and self.at < self._frame_end < self.position:
+            self.irregular("an opcode reaches over the end of its frame")
+        self._frame_end = None
+
+    def _room(self, store: list[object] | list[list[object]] | dict[int, object], what: str) -> None:
+        if len(store) >= self._budget.limits.stack:
+            message = f"more than {self._budget.limits.stack:,} {what}"
+            raise LimitReached(message)
+
+
+def decode(data: bytes) -> str:
+    """Text as the loaders decode it; what they would refuse is kept in escaped form."""
+    try:
+        return data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return codecs.decode(data, "utf-8", "backslashreplace")

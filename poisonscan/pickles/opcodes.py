@@ -1,0 +1,349 @@
+"""What each opcode does to the machine, by its byte (``pickletools`` describes them all)."""
+
+from __future__ import annotations
+
+import ast
+import pickle
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from poisonscan.pickles import events
+from poisonscan.pickles.values import Collection, Global, Long, Opaque, Result
+
+if TYPE_CHECKING:
+    from poisonscan.pickles.machine import Machine
+
+Handler = Callable[["Machine"], None]
+_DIGITS_KEPT: Final = 64
+
+
+class MalformedError(Exception):
+    """The stream cannot go on here; the message says why. Becomes a ``Broken`` event."""
+
+
+def _unknown(m: Machine) -> None:
+    raise MalformedError(f"0x{m.data[m.at]:02x} is no opcode")
+
+
+# Constants.
+
+
+def _value(value: object) -> Handler:
+    return lambda m: m.push(value)
+
+
+def _uint(size: int) -> Handler:
+    return lambda m: m.push(m.uint(size))
+
+
+def _text(size: int) -> Handler:
+    return lambda m: m.push(m.text(m.uint(size)))
+
+
+def _bytes(size: int, kind: str = "bytes") -> Handler:
+    return lambda m: m.push(m.constant(kind, m.uint(size)))
+
+
+def _collection(kind: str) -> Handler:
+    return lambda m: m.push(Collection(kind))
+
+
+def _number(line: bytes) -> object:
+    text = line.rstrip(b"L").strip()
+    if len(text) > _DIGITS_KEPT:
+        return Long("digits", 0, len(text))
+    if line in (b"00", b"01"):
+        return line == b"01"
+    try:
+        return int(text, 0)
+    except ValueError:
+        return Opaque("number")
+
+
+def _float(m: Machine) -> None:
+    line = m.line()
+    try:
+        m.push(float(line))
+    except ValueError:
+        m.push(Opaque("number"))
+
+
+def _binint(m: Machine) -> None:
+    m.push(int.from_bytes(m.argument(4), "little", signed=True))
+
+
+def _binfloat(m: Machine) -> None:
+    m.argument(8)
+    m.push(Opaque("float"))
+
+
+def _long(size: int) -> Handler:
+    def push_long(m: Machine) -> None:
+        length = m.uint(size)
+        if length > _DIGITS_KEPT:
+            m.push(Long("integer", m.skip(length), length))
+        else:
+            m.push(int.from_bytes(m.argument(length), "little", signed=True))
+
+    return push_long
+
+
+def _string(m: Machine) -> None:
+    line = m.line().strip()
+    if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
+        raise MalformedError("the argument of STRING is not quoted")
+    try:
+        value: object = ast.literal_eval("b" + line.decode("latin-1"))
+    except (ValueError, SyntaxError, MemoryError):
+        value = line[1:-1]
+    m.push(value.decode("latin-1") if isinstance(value, bytes) else value)
+
+
+def _unicode(m: Machine) -> None:
+    m.push(m.line().decode("raw_unicode_escape", "replace"))
+
+
+# Stack and memo.
+
+
+def _dup(m: Machine) -> None:
+    m.push(m.peek())
+
+
+def _get_line(m: Machine) -> None:
+    m.push(m.recall(_index(m)))
+
+
+def _put_line(m: Machine) -> None:
+    m.remember(_index(m), m.peek())
+
+
+def _index(m: Machine) -> int:
+    index = _number(m.line())
+    if not isinstance(index, int) or index < 0:
+        raise MalformedError("a memo index is no number")
+    return index
+
+
+def _get(size: int) -> Handler:
+    return lambda m: m.push(m.recall(m.uint(size)))
+
+
+def _put(size: int) -> Handler:
+    return lambda m: m.remember(m.uint(size), m.peek())
+
+
+# Collections.
+
+
+def _gather(kind: str) -> Handler:
+    def gather(m: Machine) -> None:
+        items = m.pop_mark()
+        collection = Collection(kind)
+        collection.add(items)
+        m.push(collection)
+
+    return gather
+
+
+def _tuple(size: int) -> Handler:
+    def take(m: Machine) -> None:
+        items = [m.pop() for _ in range(size)][::-1]
+        m.push(Collection("tuple", items, size))
+
+    return take
+
+
+def _put_into(m: Machine, opcode: str, items: list[object]) -> None:
+    target = m.peek()
+    if isinstance(target, Collection):
+        target.add(items)
+    else:
+        put = Collection("list")
+        put.add(items)
+        m.emit(events.Change(m.at, opcode, target, put))
+
+
+def _append(m: Machine) -> None:
+    _put_into(m, "APPEND", [m.pop()])
+
+
+def _setitem(m: Machine) -> None:
+    value, key = m.pop(), m.pop()
+    _put_into(m, "SETITEM", [key, value])
+
+
+def _put_all(opcode: str) -> Handler:
+    return lambda m: _put_into(m, opcode, m.pop_mark())
+
+
+# Imports, calls and state.
+
+
+def _global(m: Machine) -> None:
+    module, name = m.line(), m.line()
+    written = Global(module.decode("utf-8", "replace"), name.decode("utf-8", "replace"))
+    m.push(m.imports(written))
+
+
+def _stack_global(m: Machine) -> None:
+    name, module = m.pop(), m.pop()
+    if isinstance(module, str) and isinstance(name, str):
+        m.push(m.imports(Global(module, name)))
+    else:
+        m.emit(events.ComputedImport(m.at, module, name))
+        m.push(Opaque("computed name"))
+
+
+def _call(m: Machine, opcode: str, callee: object, arguments: object) -> None:
+    m.emit(events.Call(m.at, opcode, callee, arguments))
+    m.push(Result(callee, arguments))
+
+
+def _reduce(m: Machine) -> None:
+    arguments, callee = m.pop(), m.pop()
+    _call(m, "REDUCE", callee, arguments)
+
+
+def _newobj(m: Machine) -> None:
+    arguments, callee = m.pop(), m.pop()
+    _call(m, "NEWOBJ", callee, arguments)
+
+
+def _newobj_ex(m: Machine) -> None:
+    named, arguments, callee = m.pop(), m.pop(), m.pop()
+    both = Collection("tuple", [Opaque("arguments"), arguments, named], 3)
+    plain = isinstance(named, Collection) and named.count == 0
+    _call(m, "NEWOBJ_EX", callee, arguments if plain else both)
+
+
+def _inst(m: Machine) -> None:
+    module, name = m.line(), m.line()
+    target = m.imports(Global(module.decode("utf-8", "replace"), name.decode("utf-8", "replace")))
+    arguments = Collection("tuple")
+    arguments.add(m.pop_mark())
+    _call(m, "INST", target, arguments)
+
+
+def _obj(m: Machine) -> None:
+    items = m.pop_mark()
+    if not items:
+        raise MalformedError("OBJ without a class")
+    arguments = Collection("tuple")
+    arguments.add(items[1:])
+    _call(m, "OBJ", items[0], arguments)
+
+
+def _build(m: Machine) -> None:
+    state, target = m.pop(), m.peek()
+    m.emit(events.Build(m.at, target, state))
+    if isinstance(target, Result):
+        target.state = state
+
+
+def _persid(m: Machine) -> None:
+    identifier = m.line().decode("utf-8", "replace")
+    m.emit(events.Persistent(m.at, identifier))
+    m.push(Opaque("persistent object"))
+
+
+def _binpersid(m: Machine) -> None:
+    m.emit(events.Persistent(m.at, m.pop()))
+    m.push(Opaque("persistent object"))
+
+
+def _extension(size: int) -> Handler:
+    def extend(m: Machine) -> None:
+        m.emit(events.Extension(m.at, m.uint(size)))
+        m.push(Opaque("extension"))
+
+    return extend
+
+
+# The stream itself.
+
+
+def _proto(m: Machine) -> None:
+    protocol = m.uint(1)
+    if protocol > pickle.HIGHEST_PROTOCOL and protocol > 5:
+        raise MalformedError(f"protocol {protocol} does not exist")
+    if m.at != m.start:
+        m.irregular("PROTO inside a stream")
+    m.protocol = protocol
+
+
+_TABLE: Final[dict[bytes, Handler]] = {
+    pickle.PROTO: _proto,
+    pickle.FRAME: lambda m: m.enter_frame(m.uint(8)),
+    pickle.STOP: lambda m: m.stop(),
+    pickle.NONE: _value(None),
+    pickle.NEWTRUE: _value(True),  # noqa: FBT003
+    pickle.NEWFALSE: _value(False),  # noqa: FBT003
+    pickle.INT: lambda m: m.push(_number(m.line())),
+    pickle.LONG: lambda m: m.push(_number(m.line())),
+    pickle.BININT: _binint,
+    pickle.BININT1: _uint(1),
+    pickle.BININT2: _uint(2),
+    pickle.LONG1: _long(1),
+    pickle.LONG4: _long(4),
+    pickle.FLOAT: _float,
+    pickle.BINFLOAT: _binfloat,
+    pickle.STRING: _string,
+    pickle.BINSTRING: _text(4),
+    pickle.SHORT_BINSTRING: _text(1),
+    pickle.UNICODE: _unicode,
+    pickle.BINUNICODE: _text(4),
+    pickle.SHORT_BINUNICODE: _text(1),
+    pickle.BINUNICODE8: _text(8),
+    pickle.BINBYTES: _bytes(4),
+    pickle.SHORT_BINBYTES: _bytes(1),
+    pickle.BINBYTES8: _bytes(8),
+    pickle.BYTEARRAY8: _bytes(8, "bytearray"),
+    pickle.NEXT_BUFFER: _value(Opaque("buffer from outside")),
+    pickle.READONLY_BUFFER: lambda m: None if m.peek() else None,
+    pickle.POP: lambda m: m.drop(),
+    pickle.POP_MARK: lambda m: m.pop_mark().clear(),
+    pickle.DUP: _dup,
+    pickle.MARK: lambda m: m.mark(),
+    pickle.GET: _get_line,
+    pickle.BINGET: _get(1),
+    pickle.LONG_BINGET: _get(4),
+    pickle.PUT: _put_line,
+    pickle.BINPUT: _put(1),
+    pickle.LONG_BINPUT: _put(4),
+    pickle.MEMOIZE: lambda m: m.memoize(),
+    pickle.EMPTY_LIST: _collection("list"),
+    pickle.EMPTY_TUPLE: _collection("tuple"),
+    pickle.EMPTY_DICT: _collection("dict"),
+    pickle.EMPTY_SET: _collection("set"),
+    pickle.LIST: _gather("list"),
+    pickle.TUPLE: _gather("tuple"),
+    pickle.DICT: _gather("dict"),
+    pickle.FROZENSET: _gather("frozenset"),
+    pickle.TUPLE1: _tuple(1),
+    pickle.TUPLE2: _tuple(2),
+    pickle.TUPLE3: _tuple(3),
+    pickle.APPEND: _append,
+    pickle.APPENDS: _put_all("APPENDS"),
+    pickle.SETITEM: _setitem,
+    pickle.SETITEMS: _put_all("SETITEMS"),
+    pickle.ADDITEMS: _put_all("ADDITEMS"),
+    pickle.GLOBAL: _global,
+    pickle.STACK_GLOBAL: _stack_global,
+    pickle.REDUCE: _reduce,
+    pickle.NEWOBJ: _newobj,
+    pickle.NEWOBJ_EX: _newobj_ex,
+    pickle.INST: _inst,
+    pickle.OBJ: _obj,
+    pickle.BUILD: _build,
+    pickle.PERSID: _persid,
+    pickle.BINPERSID: _binpersid,
+    pickle.EXT1: _extension(1),
+    pickle.EXT2: _extension(2),
+    pickle.EXT4: _extension(4),
+}
+
+HANDLERS: Final[tuple[Handler, ...]] = tuple(
+    _TABLE.get(bytes([byte]), _unknown) for byte in range(256)
+)
+"""What to do at each byte."""

@@ -1,0 +1,113 @@
+"""Abstract values: what the pickle machine keeps instead of objects.
+
+Constants are plain Python values (str, bytes, int, float, bool, None). Everything else is one of the
+classes below; none of them holds anything that was imported or called.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+KEEP: Final = 32
+"""Items that a collection remembers; it counts the rest. Enough for every contract and message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Global:
+    """A name that loading would import."""
+
+    module: str
+    name: str
+
+    @property
+    def dotted(self) -> str:
+        """``module.name``."""
+        return f"{self.module}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Long:
+    """A constant too long to keep: its place in the stream."""
+
+    kind: str
+    offset: int
+    length: int
+
+
+@dataclass(slots=True, eq=False)
+class Collection:
+    """A list, tuple, set, frozenset or dict (items: key, value, key, …) made by the stream itself."""
+
+    kind: str
+    items: list[object] = field(default_factory=list)
+    count: int = 0
+
+    def add(self, items: list[object]) -> None:
+        """Take in items, remembering the first ones only."""
+        self.count += len(items)
+        if len(self.items) < KEEP:
+            self.items += items[: KEEP - len(self.items)]
+
+    def get(self, key: str) -> object:
+        """The value of a remembered key of a dict, None if there is none."""
+        pairs = dict(
+            (name, value)
+            for name, value in zip(self.items[::2], self.items[1::2], strict=False)
+            if isinstance(name, str)
+        )
+        return pairs.get(key)
+
+
+@dataclass(slots=True, eq=False)
+class Result:
+    """What a call would give: opaque. ``state`` is what BUILD would set on it."""
+
+    callee: object
+    arguments: object
+    state: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """Something from outside the stream: a persistent object, an extension, a buffer."""
+
+    what: str
+
+
+def expression(value: object, depth: int = 4) -> str:
+    """The value as the Python expression that would make it, shortened (not escaped)."""
+    if isinstance(value, Global):
+        return value.dotted if value.module not in ("builtins", "__builtin__") else value.name
+    if isinstance(value, Long):
+        return f"<{value.kind} of {value.length:,} bytes>"
+    if isinstance(value, Opaque):
+        return f"<{value.what}>"
+    if depth == 0:
+        return "…"
+    if isinstance(value, Result):
+        inner = _items(value.arguments, depth - 1)
+        return f"{expression(value.callee, depth - 1)}({inner})"
+    if isinstance(value, Collection):
+        return _BRACKETS[value.kind].format(_items(value, depth - 1))
+    text = repr(value)
+    return text if len(text) <= 120 else text[:119] + "…"
+
+
+_BRACKETS: Final = {
+    "list": "[{}]",
+    "tuple": "({})",
+    "set": "{{{}}}",
+    "frozenset": "frozenset({{{}}})",
+    "dict": "dict({})",
+}
+_SHOWN: Final = 8
+
+
+def _items(value: object, depth: int) -> str:
+    if not isinstance(value, Collection):
+        return f"*{expression(value, depth)}"
+    shown = [expression(item, depth) for item in value.items[:_SHOWN]]
+    if value.count > len(shown):
+        shown.append("…")
+    return ", ".join(shown)

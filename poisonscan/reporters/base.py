@@ -1,0 +1,134 @@
+"""What a reporter is: a report in, text out. Each is a module here with a function ``render``."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from poisonscan.escape import escape
+from poisonscan.finding import Json, Report, Rule, Severity
+
+_SECTION: Final = r"\*\*{}\.\*\*\s*(.*?)(?=\n\s*\n|\n?\*\*[A-Z][^*]*\.\*\*|\Z)"
+_SENTENCE: Final = re.compile(r"(?<=[.!?])\s+(?=[A-Z`*])")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a report is to look. Each reporter reads what concerns it.
+
+    Attributes:
+        colour: whether text has colour codes.
+        width: columns of the terminal.
+        verbosity: -1 findings and totals only, 0 the usual, 1 every row, file and skipped file.
+        category: what tells this scan's SARIF from that of other scans of the same repository.
+    """
+
+    colour: bool = False
+    width: int = field(default_factory=lambda: shutil.get_terminal_size().columns)
+    verbosity: int = 0
+    category: str = "poisonscan"
+
+
+class Reporter(Protocol):
+    """Writes a report in one format."""
+
+    def __call__(self, report: Report, options: Options) -> str:
+        """The whole report, ending with a newline and free of lone surrogates."""
+
+
+def _reporter(name: str) -> Reporter:
+    def render(report: Report, options: Options) -> str:
+        module = importlib.import_module(f"poisonscan.reporters.{name}")
+        reporter: Reporter = module.render
+        return reporter(report, options)
+
+    return render
+
+
+REPORTERS: Final[Mapping[str, Reporter]] = {
+    name: _reporter(name) for name in ("text", "json", "sarif")
+}
+"""Reporters by the name of their format; a reporter's module is imported when it is first used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """A report in numbers.
+
+    Attributes:
+        findings: number of findings by severity, the worst first, zeros included.
+        models: model files scanned, each archive counted once.
+        datasets: datasets scanned.
+        rows: rows of these datasets.
+        size: bytes scanned.
+        gaps: things not checked.
+        skipped: files that are neither models nor datasets.
+    """
+
+    findings: Mapping[Severity, int]
+    models: int
+    datasets: int
+    rows: int
+    size: int
+    gaps: int
+    skipped: int
+
+    @classmethod
+    def of(cls, report: Report) -> Totals:
+        """Count."""
+        datasets = [entry for entry in report.scanned if entry.kind == "dataset"]
+        models = {outermost(entry.path) for entry in report.scanned if entry.kind != "dataset"}
+        return cls(
+            findings={severity: report.count(severity) for severity in reversed(Severity)},
+            models=len(models),
+            datasets=len(datasets),
+            rows=sum(entry.rows or 0 for entry in datasets),
+            size=sum(entry.size for entry in report.scanned),
+            gaps=len(report.gaps),
+            skipped=len(report.skipped),
+        )
+
+
+def outermost(path: str) -> str:
+    """The file on disk that a path such as ``outer!/member`` lies in."""
+    return path.partition("!/")[0]
+
+
+def rules_of(report: Report) -> list[Rule]:
+    """Every rule that took part or found something, in order of id."""
+    found = {finding.rule.id: finding.rule for finding in report.findings}
+    found.update({rule.id: rule for rule in report.rules})
+    return [found[rule_id] for rule_id in sorted(found)]
+
+
+def advice(rule: Rule, heading: str, *, whole: bool = False) -> str:
+    """The part of a rule's help under a heading such as ``Why it matters``, as one plain line.
+
+    Args:
+        rule: its help has paragraphs that begin with ``**Heading.**``.
+        heading: without the period.
+        whole: the paragraph; otherwise its first sentence.
+    """
+    match = re.search(_SECTION.format(re.escape(heading)), rule.help, re.DOTALL)
+    if match is None:
+        return ""
+    text = escape(" ".join(match.group(1).replace("**", "").split()))
+    return text if whole else _SENTENCE.split(text, maxsplit=1)[0]
+
+
+def inert(value: Json) -> Json:
+    """JSON values fit to be written: every string escaped, and null for NaN and infinities."""
+    if isinstance(value, str):
+        return escape(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {escape(key): inert(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [inert(item) for item in value]
+    return value

@@ -1,0 +1,69 @@
+"""The report for programs: every fact in it, described by ``docs/report.schema.json``."""
+
+from __future__ import annotations
+
+import json
+from typing import Final, cast
+
+from poisonscan.finding import Column, Finding, Json, Report, Rows, Rule, Span, Tensor, as_json
+from poisonscan.reporters.base import Options, Totals, inert, rules_of
+
+SCHEMA_VERSION: Final = 1
+"""Goes up when a field is removed or changes its meaning; new fields may appear at any time."""
+
+_KINDS: Final = {Span: "span", Tensor: "tensor", Rows: "rows", Column: "column"}
+
+
+def render(report: Report, options: Options) -> str:  # noqa: ARG001 - reporters are called alike
+    """The report as indented JSON in ASCII."""
+    document: dict[str, Json] = {
+        "schema_version": SCHEMA_VERSION,
+        "tool": {"name": "poisonscan", "version": report.version},
+        "targets": inert(list(report.targets)),
+        "complete": report.complete,
+        "interrupted": report.interrupted,
+        "totals": _totals(report),
+        "findings": [_finding(finding) for finding in report.findings],
+        "gaps": [inert(as_json(gap)) for gap in report.gaps],
+        "scanned": [inert(as_json(entry)) for entry in report.scanned],
+        "skipped": [inert(as_json(entry)) for entry in report.skipped],
+        "rules": [_rule(rule) for rule in rules_of(report)],
+    }
+    return json.dumps(document, indent=2, ensure_ascii=True, allow_nan=False) + "\n"
+
+
+def _totals(report: Report) -> Json:
+    totals = Totals.of(report)
+    return {
+        "findings": sum(totals.findings.values()),
+        **{str(severity): count for severity, count in totals.findings.items()},
+        "models": totals.models,
+        "datasets": totals.datasets,
+        "rows": totals.rows,
+        "bytes": totals.size,
+        "gaps": totals.gaps,
+        "skipped": totals.skipped,
+        "seconds": inert(round(report.seconds, 3)),
+    }
+
+
+def _finding(finding: Finding) -> Json:
+    part = finding.at.part
+    location: dict[str, Json] = {"path": finding.at.path, "part": None}
+    if part is not None:
+        fields = cast("dict[str, Json]", as_json(part))
+        location["part"] = {"kind": _KINDS[type(part)], **fields}
+    return {
+        "rule": finding.rule.id,
+        "severity": str(finding.severity),
+        "message": inert(finding.message),
+        "location": inert(location),
+        "score": inert(finding.score),
+        "evidence": inert(as_json(finding.evidence)),
+        "fingerprint": finding.fingerprint,
+    }
+
+
+def _rule(rule: Rule) -> Json:
+    help_text = "\n".join(cast("str", inert(line)) for line in rule.help.split("\n"))
+    return {**cast("dict[str, Json]", inert(as_json(rule))), "help": help_text}

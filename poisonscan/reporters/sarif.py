@@ -1,0 +1,288 @@
+"""The report as SARIF 2.1.0, for code scanning services and editors.
+
+Written against the OASIS standard with errata 01 and against what GitHub code scanning documents to
+read: limits, required properties, a numeric ``security-severity`` on each rule, and a location for
+each result. Gaps are notifications of a successful run, since results of an unsuccessful one are
+dropped by GitHub.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+
+from poisonscan.escape import clip, escape, quote
+from poisonscan.finding import Finding, Gap, Json, Report, Rows, Rule, Severity, as_json
+from poisonscan.reporters.base import Options, Totals, advice, inert, rules_of
+from poisonscan.reporters.sarif_places import Object, Places
+from poisonscan.rules import rule as rule_by_id
+
+MAX_RESULTS: Final = 25_000
+"""Results that GitHub takes in one run; a file with more is refused whole."""
+
+SECURITY_SEVERITY: Final = {
+    Severity.CRITICAL: "9.5",
+    Severity.HIGH: "8.0",
+    Severity.MEDIUM: "5.5",
+    Severity.LOW: "2.0",
+}
+"""On the scale of CVSS; GitHub's bounds are 9 for critical, 7 for high and 4 for medium."""
+
+_SCHEMA: Final = (
+    "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+)
+_GAP: Final = "PS001"
+_DESCRIPTION: Final = 1024
+_MESSAGE: Final = 4_000
+_TAGS: Final = 10
+_LINKS: Final = 5
+_LEVEL: Final = {
+    Severity.CRITICAL: "error",
+    Severity.HIGH: "error",
+    Severity.MEDIUM: "warning",
+    Severity.LOW: "note",
+}
+_TAXONOMIES: Final = (
+    ("CWE", "MITRE", "", "Common Weakness Enumeration."),
+    ("MITRE ATLAS", "MITRE", "5.6.0", "Adversarial Threat Landscape for AI Systems."),
+    ("OWASP ML Top 10", "OWASP", "2023", "Machine Learning Security Top Ten."),
+)
+
+
+def render(report: Report, options: Options) -> str:
+    """The report as one SARIF log with one run, in ASCII."""
+    log: Object = {"$schema": _SCHEMA, "version": "2.1.0", "runs": [_run(report, options)]}
+    return json.dumps(log, ensure_ascii=True, allow_nan=False, separators=(",", ":")) + "\n"
+
+
+def _run(report: Report, options: Options) -> Object:
+    rules = rules_of(report)
+    places = Places()
+    worst_first = sorted(report.findings, key=lambda finding: -finding.severity)
+    results = _results(worst_first[:MAX_RESULTS], rules, places)
+    notifications = _notifications(report, places)
+    totals = Totals.of(report)
+    invocation: Object = {"executionSuccessful": True}
+    if notifications:
+        invocation["toolExecutionNotifications"] = notifications
+    taxa = [sorted({name for rule in rules for name in _references(rule)[n]}) for n in range(3)]
+    run: Object = {
+        "tool": {"driver": _driver(report, rules, taxa)},
+        "automationDetails": {"id": escape(options.category).strip("/") + "/"},
+        "columnKind": "unicodeCodePoints",
+        "originalUriBaseIds": {
+            "SRCROOT": {
+                "description": {"text": "The folder that paths in this log are relative to."}
+            }
+        },
+        "invocations": [invocation],
+        "results": results,
+        "properties": {
+            "models": totals.models,
+            "datasets": totals.datasets,
+            "rows": totals.rows,
+            "gaps": totals.gaps,
+            "skipped": totals.skipped,
+            "complete": report.complete,
+        },
+    }
+    if places.artifacts:
+        run["artifacts"] = places.artifacts
+    if places.logical:
+        run["logicalLocations"] = places.logical
+    if any(taxa):
+        run["taxonomies"] = [_taxonomy(n, names) for n, names in enumerate(taxa)]
+    return run
+
+
+def _driver(report: Report, rules: list[Rule], taxa: list[list[str]]) -> Object:
+    driver: Object = {
+        "name": "poisonscan",
+        "fullName": "poisonscan, a scanner for poisoned datasets and malicious model files",
+        "rules": [_descriptor(rule, taxa) for rule in rules],
+        "notifications": [_descriptor(rule_by_id(_GAP), [[], [], []])],
+    }
+    if report.version:
+        driver["version"] = report.version
+    if any(taxa):
+        driver["supportedTaxonomies"] = [
+            {"name": name, "index": n} for n, (name, *_) in enumerate(_TAXONOMIES)
+        ]
+    return driver
+
+
+# Rules
+
+
+def _descriptor(rule: Rule, taxa: list[list[str]]) -> Object:
+    text = "\n".join(map(escape, rule.help.strip().split("\n"))) or _sentence(
+        rule.title or rule.name
+    )
+    heading = f"{rule.id} {rule.name} ({rule.severity})"
+    properties: Object = {
+        "tags": list(_tags(rule)),
+        "precision": rule.precision,
+        "security-severity": SECURITY_SEVERITY[rule.severity],
+    }
+    descriptor: Object = {
+        "id": rule.id,
+        "name": "".join(word.capitalize() for word in re.findall("[a-z0-9]+", rule.name.lower())),
+        "shortDescription": {"text": _sentence(rule.title or rule.name, _DESCRIPTION)},
+        "fullDescription": {
+            "text": _sentence(
+                advice(rule, "What it means", whole=True) or rule.title or rule.name, _DESCRIPTION
+            )
+        },
+        "help": {
+            "text": f"{heading}\n\n{text.replace('**', '')}",
+            "markdown": f"**{heading}**\n\n{text}",
+        },
+        "defaultConfiguration": {"level": _LEVEL[rule.severity], "rank": _rank(rule)},
+        "properties": properties,
+    }
+    relationships: list[Json] = [
+        {
+            "target": {
+                "id": name,
+                "index": taxa[n].index(name),
+                "toolComponent": {"name": _TAXONOMIES[n][0], "index": n},
+            },
+            "kinds": ["relevant"],
+        }
+        for n, names in enumerate(_references(rule))
+        for name in names
+        if name in taxa[n]
+    ]
+    if relationships:
+        descriptor["relationships"] = relationships
+    return descriptor
+
+
+def _rank(rule: Rule) -> float:
+    return float(SECURITY_SEVERITY[rule.severity]) * 10
+
+
+def _references(rule: Rule) -> tuple[tuple[str, ...], ...]:
+    """Entries of the taxonomies, in their order."""
+    return rule.cwe, rule.atlas, rule.owasp
+
+
+def _tags(rule: Rule) -> list[str]:
+    """At most as many as GitHub shows."""
+    tags = [
+        "security",
+        *(f"external/cwe/{name.lower()}" for name in rule.cwe),
+        *(f"atlas/{name}" for name in rule.atlas),
+        *(f"owasp-ml/{name}" for name in rule.owasp),
+    ]
+    return tags[:_TAGS]
+
+
+def _taxonomy(index: int, names: list[str]) -> Json:
+    name, organization, version, description = _TAXONOMIES[index]
+    taxonomy: Object = {
+        "name": name,
+        "organization": organization,
+        "shortDescription": {"text": description},
+        "taxa": [{"id": taxon} for taxon in names],
+    }
+    if version:
+        taxonomy["version"] = version
+    return taxonomy
+
+
+# Results
+
+
+def _results(findings: Iterable[Finding], rules: list[Rule], places: Places) -> list[Json]:
+    index = {rule.id: n for n, rule in enumerate(rules)}
+    seen: Counter[str] = Counter()
+    results: list[Json] = []
+    for finding in findings:
+        fingerprint = finding.fingerprint
+        seen[fingerprint] += 1
+        related = places.related(finding)
+        result: Object = {
+            "ruleId": finding.rule.id,
+            "ruleIndex": index[finding.rule.id],
+            "level": _LEVEL[finding.severity],
+            "rank": _rank(finding.rule),
+            "message": {"text": _message(finding, len(related))},
+            "locations": [places.primary(finding)],
+            "partialFingerprints": {
+                # Not the hash of a line's text that GitHub would compute: data files have too many
+                # lines, and binary files none, while rule, place and key are stable for both.
+                "primaryLocationLineHash": f"{fingerprint}:{seen[fingerprint]}",
+                "poisonscan/v1": fingerprint,
+            },
+            "properties": {
+                "score": inert(finding.score),
+                "evidence": inert(as_json(finding.evidence)),
+            },
+        }
+        if related:
+            result["relatedLocations"] = related
+        if isinstance(finding.at.part, Rows):
+            result["occurrenceCount"] = max(finding.at.part.count, 1)
+        results.append(result)
+    return results
+
+
+def _message(finding: Finding, related: int) -> str:
+    text = _sentence(finding.message or finding.rule.title or finding.rule.name, _MESSAGE)
+    part = finding.at.part
+    if related and isinstance(part, Rows) and part.rows[0].line:
+        # GitHub shows a related location only where the message links to it.
+        links = [
+            f"[{row.index}]({n})" for n, row in enumerate(part.rows[: min(related, _LINKS)], 1)
+        ]
+        text += f" First rows: {', '.join(links)}."
+    return text
+
+
+def _notifications(report: Report, places: Places) -> list[Json]:
+    notifications = [
+        _notification(_gap_text(gap), places, gap) for gap in report.gaps[:MAX_RESULTS]
+    ]
+    if (left := len(report.gaps) - MAX_RESULTS) > 0:
+        notifications.append(
+            _notification(f"{left:,} more gaps are in the JSON report only.", places)
+        )
+    if (left := len(report.findings) - MAX_RESULTS) > 0:
+        text = f"{left:,} less severe findings are in the JSON report only."
+        notifications.append(_notification(text, places))
+    if report.interrupted:
+        notifications.append(_notification("The scan was interrupted.", places))
+    if not report.scanned:
+        notifications.append(_notification("Nothing was scanned.", places))
+    return notifications
+
+
+def _gap_text(gap: Gap) -> str:
+    by = f" by {quote(gap.detector)}" if gap.detector else ""
+    return _sentence(f"{quote(gap.path)} was not fully scanned{by}: {gap.reason}", _MESSAGE)
+
+
+def _notification(text: str, places: Places, gap: Gap | None = None) -> Json:
+    notification: Object = {
+        "level": "error",
+        "descriptor": {"id": _GAP, "index": 0},
+        "message": {"text": text},
+    }
+    if gap is not None:
+        notification["locations"] = [{"physicalLocation": places.file(gap.path)}]
+    return notification
+
+
+def _sentence(text: str, limit: int = _MESSAGE) -> str:
+    """One line that ends with a period and holds no placeholder and no link.
+
+    SARIF gives ``{0}`` and ``[text](target)`` in a message a meaning, so text from a scanned file is
+    kept from having one; a blank does that in every reader, while escapes are shown by some.
+    """
+    line = re.sub(r"\{(\d+)\}", r"{ \1 }", escape(text)).replace("](", "] (")
+    line = clip(line, limit - 1).rstrip()
+    return line if line.endswith((".", "!", "?")) else line + "."

@@ -1,0 +1,105 @@
+"""Lines for a terminal: colour, wrapping, and nothing in them that a terminal or a build runs."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import click
+
+from poisonscan.escape import clip, escape
+from poisonscan.finding import Severity
+
+SHOWN: Final = 500
+"""Characters shown of an untrusted string that stands alone, such as a path."""
+
+_NARROWEST: Final = 40
+_SEVERITY: Final[dict[Severity, dict[str, Any]]] = {
+    Severity.CRITICAL: {"fg": "bright_white", "bg": "red", "bold": True},
+    Severity.HIGH: {"fg": "red", "bold": True},
+    Severity.MEDIUM: {"fg": "yellow", "bold": True},
+    Severity.LOW: {"fg": "cyan"},
+}
+# Build servers act on lines of a log: GitHub on `::name::` at the start of a line, blanks before it
+# notwithstanding, and on `##[name]` anywhere; Azure on `##vso[`, TeamCity on `##teamcity[`.
+_AT_START: Final = re.compile(r"^((?:\s|\x1b\[[0-9;]*m)*):(?=:)")
+_ANYWHERE: Final = re.compile(r"##(?=\[|vso\[|teamcity\[)", re.IGNORECASE)
+
+
+def safe(text: str, limit: int = SHOWN) -> str:
+    """An untrusted string that stands alone: clipped and escaped, without quotes."""
+    return clip(escape(clip(text, limit)), limit)
+
+
+def no_command(line: str) -> str:
+    """The line with the start of a build server's log command replaced by its escaped form."""
+    return _ANYWHERE.sub(r"#\\x23", _AT_START.sub(r"\1\\x3a", line))
+
+
+class Terminal:
+    """How lines are made for one terminal."""
+
+    def __init__(self, *, colour: bool, width: int) -> None:
+        self.colour = colour
+        self.width = max(width, _NARROWEST)
+
+    def style(self, text: str, **how: Any) -> str:
+        """``text`` in a colour or weight, or as it is when there is no colour."""
+        return click.style(text, **how) if self.colour else text
+
+    def bold(self, text: str) -> str:
+        """``text`` in bold."""
+        return self.style(text, bold=True)
+
+    def dim(self, text: str) -> str:
+        """``text`` in the background."""
+        return self.style(text, dim=True)
+
+    def severity(self, severity: Severity) -> str:
+        """The severity's word in its colour; always eight columns."""
+        word = str(severity).upper()
+        return self.style(word, **_SEVERITY[severity]) + " " * (8 - len(word))
+
+    def wrap(self, text: str, indent: int, label: str = "", gap: int = 2) -> Iterator[str]:
+        """Lines of ``text`` behind ``indent`` blanks, its first behind a dim label as well."""
+        hanging = " " * (indent + (len(label) + gap if label else 0))
+        lines = textwrap.wrap(
+            text,
+            width=max(self.width - len(hanging), _NARROWEST // 2),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for number, line in enumerate(lines or [""]):
+            if number == 0 and label:
+                yield " " * indent + self.dim(label) + " " * gap + line
+            else:
+                yield hanging + line
+
+    def table(self, rows: Iterable[tuple[str, ...]], indent: int) -> Iterator[str]:
+        """Rows with their columns aligned; columns that are empty throughout are left out."""
+        cells = list(rows)
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        for row in cells:
+            padded = [text.ljust(width) for text, width in zip(row, widths, strict=True) if width]
+            yield " " * indent + "  ".join(padded).rstrip()
+
+
+def bar(share: float, width: int) -> str:
+    """A bar of at most ``width`` characters for a share from 0 to 1; never empty above 0."""
+    return "█" * max(round(share * width), 1 if share > 0 else 0)
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """``1 file``, ``2,000 files``."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def size(count: int) -> str:
+    """Bytes in a unit that fits: ``312 bytes``, ``1.2 MB``."""
+    amount, units = float(count), iter(("kB", "MB", "GB", "TB", "PB"))
+    unit = ""
+    while amount >= 999.5 and (step := next(units, "")):
+        amount, unit = amount / 1000, step
+    return f"{amount:.3g} {unit}" if unit else plural(count, "byte")

@@ -1,0 +1,239 @@
+"""The report for people at a terminal: what to worry about first, and what was not looked at."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from poisonscan.escape import escape, quote
+from poisonscan.finding import Column, Finding, Json, Report, Row, Rows, Scanned, Span, Tensor
+from poisonscan.reporters.base import Options, Totals, advice, inert, outermost
+from poisonscan.reporters.terminal import Terminal, bar, no_command, plural, safe, size
+
+ROWS_SHOWN: Final = 5
+"""Rows of a finding that are listed unless every row is asked for."""
+
+_LABELS_SHOWN: Final = 10
+_BAR: Final = 24
+_EXCERPT: Final = 60
+_MESSAGE: Final = 4_000
+
+
+def render(report: Report, options: Options) -> str:
+    """The report as lines of text; the last line holds the totals."""
+    terminal = Terminal(colour=options.colour, width=options.width)
+    page = _Page(report, terminal, options.verbosity)
+    return "".join(no_command(line) + "\n" for line in page.lines())
+
+
+class _Page:
+    def __init__(self, report: Report, terminal: Terminal, verbosity: int) -> None:
+        self.report = report
+        self.terminal = terminal
+        self.verbose = verbosity > 0
+        self.quiet = verbosity < 0
+        self.totals = Totals.of(report)
+        self._explained: set[str] = set()
+
+    def lines(self) -> Iterator[str]:
+        yield from self.findings()
+        if not self.quiet:
+            yield from self.scanned()
+            yield from self.not_checked()
+            yield from self.skipped()
+        yield self.last_line()
+
+    # Findings
+
+    def findings(self) -> Iterator[str]:
+        """Grouped by file on disk, the file with the worst finding first."""
+        groups: dict[str, list[Finding]] = {}
+        for finding in sorted(self.report.findings, key=lambda finding: -finding.severity):
+            groups.setdefault(outermost(finding.at.path), []).append(finding)
+        described = {entry.path: _described(entry) for entry in self.report.scanned}
+        for path, group in groups.items():
+            what = f"  {self.terminal.dim(described[path])}" if path in described else ""
+            yield self.terminal.bold(safe(path)) + what
+            for finding in group:
+                yield from self.finding(finding)
+            yield ""
+
+    def finding(self, finding: Finding) -> Iterator[str]:
+        rule, terminal = finding.rule, self.terminal
+        word = terminal.severity(finding.severity)
+        yield f"  {word}  {terminal.bold(safe(rule.id))} {safe(rule.name)}"
+        yield from terminal.wrap(safe(finding.message, _MESSAGE), 4)
+        yield from self.place(finding)
+        if self.verbose:
+            yield from self.evidence(finding)
+        if not self.quiet and rule.id not in self._explained:
+            self._explained.add(rule.id)
+            for label, heading in (("why", "Why it matters"), ("do", "What to do")):
+                if text := advice(rule, heading, whole=self.verbose):
+                    yield from terminal.wrap(text, 4, label.rjust(3))
+
+    def place(self, finding: Finding) -> Iterator[str]:
+        path, part = finding.at.path, finding.at.part
+        if isinstance(part, Rows):
+            yield from self.rows(part)
+            return
+        where = safe(path)
+        if isinstance(part, Span):
+            where += f" @ {_bytes(part.offset, part.length)}"
+            if part.outer is not None and part.outer != part.offset:
+                where += f" (byte {part.outer} of {safe(outermost(path))})"
+        elif isinstance(part, Tensor):
+            where += f", tensor {quote(part.name)}"
+            if part.offset is not None:
+                where += f" @ {_bytes(part.offset, part.length or 0)}"
+        elif isinstance(part, Column):
+            where += f", column {quote(part.name)}"
+        elif "!/" not in path:
+            return
+        yield from self.terminal.wrap(where, 4, " at")
+
+    def rows(self, rows: Rows) -> Iterator[str]:
+        listed = rows.rows if self.verbose else rows.rows[:ROWS_SHOWN]
+        yield from self.terminal.table(map(_row, listed), 5)
+        if (left := rows.count - len(listed)) > 0:
+            hint = " (-v lists more)" if len(listed) < len(rows.rows) else ""
+            yield self.terminal.dim(f"     … and {plural(left, 'more row')}{hint}")
+
+    def evidence(self, finding: Finding) -> Iterator[str]:
+        if finding.score is not None:
+            yield from self.terminal.wrap(f"{finding.score:.4g}", 4, "score")
+        for name, value in finding.evidence.items():
+            yield from self.terminal.wrap(_value(value), 4, safe(name, 40))
+
+    # What was scanned
+
+    def scanned(self) -> Iterator[str]:
+        if not self.report.scanned:
+            return
+        formats = Counter(safe(entry.format, 40) for entry in self.report.scanned)
+        what = ", ".join(f"{count:,} {name}" for name, count in formats.most_common())
+        yield from self.terminal.wrap(what, 0, "Scanned")
+        for entry in self.report.scanned:
+            if not (self.verbose or entry.facts):
+                continue
+            yield f"  {safe(entry.path)}  {self.terminal.dim(_described(entry))}"
+            for name, value in entry.facts.items():
+                yield from self.fact(safe(name.replace("_", " "), 40), value)
+        yield ""
+
+    def fact(self, name: str, value: Json) -> Iterator[str]:
+        if isinstance(value, Mapping) and value and all(_is_count(item) for item in value.values()):
+            counts = {key: item for key, item in value.items() if isinstance(item, int)}
+            yield from self.bars(name, counts)
+        else:
+            yield from self.terminal.wrap(_value(value), 4, name)
+
+    def bars(self, name: str, counts: Mapping[str, int]) -> Iterator[str]:
+        top = sorted(counts.items(), key=lambda item: -item[1])[:_LABELS_SHOWN]
+        most = max(counts.values()) or 1
+        yield f"    {self.terminal.dim(name)}"
+        rows = [(safe(key, 40), f"{count:,}", bar(count / most, _BAR)) for key, count in top]
+        yield from self.terminal.table(rows, 6)
+        if len(counts) > len(top):
+            yield self.terminal.dim(f"      … and {len(counts) - len(top):,} more")
+
+    # What was not
+
+    def not_checked(self) -> Iterator[str]:
+        gaps = sorted(self.report.gaps, key=lambda gap: (gap.detector is not None, gap.path))
+        if not gaps:
+            return
+        heading = self.terminal.style("Not checked", bold=True, fg="yellow")
+        if self.report.findings:
+            yield f"{heading}  The findings above are not the whole picture."
+        else:
+            yield f"{heading}  That nothing was found says nothing about these."
+        for gap in gaps:
+            by = f" ({safe(gap.detector)})" if gap.detector else ""
+            yield from self.terminal.wrap(f"{safe(gap.path)}: {safe(gap.reason)}{by}", 2)
+        yield ""
+
+    def skipped(self) -> Iterator[str]:
+        skipped = self.report.skipped
+        if not skipped:
+            return
+        what = plural(len(skipped), "file")
+        if not self.verbose:
+            yield self.terminal.dim(f"Skipped {what}: neither model nor dataset (-v lists them).")
+        else:
+            yield self.terminal.bold("Skipped") + f"  {what}: neither model nor dataset."
+            for entry in skipped:
+                yield from self.terminal.wrap(f"{safe(entry.path)}: {safe(entry.reason)}", 2)
+        yield ""
+
+    def last_line(self) -> str:
+        totals = self.totals
+        parts = [self.verdict(), _scanned(totals)]
+        if totals.gaps:
+            parts.append(self.terminal.style(f"{totals.gaps:,} not checked", fg="yellow"))
+        if totals.skipped:
+            parts.append(f"{totals.skipped:,} skipped")
+        parts.append(f"{self.report.seconds:.1f} s")
+        return " · ".join(part for part in parts if part)
+
+    def verdict(self) -> str:
+        totals, terminal = self.totals, self.terminal
+        stopped = "Interrupted: " if self.report.interrupted else ""
+        if self.report.findings:
+            counts = ", ".join(f"{n:,} {name}" for name, n in totals.findings.items() if n)
+            text = f"{plural(len(self.report.findings), 'finding')} ({counts})"
+            return terminal.style(stopped + text, bold=True, fg="red")
+        if not self.report.scanned:
+            return terminal.style(f"{stopped}Nothing was scanned", bold=True, fg="yellow")
+        if not self.report.complete:
+            text = f"{stopped}No findings, but not everything was checked"
+            return terminal.style(text, bold=True, fg="yellow")
+        return terminal.style("Clean", bold=True, fg="green")
+
+
+def _scanned(totals: Totals) -> str:
+    parts = []
+    if totals.models:
+        parts.append(plural(totals.models, "model file"))
+    if totals.datasets:
+        parts.append(f"{plural(totals.datasets, 'dataset')} ({plural(totals.rows, 'row')})")
+    return f"{', '.join(parts)} scanned" if parts else ""
+
+
+def _described(entry: Scanned) -> str:
+    rows = "" if entry.rows is None else f"{plural(entry.rows, 'row')}, "
+    return f"{safe(entry.format, 40)}, {rows}{size(entry.size)}"
+
+
+def _bytes(offset: int, length: int) -> str:
+    return f"byte {offset}" if length <= 1 else f"bytes {offset}–{offset + length - 1}"
+
+
+def _row(row: Row) -> tuple[str, ...]:
+    line = f":{row.line[0]}" if row.line else ""
+    return (
+        safe(row.path) + line,
+        f"row {row.index}",
+        "" if row.label is None else quote(row.label, 40),
+        "" if row.score is None else f"{row.score:.4g}",
+        "" if row.excerpt is None else quote(row.excerpt, _EXCERPT),
+    )
+
+
+def _is_count(value: Json) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _value(value: Json) -> str:
+    """A value of a fact or of evidence on one line: names with their roles, lists, numbers."""
+    if isinstance(value, str):
+        return safe(value)
+    if isinstance(value, Mapping) and all(isinstance(item, str) for item in value.values()):
+        return safe(", ".join(f"{key} ({item})" for key, item in value.items()))
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return safe(", ".join(map(str, value)))
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return safe(json.dumps(inert(value), ensure_ascii=False))

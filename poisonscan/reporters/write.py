@@ -1,0 +1,53 @@
+"""Put a report on disk whole or not at all, and only where a report may go."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from pathlib import Path
+
+_FLAGS = (
+    os.O_WRONLY
+    | os.O_CREAT
+    | os.O_EXCL
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+
+
+def write(path: Path, text: str) -> None:
+    """Replace a file by ``text`` in UTF-8, in one step.
+
+    The text goes to a new file in the same folder, to the disk, and then takes the name. A reader
+    sees the old report or the new one, and a full disk leaves the old one as it was. A new file is
+    never readable by more people than the one that it replaces.
+
+    Raises:
+        OSError: the folder is missing or not writable, the disk is full, or the path is a link, a
+            folder, a device or a pipe.
+    """
+    mode = _mode(path)
+    temporary = path.with_name(f".poisonscan-{secrets.token_hex(8)}.tmp")
+    descriptor = os.open(temporary, _FLAGS, mode)
+    try:
+        with open(descriptor, "wb") as stream:  # noqa: PTH123 - a descriptor
+            stream.write(text.encode())
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _mode(path: Path) -> int:
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return 0o666
+    if not stat.S_ISREG(status.st_mode):
+        what = "a link" if stat.S_ISLNK(status.st_mode) else "not a regular file"
+        raise OSError(errno.EINVAL, f"{what}: reports are not written over it", str(path))
+    return stat.S_IMODE(status.st_mode)

@@ -1,0 +1,155 @@
+"""Read ``rules/``: one YAML file per rule, and the allowlists of harmless pickle imports."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from poisonscan.finding import Rule, Severity
+
+_FILE = re.compile(r"(PS\d{3})-([a-z0-9-]+)")
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class RuleError(ValueError):
+    """A rule file that is not one, or a rule that does not exist."""
+
+
+def folder() -> Path:
+    """Where the rules are: beside the code once installed, at the top of a checkout otherwise."""
+    installed = Path(__file__).with_name("_rules")
+    return installed if installed.is_dir() else Path(__file__).parents[1] / "rules"
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file, read by the safe loader."""
+    return yaml.load(path.read_bytes(), Loader=_LOADER)  # noqa: S506 - a safe loader in either case
+
+
+@functools.cache
+def all_rules() -> Mapping[str, Rule]:
+    """Every rule by id, in order of id."""
+    rules = [_read(path) for path in sorted(folder().glob("PS*.yaml"))]
+    return {rule.id: rule for rule in rules}
+
+
+def rule(rule_id: str) -> Rule:
+    """The rule with this id.
+
+    Raises:
+        RuleError: no rule has the id.
+    """
+    try:
+        return all_rules()[rule_id]
+    except KeyError:
+        message = f"no rule {rule_id!r}; `poisonscan rules` lists them"
+        raise RuleError(message) from None
+
+
+def select(include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> tuple[Rule, ...]:
+    """The rules whose id starts with a prefix in ``include`` (all, if empty) and none in ``exclude``.
+
+    A rule's name (``pickle-runs-code``) works as well as its id or a prefix of it (``PS1``).
+
+    Raises:
+        RuleError: a selector matches no rule.
+    """
+    rules = tuple(all_rules().values())
+    for selector in (*include, *exclude):
+        if not any(_matches(candidate, selector) for candidate in rules):
+            message = f"{selector!r} matches no rule; `poisonscan rules` lists them"
+            raise RuleError(message)
+    return tuple(
+        candidate
+        for candidate in rules
+        if (not include or any(_matches(candidate, selector) for selector in include))
+        and not any(_matches(candidate, selector) for selector in exclude)
+    )
+
+
+def _matches(candidate: Rule, selector: str) -> bool:
+    return candidate.name == selector.lower() or candidate.id.startswith(selector.upper())
+
+
+def _read(path: Path) -> Rule:
+    match = _FILE.fullmatch(path.stem)
+    content = read_yaml(path)
+    if match is None or not isinstance(content, dict):
+        message = f"{path.name}: expected PS000-some-name.yaml with a mapping in it"
+        raise RuleError(message)
+    try:
+        return Rule(
+            id=match.group(1),
+            name=match.group(2),
+            title=content["title"],
+            severity=Severity[content["severity"].upper()],
+            precision=content["precision"],
+            detector=content["detector"],
+            help=content["help"].strip(),
+            cwe=tuple(content.get("cwe", ())),
+            atlas=tuple(content.get("atlas", ())),
+            owasp=tuple(content.get("owasp", ())),
+            thresholds=content.get("thresholds", {}),
+        )
+    except KeyError as error:
+        message = f"{path.name}: {error} is missing or unknown"
+        raise RuleError(message) from error
+
+
+@dataclass(frozen=True, slots=True)
+class PickleNames:
+    """What is known about importable names, as ``module.name``.
+
+    Attributes:
+        allowed: harmless to import, call, give state to and fill, whatever the arguments.
+        uncalled: harmless as long as the pickle does not call them: created empty and given state.
+        calls_argument: as harmless as the arguments at these positions, which they call.
+        dangerous: known evil, and why.
+        dangerous_modules: everything in the module and below it is, and why.
+        computed: make callables out of names or objects, and how.
+        nested: loaders whose bytes argument is itself a pickle.
+    """
+
+    allowed: frozenset[tuple[str, str]]
+    uncalled: frozenset[tuple[str, str]]
+    calls_argument: Mapping[str, tuple[int, ...]]
+    dangerous: Mapping[str, str]
+    dangerous_modules: Mapping[str, str]
+    computed: Mapping[str, str]
+    nested: frozenset[str]
+
+
+@functools.cache
+def pickle_names() -> PickleNames:
+    """The allowlists in ``rules/allow/`` and the list of known evil in ``rules/deny.yaml``."""
+    lists = [read_yaml(path) for path in sorted((folder() / "allow").glob("*.yaml"))]
+    deny = read_yaml(folder() / "deny.yaml")
+    calls = {
+        name: tuple(positions)
+        for content in lists
+        for name, positions in content.get("calls_argument", {}).items()
+    }
+    return PickleNames(
+        _pairs(lists, "globals"),
+        _pairs(lists, "uncalled"),
+        calls,
+        deny["globals"],
+        deny["modules"],
+        deny["computed"],
+        frozenset(deny["nested"]),
+    )
+
+
+def _pairs(lists: list[Any], section: str) -> frozenset[tuple[str, str]]:
+    return frozenset(
+        (module, name)
+        for content in lists
+        for module, names in content.get(section, {}).items()
+        for name in names
+    )

@@ -1,0 +1,123 @@
+"""Files and folders on disk, opened so that no name, link or device leads astray."""
+
+from __future__ import annotations
+
+import functools
+import mmap
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from poisonscan.finding import Gap, Skipped
+from poisonscan.sources.base import Blob
+
+_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_NOCTTY", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+_IGNORED = frozenset({".git", ".hg", ".svn", "__pycache__", ".venv", "node_modules"})
+_COPY_BELOW = 1 << 20
+
+
+def read(file: str) -> memoryview:
+    """A read-only view of a regular file.
+
+    Small files are copied, so that a file cut short while it is read cannot take the process down;
+    large ones are mapped.
+
+    Raises:
+        OSError: it cannot be opened or is not a regular file.
+    """
+    descriptor = os.open(file, _FLAGS)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            message = "not a regular file"
+            raise OSError(message)
+        if status.st_size < _COPY_BELOW:
+            with open(descriptor, "rb", closefd=False) as stream:  # noqa: PTH123 - a descriptor
+                return memoryview(stream.read(_COPY_BELOW))
+        return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
+    finally:
+        os.close(descriptor)
+
+
+class Disk:
+    """One file, or all files below a folder.
+
+    Args:
+        target: an existing path.
+        root: paths in the report are relative to this folder where the target lies below it.
+    """
+
+    def __init__(self, target: Path, root: Path) -> None:
+        self.target = target
+        self.root = root
+
+    def blobs(self) -> Iterator[Blob | Gap | Skipped]:
+        """Every regular file in order of path. Links are followed only inside the target."""
+        if not self.target.is_dir():
+            yield self._blob(self.target)
+            return
+        pending = [self.target]
+        while pending:
+            folder = pending.pop()
+            try:
+                entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            except OSError as error:
+                yield Gap(self._name(folder), f"folder cannot be listed: {error.strerror}")
+                continue
+            subfolders: list[Path] = []
+            for entry in entries:
+                path = Path(entry.path)
+                if entry.is_symlink():
+                    yield self._link(path)
+                elif entry.is_dir(follow_symlinks=False):
+                    if entry.name in _IGNORED:
+                        yield Skipped(self._name(path), "folder of tools, not of data or models")
+                    else:
+                        subfolders.append(path)
+                else:
+                    yield self._blob(path)
+            pending.extend(reversed(subfolders))
+
+    def _link(self, path: Path) -> Blob | Gap | Skipped:
+        name = self._name(path)
+        try:
+            target = path.resolve(strict=True)
+        except (OSError, RuntimeError):
+            return Gap(name, "link that leads nowhere")
+        if not target.is_relative_to(self.target.resolve()):
+            if target.is_file() and _is_hub_blob(path, target):
+                return self._blob(path, target)
+            return Gap(name, "link that leaves the scanned folder: not followed")
+        return Skipped(name, "link to something scanned under its own name")
+
+    def _blob(self, path: Path, target: Path | None = None) -> Blob | Gap:
+        name, file = self._name(path), os.fspath(target or path)
+        try:
+            status = os.stat(file)  # noqa: PTH116 - no Path made for each of many files
+        except OSError as error:
+            return Gap(name, f"cannot be read: {error.strerror}")
+        if not stat.S_ISREG(status.st_mode):
+            return Gap(name, "not a regular file (device, socket or pipe)")
+        return Blob(name, status.st_size, functools.partial(read, file), file=file)
+
+    def _name(self, path: Path) -> str:
+        absolute = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
+        if absolute.is_relative_to(self.root):
+            return absolute.relative_to(self.root).as_posix()
+        return absolute.relative_to(self.target.absolute().parent).as_posix()
+
+
+def _is_hub_blob(link: Path, target: Path) -> bool:
+    """The Hub cache's own layout: ``snapshots/<commit>/… -> blobs/<hash>`` of the same repository."""
+    parts = link.absolute().parts
+    if "snapshots" not in parts:
+        return False
+    last = len(parts) - 1 - parts[::-1].index("snapshots")
+    return target.parent == Path(*parts[:last], "blobs").resolve()
