@@ -6,6 +6,7 @@ catches whatever a detector or a parser may raise.
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib
 import os
@@ -21,6 +22,7 @@ from poisonscan.finding import Finding, Gap, Report, Rule, Scanned, Skipped
 from poisonscan.formats.base import Archive, Artifact, Identified, TableFile, Text
 from poisonscan.formats.registry import identify
 from poisonscan.limits import Budget, LimitReached, Limits
+from poisonscan.passes import Passes, ShardResult
 from poisonscan.rules import select as select_rules
 from poisonscan.sources.base import Blob
 from poisonscan.sources.disk import Disk
@@ -29,7 +31,6 @@ from poisonscan.version import VERSION
 if TYPE_CHECKING:
     from poisonscan.datasets.batch import Aggregate
     from poisonscan.datasets.dataset import Dataset
-    from poisonscan.detectors.base import DatasetDetector
 
 Kind = Literal["all", "model", "dataset"]
 Progress = Callable[[str, int, int], None]
@@ -189,10 +190,14 @@ class _Work:
             report.gaps += [Gap(table.path, _crash("opening it failed", error)) for table in tables]
             return
         report.gaps += gaps
+        detectors = _detectors(self.rules, "detectors.datasets.")
         for dataset in datasets:
             size = sum(shard.size for shard in dataset.shards)
-            passes = _Passes(dataset, self.engine(len(dataset.shards), size), self.progress)
-            report.extend(passes.run(self.rules))
+            engine = self.engine(len(dataset.shards), size)
+            passes = Passes(dataset, engine, scan_shard, attempt, self.progress)
+            found = passes.run(detectors)
+            found.findings = [finding for finding in found.findings if finding.rule in self.rules]
+            report.extend(found)
 
 
 def scan_file(blob: Blob, *, rules: tuple[Rule, ...], kind: Kind, limits: Limits) -> _FileResult:
@@ -296,23 +301,17 @@ def _format_name(artifacts: list[Artifact]) -> str:
     return str(name)
 
 
-@dataclass(slots=True)
-class _ShardResult:
-    """What one worker brings back from one shard."""
-
-    aggregates: list[Aggregate]
-    rows: int = 0
-    failed: dict[int, str] = field(default_factory=dict)
-    gaps: list[Gap] = field(default_factory=list)
+def attempt(function: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
+    """Call what may raise anything: its result, and why there is none."""
+    try:
+        return function(*arguments), ""
+    except Exception as error:
+        return None, f"{type(error).__name__}: {str(error)[:300]}"
 
 
-def scan_shard(
-    shard: int, *, dataset: Dataset, requests: Sequence[Aggregate]
-) -> _ShardResult:
+def scan_shard(shard: int, *, dataset: Dataset, requests: Sequence[Aggregate]) -> ShardResult:
     """Fill fresh aggregates from one shard. What cannot be read is a gap; the rest counts."""
-    import copy
-
-    result = _ShardResult([copy.deepcopy(request) for request in requests])
+    result = ShardResult([copy.deepcopy(request) for request in requests])
     needs = frozenset(role for request in requests for role in request.needs)
     path = dataset.shards[shard].path
     try:
@@ -322,139 +321,19 @@ def scan_shard(
             for index, aggregate in enumerate(result.aggregates):
                 if index in result.failed:
                     continue
-                try:
-                    aggregate.update(batch)
-                except Exception as error:
-                    result.failed[index] = _crash("the detector failed", error)
+                _, reason = attempt(aggregate.update, batch)
+                if reason:
+                    result.failed[index] = f"the detector failed: {reason}"
     except Exception as error:
-        result.gaps.append(Gap(path, f"not read from row {result.rows:,} on: {_reason(error)}"))
+        reason = str(error)[:300] or type(error).__name__
+        result.gaps.append(Gap(path, f"not read from row {result.rows:,} on: {reason}"))
     return result
-
-
-@dataclass(slots=True)
-class _Running:
-    """A dataset detector between two passes."""
-
-    name: str
-    generator: Any
-    request: Aggregate
-
-
-class _Passes:
-    """Runs the detectors of one dataset: what all of them ask for in a round is one pass."""
-
-    def __init__(self, dataset: Dataset, engine: Engine, progress: Progress) -> None:
-        self.dataset = dataset
-        self.engine = engine
-        self.progress = progress
-        self.report = Report(())
-        self.rows = 0
-
-    def run(self, rules: tuple[Rule, ...]) -> Report:
-        """All passes until no detector asks for another."""
-        facts = dict(self.dataset.facts)
-        idle: list[str] = []
-        running: list[_Running] = []
-        for name, detector in _detectors(rules, "detectors.datasets.").items():
-            missing = detector.needs - self.dataset.offers
-            if missing:
-                idle.append(f"{_short(name)}: no {', '.join(sorted(missing))}")
-            else:
-                self._advance(name, detector.detect(self.dataset), None, running)
-        if idle:
-            facts["not applicable"] = list(idle)
-        number = 0
-        while running or number == 0:
-            number += 1
-            running = self._round(running, number)
-        findings = [finding for finding in self.report.findings if finding.rule in rules]
-        self.report.findings = findings
-        size = sum(shard.size for shard in self.dataset.shards)
-        entry = Scanned(self.dataset.path, "dataset", self.dataset.format, size, self.rows, facts)
-        if self.rows:
-            self.report.scanned.append(entry)
-        elif not self.report.gaps:
-            self.report.gaps.append(Gap(self.dataset.path, "holds no rows"))
-        return self.report
-
-    def _round(self, running: list[_Running], number: int) -> list[_Running]:
-        """One pass over the data; returns the detectors that ask for another."""
-        requests: list[Aggregate] = []
-        for entry in running:
-            if entry.request not in requests:
-                requests.append(entry.request)
-        merged = self._pass(requests, number)
-        following: list[_Running] = []
-        for entry in running:
-            index = requests.index(entry.request)
-            if index in merged.failed:
-                self.report.gaps.append(Gap(self.dataset.path, merged.failed[index], entry.name))
-                entry.generator.close()
-            else:
-                self._advance(entry.name, entry.generator, merged.aggregates[index], following)
-        return following
-
-    def _pass(self, requests: list[Aggregate], number: int) -> _ShardResult:
-        shards = range(len(self.dataset.shards))
-        task = functools.partial(scan_shard, dataset=self.dataset, requests=requests)
-        merged = _ShardResult([])
-        for done, outcome in enumerate(self.engine.map(task, shards), 1):
-            if isinstance(outcome, Failure):
-                path = self.dataset.shards[outcome.item].path
-                merged.gaps.append(Gap(path, f"not read: {outcome.reason}"))
-            elif not merged.aggregates:
-                merged.aggregates = outcome.aggregates
-                merged.failed |= outcome.failed
-                merged.gaps += outcome.gaps
-                merged.rows += outcome.rows
-            else:
-                _merge(merged, outcome)
-            self.progress(f"{self.dataset.path}, pass {number}", done, len(shards))
-        if not merged.aggregates:
-            merged.aggregates = list(requests)
-        known = set(self.report.gaps)
-        self.report.gaps += [gap for gap in merged.gaps if gap not in known]
-        self.rows = max(self.rows, merged.rows)
-        return merged
-
-    def _advance(
-        self, name: str, generator: Any, finished: Aggregate | None, running: list[_Running]
-    ) -> None:
-        """Give a detector what it asked for; take its next request, or its findings."""
-        try:
-            running.append(_Running(name, generator, generator.send(finished)))
-        except StopIteration as stop:
-            self.report.findings += stop.value or ()
-        except Exception as error:
-            gap = Gap(self.dataset.path, _crash("the detector failed", error), name)
-            self.report.gaps.append(gap)
-
-
-def _merge(merged: _ShardResult, other: _ShardResult) -> None:
-    merged.failed |= other.failed
-    merged.gaps += other.gaps
-    merged.rows += other.rows
-    for index, aggregate in enumerate(merged.aggregates):
-        if index in merged.failed:
-            continue
-        try:
-            aggregate.merge(other.aggregates[index])
-        except Exception as error:
-            merged.failed[index] = _crash("the detector failed", error)
 
 
 def _detectors(rules: tuple[Rule, ...], below: str) -> dict[str, Any]:
     """The detectors that the rules name, by module, loaded when needed."""
     names = dict.fromkeys(rule.detector for rule in rules if rule.detector.startswith(below))
     return {name: importlib.import_module(f"poisonscan.{name}").DETECTOR for name in names}
-
-
-def _short(detector: str) -> str:
-    return detector.rpartition(".")[2].replace("_", " ")
-
-
-def _reason(error: Exception) -> str:
-    return str(error)[:300] or type(error).__name__
 
 
 def _crash(what: str, error: Exception) -> str:

@@ -1,0 +1,1 @@
+"""Datasets: files of rows, grouped, with roles, labels, digests and vectors."""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
 
 
 class Role(enum.StrEnum):
-    """What a column is for. A batch holds, for the roles that were asked for:
+    """What a column is for.
+
+    A batch holds, for the roles that were asked for:
 
     * ``LABEL``: ``Labels``.
     * ``CONTENT``: a 128-bit digest of all that a row says apart from label and id,

@@ -7,8 +7,9 @@ except by a collision of that hash. A row's digest is the digest of its columns'
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from enum import IntEnum
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,9 @@ import xxhash
 from numpy.typing import NDArray
 
 from poisonscan.datasets.encoding import encoded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 Bytes = NDArray[np.uint8]
 
@@ -35,7 +39,9 @@ class Kind(IntEnum):
     OTHER = 8
 
 
-def digests(columns: Sequence[pa.Array], extra: Sequence[NDArray[np.uint64]] = ()) -> NDArray[np.uint64]:
+def digests(
+    columns: Sequence[pa.Array], extra: Sequence[NDArray[np.uint64]] = (), *, rows: int
+) -> NDArray[np.uint64]:
     """Digest of each row over its columns.
 
     Numbers count by value (``1`` equals ``1.0``, ``0.0`` equals ``-0.0``, NaN equals NaN), strings
@@ -44,19 +50,20 @@ def digests(columns: Sequence[pa.Array], extra: Sequence[NDArray[np.uint64]] = (
     Args:
         columns: Arrow arrays of equal length.
         extra: digests of further columns, ``uint64`` of shape (rows, 2) each (pictures).
+        rows: number of rows.
 
     Returns:
         ``uint64`` of shape (rows, 2).
     """
     parts = [encode(column) for column in columns]
     parts += [np.ascontiguousarray(digest).view(np.uint8) for digest in extra]
-    return hash_rows(np.hstack(parts)) if parts else np.zeros((0, 2), np.uint64)
+    return hash_rows(np.hstack(parts) if parts else np.zeros((rows, 0), np.uint8))
 
 
 def hash_rows(rows: Bytes) -> NDArray[np.uint64]:
     """128-bit digest of each row of a byte matrix: ``uint64`` of shape (rows, 2)."""
     size, width = rows.shape
-    data = memoryview(np.ascontiguousarray(rows)).cast("B") if rows.size else memoryview(b"")
+    data = memoryview(rows.tobytes())
     return hash_all(data[i * width : (i + 1) * width] for i in range(size))
 
 
@@ -82,7 +89,7 @@ def encode(column: pa.Array) -> Bytes:
     if pa.types.is_null(kind):
         return np.zeros((len(column), 17), np.uint8)
     if pa.types.is_boolean(kind):
-        return _fixed(np.asarray(pc.cast(pc.fill_null(column, False), pa.int64())), Kind.BOOL, column)
+        return _fixed(np.asarray(pc.fill_null(pc.cast(column, pa.int64()), 0)), Kind.BOOL, column)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return _numbers(column)
     return _variable(column)
@@ -152,7 +159,7 @@ def _slices(column: pa.Array) -> Iterable[memoryview]:
     width = np.dtype(np.int64 if wide else np.int32)
     ends = np.frombuffer(offsets, width, len(column) + 1, column.offset * width.itemsize).tolist()
     view = memoryview(data) if data is not None else memoryview(b"")
-    return (view[a:b] for a, b in zip(ends, ends[1:], strict=False))
+    return (view[a:b] for a, b in pairwise(ends))
 
 
 def _struct(column: pa.StructArray) -> Bytes:
@@ -169,6 +176,6 @@ def _list(column: pa.Array) -> Bytes:
         items = encode(column.flatten())
         counts = np.asarray(pc.fill_null(pc.list_value_length(column), 0))
     ends = np.concatenate([[0], np.cumsum(counts)]) * items.shape[1]
-    data = memoryview(np.ascontiguousarray(items)).cast("B") if items.size else memoryview(b"")
-    digest = hash_all(data[a:b] for a, b in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True))
+    data = memoryview(items.tobytes())
+    digest = hash_all(data[a:b] for a, b in pairwise(ends.tolist()))
     return _tagged(digest, Kind.LIST, column)

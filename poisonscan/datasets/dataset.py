@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from poisonscan.datasets.batch import Batch, Role
-from poisonscan.finding import Json, Row
+from poisonscan.datasets.errors import DatasetError, OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from poisonscan.datasets.activations import Activations
+    from poisonscan.datasets.numbers import Embedding, Numbers
+    from poisonscan.datasets.pictures import Pictures, Pixels
+    from poisonscan.datasets.tables import Layout
+    from poisonscan.datasets.words import Words
+    from poisonscan.finding import Json, Row
+    from poisonscan.formats.base import TableFile
+
+    Vectors = Activations | Embedding | Pictures | Words | Numbers
+
+__all__ = ["Dataset", "DatasetError", "DatasetOptions", "OptionError", "Shard"]
+
+FILES = 256
+"""Picture files in a batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +47,238 @@ class DatasetOptions:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A part of a dataset that one worker reads from start to end."""
+    """A part of a dataset that one worker reads from start to end.
+
+    Attributes:
+        path: the file, or for pictures their folder, as reports call it.
+        split: ``train``, ``validation`` or ``test``.
+        size: bytes.
+        files: the one file of a table; the files of a chunk of a picture folder.
+        labels: label of each picture file; empty for tables and for folders without classes.
+        layout: the columns of a table; None for pictures.
+        first: rows in the shards before this one; None when not counted.
+    """
 
     path: str
     split: str
     size: int
+    files: tuple[TableFile, ...] = ()
+    labels: tuple[str, ...] = ()
+    layout: Layout | None = None
+    first: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """TO BE WRITTEN: see the brief."""
+    """Rows with labels, contents and vectors, in shards. Small; it pickles to workers.
+
+    Attributes:
+        path: what the report calls it: the file, or the folder of several.
+        format: ``parquet``, ``arrow``, ``csv``, ``json`` or ``image``.
+        shards: its parts, in reading order.
+        columns: type of each column, as text.
+        roles: columns by role: ``label``, ``text``, ``image``, ``features``, ``numeric``, ``id``.
+        inferred: roles that were inferred rather than given.
+        label_names: declared class names.
+        rows: number of rows, where the files say it.
+        vectors: what makes rows into vectors; None when nothing does.
+        reading: how the files were read, such as the delimiter.
+    """
+
+    path: str
+    format: str
+    shards: tuple[Shard, ...]
+    columns: Mapping[str, str] = field(default_factory=dict)
+    roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    inferred: frozenset[str] = frozenset()
+    label_names: tuple[str, ...] | None = None
+    rows: int | None = None
+    vectors: Vectors | None = None
+    reading: Mapping[str, Json] = field(default_factory=dict)
+
+    @property
+    def facts(self) -> dict[str, Json]:
+        """What was read and inferred, for the report."""
+        splits = Counter(shard.split for shard in self.shards)
+        return {
+            "columns": dict(self.columns),
+            "roles": {role: list(names) for role, names in self.roles.items()},
+            "inferred": sorted(self.inferred),
+            "features": self.feature_source or None,
+            "splits": dict(splits),
+            **self.reading,
+        }
+
+    @property
+    def feature_source(self) -> str:
+        """What row vectors are made of, for people; empty when there are none."""
+        return self.vectors.source if self.vectors is not None else ""
+
+    @property
+    def dimension(self) -> int:
+        """Length of a row vector; 0 when there are none."""
+        return self.vectors.dimension if self.vectors is not None else 0
+
+    @property
+    def offers(self) -> frozenset[Role]:
+        """What batches can hold. A dataset without labels or vectors lacks that role."""
+        has: set[Role] = set()
+        if self.content:
+            has.add(Role.CONTENT)
+        if self.roles.get("label"):
+            has.add(Role.LABEL)
+        if self.vectors is not None:
+            has.add(Role.FEATURES)
+        return frozenset(has)
+
+    def batches(self, shard_index: int, roles: frozenset[Role]) -> Iterator[Batch]:
+        """Rows of a shard in order, with the roles asked for and no other column read.
+
+        A picture that does not decode does not stop the shard: its vector is all NaN and
+        ``Batch.problems`` names it.
+
+        Args:
+            shard_index: index into ``shards``.
+            roles: what each batch is to hold; roles that the dataset lacks are left out.
+
+        Raises:
+            DatasetError: the rest of the shard cannot be read; all before it was yielded.
+        """
+        shard = self.shards[shard_index]
+        wanted = roles & self.offers
+        if shard.layout is None:
+            yield from self._picture_files(shard_index, shard, wanted)
+            return
+        from poisonscan.datasets.tables import read, reading
+
+        start = 0
+        for table in read(shard.files[0], shard.layout, self._columns(wanted)):
+            with reading(shard.path, start):
+                batch = self._batch(shard_index, start, table, wanted)
+            yield batch
+            start += batch.size
+
+    def describe(
+        self, rows: NDArray[np.int64], scores: Sequence[float] | None = None
+    ) -> tuple[Row, ...]:
+        """What a report says about rows: file, line, label, excerpt.
+
+        Reads the shards concerned once more, up to the last row asked for.
+
+        Args:
+            rows: shard and position in the shard, ``int64`` of shape (n, 2).
+            scores: of each row.
+
+        Returns:
+            In the order asked for.
+        """
+        from poisonscan.datasets.describe import describe
+
+        return describe(self, rows, scores)
+
+    def place(self, shard_index: int, position: int) -> tuple[str, int]:
+        """File that holds a row, as reports call it, and the row's index in that file."""
+        shard = self.shards[shard_index]
+        if shard.layout is None:
+            return shard.files[position].path, 0
+        return shard.path, position
+
+    def numeric(self, column: str) -> bool:
+        """Whether a column holds numbers, perhaps written as text."""
+        return any(kind in self.columns[column] for kind in ("int", "float", "double"))
+
+    def _columns(self, roles: frozenset[Role]) -> list[str]:
+        """The columns that the roles are made of."""
+        names: list[str] = []
+        if Role.LABEL in roles:
+            names += self.roles["label"][:1]
+        if Role.CONTENT in roles:
+            names += self.content
+        if Role.FEATURES in roles and self.vectors is not None:
+            names += self.vectors.columns
+        return list(dict.fromkeys(names))
+
+    @property
+    def content(self) -> tuple[str, ...]:
+        """Columns that make up a row's content: all but label and id."""
+        apart = {*self.roles.get("label", ()), *self.roles.get("id", ())}
+        return tuple(name for name in self.columns if name not in apart)
+
+    def _batch(
+        self, index: int, start: int, table: pa.RecordBatch, roles: frozenset[Role]
+    ) -> Batch:
+        values: dict[Role, Any] = {}
+        problems: tuple[tuple[int, str], ...] = ()
+        if Role.LABEL in roles:
+            values[Role.LABEL] = self._labels(table.column(self.roles["label"][0]))
+        image = next(iter(self.roles.get("image", ())), None)
+        pixels = None
+        if image is not None and image in table.schema.names:
+            from poisonscan.datasets.pictures import decode_column
+
+            folder = Path(self.shards[index].files[0].file).parent
+            pixels = decode_column(table.column(image), folder)
+            problems = tuple((start + row, reason) for row, reason in pixels.problems)
+        if Role.CONTENT in roles:
+            values[Role.CONTENT] = self._digests(table, image, pixels)
+        if Role.FEATURES in roles:
+            values[Role.FEATURES] = self._features(index, start, table, pixels)
+        return Batch(index, start, table.num_rows, values, problems)
+
+    def _labels(self, column: pa.Array) -> Any:  # noqa: ANN401 - what Batch.columns holds
+        from poisonscan.datasets.labels import labels
+
+        numeric = self.numeric(self.roles["label"][0])
+        return labels(column, self.label_names or (), numeric=numeric)
+
+    def _digests(
+        self, table: pa.RecordBatch, image: str | None, pixels: Pixels | None
+    ) -> NDArray[np.uint64]:
+        from poisonscan.datasets.content import digests
+
+        names = [name for name in self.content if name != image]
+        extra = [pixels.digests] if pixels is not None else []
+        return digests([table.column(name) for name in names], extra, rows=table.num_rows)
+
+    def _features(
+        self, index: int, start: int, table: pa.RecordBatch, pixels: Pixels | None
+    ) -> NDArray[np.float32]:
+        from poisonscan.datasets.activations import Activations
+        from poisonscan.datasets.pictures import Pictures, residuals
+
+        vectors = self.vectors
+        if isinstance(vectors, Activations):
+            return vectors.read((self.shards[index].first or 0) + start, table.num_rows)
+        if isinstance(vectors, Pictures) and pixels is not None:
+            return residuals(pixels.planes)
+        if vectors is None or isinstance(vectors, Pictures):
+            raise ValueError("the dataset has no vectors")
+        return vectors.vectors([table.column(name) for name in vectors.columns])
+
+    def _picture_files(self, index: int, shard: Shard, roles: frozenset[Role]) -> Iterator[Batch]:
+        from poisonscan.datasets.labels import labels_of
+        from poisonscan.datasets.pictures import Pictures, decode, read_picture, residuals
+
+        for start in range(0, len(shard.files), FILES):
+            files = shard.files[start : start + FILES]
+            values: dict[Role, Any] = {}
+            problems: tuple[tuple[int, str], ...] = ()
+            if Role.LABEL in roles:
+                values[Role.LABEL] = labels_of(shard.labels[start : start + FILES])
+            if roles & {Role.CONTENT, Role.FEATURES}:
+                pixels = decode(read_picture(Path(file.file)) for file in files)
+                problems = tuple((start + row, reason) for row, reason in pixels.problems)
+                values[Role.CONTENT] = pixels.digests
+                if isinstance(self.vectors, Pictures):
+                    values[Role.FEATURES] = residuals(pixels.planes)
+                elif self.vectors is not None:
+                    values[Role.FEATURES] = self._brought(shard, start, len(files))
+            columns = {role: values[role] for role in roles if role in values}
+            yield Batch(index, start, len(files), columns, problems)
+
+    def _brought(self, shard: Shard, start: int, count: int) -> NDArray[np.float32]:
+        from poisonscan.datasets.activations import Activations
+
+        if not isinstance(self.vectors, Activations):
+            raise ValueError("picture files have no columns")
+        return self.vectors.read((shard.first or 0) + start, count)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _csv import Reader
+    from collections.abc import Iterable, Sequence
 
 HEAD = 64 << 10
 MAX_COLUMNS = 100_000
@@ -59,6 +63,13 @@ def sniff(head: bytes, suffix: str = "") -> Dialect:
     return Dialect(delimiter, quoted, names, header)
 
 
+def reader(lines: Iterable[str], delimiter: str, *, quoted: bool) -> Reader:
+    """The standard library's reader for a dialect."""
+    if quoted:
+        return csv.reader(lines, delimiter=delimiter)
+    return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+
+
 def is_number(cell: str) -> bool:
     """Whether a cell reads as a number (infinities and NaN do not count)."""
     try:
@@ -80,10 +91,9 @@ def _text(head: bytes) -> str:
 
 
 def _records(text: str, delimiter: str, *, quoted: bool) -> list[list[str]]:
-    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     lines = io.StringIO(text, newline="")
     try:
-        return [row for row in csv.reader(lines, delimiter=delimiter, quoting=quoting) if row]
+        return [row for row in reader(lines, delimiter, quoted=quoted) if row]
     except csv.Error:  # a field above the module's limit, or a NUL
         return [line.split(delimiter) for line in text.splitlines() if line]
 

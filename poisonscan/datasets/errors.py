@@ -25,4 +25,6 @@ class DatasetError(ValueError):
         super().__init__(path, row, reason)
 
     def __str__(self) -> str:
-        return f"{quote(self.path)} cannot be read beyond its first {self.row:,} rows: {self.reason}"
+        return (
+            f"{quote(self.path)} cannot be read beyond its first {self.row:,} rows: {self.reason}"
+        )

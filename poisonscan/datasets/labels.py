@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from poisonscan.datasets.batch import Labels
 from poisonscan.datasets.encoding import encoded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def labels(column: pa.Array, classes: Sequence[str] = (), *, numeric: bool = False) -> Labels:
@@ -26,11 +29,18 @@ def labels(column: pa.Array, classes: Sequence[str] = (), *, numeric: bool = Fal
     indices, values = encoded(column)
     names: dict[str, int] = {}
     codes = np.full(len(values) + 1, -1, np.int32)  # the last entry serves index -1
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        values = values.cast(pa.binary())  # parquet does not promise that its text is UTF-8
     for i, value in enumerate(values.to_pylist()):
         name = _name(value, classes, numeric=numeric)
         if name:
             codes[i] = names.setdefault(name, len(names))
     return Labels(codes[indices], tuple(names))
+
+
+def labels_of(names: Sequence[str]) -> Labels:
+    """Labels that are known by name; an empty name is a missing label."""
+    return labels(pa.array(names, pa.string()))
 
 
 def _name(value: object, classes: Sequence[str], *, numeric: bool) -> str:

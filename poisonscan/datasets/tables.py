@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,9 +24,13 @@ import pyarrow.json
 import pyarrow.parquet as pq
 
 from poisonscan.datasets.dialects import HEAD, Dialect, is_number, sniff
-from poisonscan.datasets.errors import DatasetError
+from poisonscan.datasets.errors import DatasetError, OptionError
 from poisonscan.escape import clip, escape
-from poisonscan.formats.base import TableFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from poisonscan.formats.base import TableFile
 
 BATCH_ROWS = 1_024
 BATCH_BYTES = 64 << 20
@@ -57,15 +61,15 @@ class Layout:
 
 
 @contextmanager
-def _reading(path: str, rows: list[int]) -> Iterator[None]:
-    """Turn what the libraries raise on a bad file into a ``DatasetError``."""
+def reading(path: str, row: int) -> Iterator[None]:
+    """Turn what the libraries raise on bad data into a ``DatasetError``."""
     try:
         yield
     except (pa.ArrowException, OSError, ValueError, MemoryError, RecursionError) as error:
-        if isinstance(error, DatasetError):
+        if isinstance(error, DatasetError | OptionError):
             raise
         text = " ".join(str(error).split()) or type(error).__name__
-        raise DatasetError(path, rows[0], escape(clip(text))) from None
+        raise DatasetError(path, row, escape(clip(text))) from None
 
 
 def layout(file: TableFile) -> Layout:
@@ -74,7 +78,7 @@ def layout(file: TableFile) -> Layout:
     Raises:
         DatasetError: it is not what its format says, or its columns cannot be told apart.
     """
-    with _reading(file.path, [0]):
+    with reading(file.path, 0):
         found = _LAYOUTS[file.format](file)
         names = found.schema.names
         if len(set(names)) < len(names):
@@ -98,13 +102,17 @@ def read(
     Raises:
         DatasetError: the rest cannot be read; everything before it was yielded.
     """
-    done = [0]
     wanted = list(dict.fromkeys(columns)) or found.schema.names[:1]
-    with _reading(file.path, done):
-        for batch in _READERS[file.format](file, found, wanted):
-            for piece in _pieces(batch, rows):
-                done[0] += piece.num_rows
-                yield piece
+    batches = _READERS[file.format](file, found, wanted)
+    done = 0
+    while True:
+        with reading(file.path, done):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        for piece in _pieces(batch, rows):
+            yield piece
+            done += piece.num_rows
 
 
 def count(file: TableFile, found: Layout) -> int:
@@ -114,7 +122,7 @@ def count(file: TableFile, found: Layout) -> int:
         DatasetError: it cannot be read to the end.
     """
     if file.format == "parquet":
-        with _reading(file.path, [0]), _parquet(file) as parquet:
+        with reading(file.path, 0), _parquet(file) as parquet:
             return int(parquet.metadata.num_rows)
     return sum(batch.num_rows for batch in read(file, found, found.schema.names[:1]))
 
@@ -219,7 +227,9 @@ def _cell_type(cells: pa.Array) -> pa.DataType:
     texts = [text for text in cells.unique().to_pylist() if text and text.strip()]
     if not texts or not all(map(is_number, texts)):
         return pa.string()
-    return pa.int64() if all(text.strip().lstrip("+-").isdigit() for text in texts) else pa.float64()
+    return (
+        pa.int64() if all(text.strip().lstrip("+-").isdigit() for text in texts) else pa.float64()
+    )
 
 
 def _csv_batches(
@@ -228,24 +238,27 @@ def _csv_batches(
     dialect = found.dialect
     if dialect is None:
         raise ValueError("its dialect is not known")
-    with pa.OSFile(file.file, "rb") as source, pa.csv.open_csv(
-        source,
-        read_options=pa.csv.ReadOptions(
-            use_threads=False,
-            block_size=MAX_RECORD,
-            column_names=None if dialect.header else list(dialect.names),
-        ),
-        parse_options=pa.csv.ParseOptions(
-            delimiter=dialect.delimiter,
-            quote_char='"' if dialect.quoted else False,
-            newlines_in_values=dialect.quoted,
-        ),
-        convert_options=pa.csv.ConvertOptions(
-            column_types=dict.fromkeys(dialect.names, pa.string()),
-            strings_can_be_null=False,
-            include_columns=list(columns),
-        ),
-    ) as reader:
+    with (
+        pa.OSFile(file.file, "rb") as source,
+        pa.csv.open_csv(
+            source,
+            read_options=pa.csv.ReadOptions(
+                use_threads=False,
+                block_size=MAX_RECORD,
+                column_names=None if dialect.header else list(dialect.names),
+            ),
+            parse_options=pa.csv.ParseOptions(
+                delimiter=dialect.delimiter,
+                quote_char='"' if dialect.quoted else False,
+                newlines_in_values=dialect.quoted,
+            ),
+            convert_options=pa.csv.ConvertOptions(
+                column_types=dict.fromkeys(dialect.names, pa.string()),
+                strings_can_be_null=False,
+                include_columns=list(columns),
+            ),
+        ) as reader,
+    ):
         yield from reader
 
 
@@ -273,6 +286,22 @@ def json_chunks(file: TableFile) -> Iterator[bytes]:
             chunk = source.read(CHUNK)
 
 
+def json_table_rows(file: TableFile) -> Iterator[tuple[list[bytes], int]]:
+    """Lines of each part of a file of JSON lines, and how many rows they hold.
+
+    Nothing for one JSON array, whose rows are not lines.
+
+    Raises:
+        ValueError: it is not JSON from here on.
+    """
+    with Path(file.file).open("rb") as source:
+        if source.read(CHUNK).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"[":
+            return
+    for chunk in json_chunks(file):
+        rows = _parse(chunk, None).num_rows if chunk.strip() else 0
+        yield chunk.removesuffix(b"\n").split(b"\n"), rows
+
+
 def _array_chunks(text: bytes) -> Iterator[bytes]:
     if len(text) > MAX_JSON:
         message = f"one JSON array of more than {MAX_JSON:,} bytes; JSON lines have no such limit"
@@ -297,10 +326,7 @@ def _json_layout(file: TableFile) -> Layout:
         raise ValueError("there is no record in it")
     schema = _parse(chunk, None).schema
     # What looks like a time in one part of a file need not in the next: text stays text.
-    fields = [
-        (f.name, pa.string() if pa.types.is_temporal(f.type) else f.type)
-        for f in schema
-    ]
+    fields = [(f.name, pa.string() if pa.types.is_temporal(f.type) else f.type) for f in schema]
     return Layout(pa.schema(fields))
 
 

@@ -1,20 +1,26 @@
-"""Processes on this machine, or a cluster that joblib knows, that survive the death of one of them."""
+"""Processes on this machine, or on a cluster that joblib knows; the death of one costs one item."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import re
+import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Generic, cast
+from typing import TYPE_CHECKING, Generic
 
 from poisonscan.engines.base import Failure, Item, Result
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator
+
 _AHEAD = 8
 """Items per process that may be started beyond the first unfinished one: their results wait."""
+
+_SETTLE = 0.1
+"""Seconds between the last item started and the stop of the processes."""
 
 _EXIT_CODES = re.compile(r"exit codes of the workers are \{([^}]+)\}")
 
@@ -80,7 +86,7 @@ class _Run(Generic[Item, Result]):
 
         while self.next < len(self.items):
             try:
-                with _stopped(self._results(self._feed(), self.jobs)) as results:
+                with self._processes(self._feed(), self.jobs) as results:
                     for index, result in results:
                         self.started.discard(index)
                         self.done[index] = result
@@ -108,14 +114,16 @@ class _Run(Generic[Item, Result]):
 
         try:
             # joblib would run a single job in this process.
-            with _stopped(self._results(iter([index]), jobs=2)) as results:
+            with self._processes(iter([index]), jobs=2) as results:
                 return next(results)[1]
         except BrokenProcessPool as error:
             return Failure(self.items[index], _reason(error))
 
-    def _results(
+    @contextlib.contextmanager
+    def _processes(
         self, indexes: Iterator[int], jobs: int
-    ) -> Generator[tuple[int, Result], None, None]:
+    ) -> Iterator[Generator[tuple[int, Result], None, None]]:
+        """Numbered results as they come; processes still at work are stopped on the way out."""
         from joblib import Parallel, delayed
 
         # Without max_nbytes=None, joblib would hand out large arrays as read-only memory maps.
@@ -128,18 +136,17 @@ class _Run(Generic[Item, Result]):
             max_nbytes=None,
         )
         results = parallel(delayed(_numbered)(self.task, i, self.items[i]) for i in indexes)
-        return cast("Generator[tuple[int, Result], None, None]", results)
-
-
-@contextlib.contextmanager
-def _stopped(results: Generator[Any, None, None]) -> Iterator[Generator[Any, None, None]]:
-    """Stop the processes at once, and quietly, when the caller wants no more or is interrupted."""
-    try:
-        yield results
-    finally:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # results that nobody wants any more
-            results.close()
+        try:
+            yield results
+        except GeneratorExit:  # the caller wants no more
+            self.waiting.clear()
+            # loky's thread fails with a traceback if it is stopped while it takes an item.
+            time.sleep(_SETTLE)
+            raise
+        finally:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # results that nobody wants any more
+                results.close()
 
 
 def _numbered(task: Callable[[Item], Result], index: int, item: Item) -> tuple[int, Result]:
@@ -150,6 +157,6 @@ def _reason(error: Exception) -> str:
     """Why a pool broke, in one sentence without a period."""
     codes = _EXIT_CODES.search(str(error))
     if codes:
-        return f"the process that worked on it died twice: {codes[1]}; it may have run out of memory"
+        return f"the process that worked on it died twice ({codes[1]}), perhaps for lack of memory"
     first = str(error).partition("\n")[0]
     return f"the process that worked on it broke twice: {first}"

@@ -1,4 +1,4 @@
-"""Single compressed files: gzip, bzip2, xz, lzma and zlib, as joblib and shells write them."""
+"""Single compressed files: gzip, bzip2, xz, lzma, zlib and LZ4, as joblib and shells write them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Compressed:
             decompressor = self.make()
             piece, reason = inflate(decompressor, rest, budget)
             out += piece
-            rest = rest[len(rest) - len(decompressor.unused_data) :] if not reason else rest[:0]
+            rest = rest[len(rest) - len(decompressor.unused_data or b"") :] if not reason else rest[:0]
             if len(rest) and not bytes(rest[:16]).startswith(self.magics):
                 break
         name = blob.name
@@ -66,10 +66,18 @@ class Compressed:
             yield blob.part(name or "content", memoryview(out), None)
 
 
+def _lz4() -> Decompressor:
+    import lz4.frame
+
+    decompressor: Decompressor = lz4.frame.LZ4FrameDecompressor()
+    return decompressor
+
+
 COMPRESSED: tuple[Compressed, ...] = (
     Compressed("gzip", (b"\x1f\x8b\x08",), (".gz", ".gzip"), lambda: zlib.decompressobj(31)),
     Compressed("bzip2", (b"BZh",), (".bz2",), bz2.BZ2Decompressor),
     Compressed("xz", (b"\xfd7zXZ\0",), (".xz",), lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, 1 << 28)),
     Compressed("lzma", (b"]\0\0",), (".lzma",), lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE, 1 << 28)),
     Compressed("zlib", (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda"), (".z", ".zlib"), zlib.decompressobj),
+    Compressed("LZ4", (b"\x04\x22\x4d\x18",), (".lz4",), _lz4),
 )  # fmt: skip

@@ -51,6 +51,6 @@ def inflate(
             pending = b""
             budget.take_unpacked(len(piece))
             out.append(piece)
-    except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError) as error:
+    except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, RuntimeError) as error:
         return b"".join(out), f"compressed data is damaged: {error}"
     return b"".join(out), ""

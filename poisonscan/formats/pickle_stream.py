@@ -36,6 +36,7 @@ _CANDIDATE: Final = re.compile(
     rb"\x80[\x02-\x05](?=[\x95\(\[\]\}\x8c\x8dcXKJU\x88\x89N])"
     rb"|[ci][A-Za-z_][\w.]{1,80}\r?\n[A-Za-z_][\w.]{0,80}\r?\n"
 )
+_MODULE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.<>]*\r?\Z")
 _HEADER: Final = re.compile(rb"\x80[\x00-\x05]")
 _TEXTUAL: Final = frozenset(b"(lpdcitVSILFNPg])}\x5d\x7d")
 
@@ -69,6 +70,12 @@ class Trace:
             message = f"more than {_KEPT_EVENTS:,} different things happen in one pickle"
             raise LimitReached(message)
         self.events.append(event)
+
+    @property
+    def plausible(self) -> bool:
+        """Whether all imported names are such as modules have; random bytes make others."""
+        names = [event.written for event in self.events if isinstance(event, Import)]
+        return all(_MODULE.match(name.module) and _MODULE.match(name.name) for name in names)
 
     @property
     def imports(self) -> bool:
@@ -172,7 +179,7 @@ class Reader:
         except LimitReached:
             pass  # what was seen of a mere candidate is enough
         acts = any(isinstance(event, Call) for event in trace.events)
-        if trace.imports and (acts or machine.done):
+        if trace.imports and (acts or machine.done) and trace.plausible:
             for event in trace.events:
                 if not isinstance(event, Broken | Stop | Irregular):
                     self.trace.add(event)
@@ -229,7 +236,11 @@ def _computes_magic(value: object) -> bool:
     return (
         isinstance(value, Result)
         and isinstance(value.arguments, Collection)
-        and any(str(TORCH_MAGIC) in str(item) for item in value.arguments.items)
+        and any(
+            form in str(item).lower()
+            for item in value.arguments.items
+            for form in (str(TORCH_MAGIC), f"{TORCH_MAGIC:x}")
+        )
     )
 
 

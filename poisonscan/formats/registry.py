@@ -41,7 +41,6 @@ UNREAD: Final = (
     Unread("TensorFlow Lite", ((4, b"TFL3"),)),
     Unread("7z archive", ((0, b"7z\xbc\xaf\x27\x1c"),)),
     Unread("zstandard", ((0, b"\x28\xb5\x2f\xfd"),)),
-    Unread("LZ4", ((0, b"\x04\x22\x4d\x18"),)),
     Unread("RAR archive", ((0, b"Rar!\x1a\x07"),)),
     Unread("CatBoost", ((0, b"CBM1"),)),
     Unread("R data", ((0, b"RDX2\n"), (0, b"RDX3\n"))),

@@ -170,7 +170,8 @@ class _Archive:
             budget.take_member()
             hidden = self._local(header, None)
             if hidden is not None:
-                self._note("hidden-member", hidden, "is not in the directory")
+                if found:  # without any directory the local headers are all there is
+                    self._note("hidden-member", hidden, "is not in the directory")
                 found.append(hidden)
         return found
 

@@ -65,7 +65,7 @@ class Totals:
         models: model files scanned, each archive counted once.
         datasets: datasets scanned.
         rows: rows of these datasets.
-        size: bytes scanned.
+        size: bytes of the scanned files on disk.
         gaps: things not checked.
         skipped: files that are neither models nor datasets.
     """
@@ -88,7 +88,7 @@ class Totals:
             models=len(models),
             datasets=len(datasets),
             rows=sum(entry.rows or 0 for entry in datasets),
-            size=sum(entry.size for entry in report.scanned),
+            size=sum(entry.size for entry in report.scanned if "!/" not in entry.path),
             gaps=len(report.gaps),
             skipped=len(report.skipped),
         )

@@ -11,14 +11,16 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from poisonscan.escape import clip, escape, quote
 from poisonscan.finding import Finding, Gap, Json, Report, Rows, Rule, Severity, as_json
 from poisonscan.reporters.base import Options, Totals, advice, inert, rules_of
-from poisonscan.reporters.sarif_places import Object, Places
+from poisonscan.reporters.sarif_places import LARGEST, Object, Places
 from poisonscan.rules import rule as rule_by_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MAX_RESULTS: Final = 25_000
 """Results that GitHub takes in one run; a file with more is refused whole."""
@@ -218,17 +220,20 @@ def _results(findings: Iterable[Finding], rules: list[Rule], places: Places) -> 
                 "primaryLocationLineHash": f"{fingerprint}:{seen[fingerprint]}",
                 "poisonscan/v1": fingerprint,
             },
-            "properties": {
-                "score": inert(finding.score),
-                "evidence": inert(as_json(finding.evidence)),
-            },
+            "properties": _measured(finding),
         }
         if related:
             result["relatedLocations"] = related
         if isinstance(finding.at.part, Rows):
-            result["occurrenceCount"] = max(finding.at.part.count, 1)
+            result["occurrenceCount"] = min(max(finding.at.part.count, 1), LARGEST)
         results.append(result)
     return results
+
+
+def _measured(finding: Finding) -> Object:
+    evidence = inert(as_json(finding.evidence))
+    score = inert(finding.score)
+    return {"evidence": evidence} if score is None else {"score": score, "evidence": evidence}
 
 
 def _message(finding: Finding, related: int) -> str:
@@ -280,8 +285,8 @@ def _notification(text: str, places: Places, gap: Gap | None = None) -> Json:
 def _sentence(text: str, limit: int = _MESSAGE) -> str:
     """One line that ends with a period and holds no placeholder and no link.
 
-    SARIF gives ``{0}`` and ``[text](target)`` in a message a meaning, so text from a scanned file is
-    kept from having one; a blank does that in every reader, while escapes are shown by some.
+    SARIF gives ``{0}`` and ``[text](target)`` a meaning, which text from a scanned file must not
+    have. A blank takes it away in every reader, while some readers show escapes as they are.
     """
     line = re.sub(r"\{(\d+)\}", r"{ \1 }", escape(text)).replace("](", "] (")
     line = clip(line, limit - 1).rstrip()

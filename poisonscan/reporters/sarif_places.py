@@ -1,11 +1,10 @@
 """Where a finding is, in the words of SARIF: artifacts, regions and logical locations.
 
-Three readers have to be pleased. GitHub reads the first location alone and wants a file of the
-repository and a line, so a finding inside an archive is placed at the archive, and one in a binary
-file at line 1. Viewers take a region with ``byteOffset`` for binary, so rows of text files have true
-lines and never an offset. The full truth (the member, its bytes, the row, the tensor) stands in
-related and logical locations. The specification (section 3.30) would have no line in a binary
-region; that deviation is deliberate.
+GitHub reads the first location alone and wants a file of the repository and a line. So a finding
+inside an archive is placed at the archive, and one in a binary file at line 1. Editors take a
+region with a byte offset for binary, so rows of text files have true lines and never an offset.
+The member, its bytes, the row and the tensor stand in related and logical locations. The
+specification (section 3.30) allows no line in a binary region; that deviation is deliberate.
 """
 
 from __future__ import annotations
@@ -22,8 +21,9 @@ RELATED: Final = 50
 _NAME: Final = 500
 _PARENT: Final = "__"
 _BASE: Final = "SRCROOT"
-# The reference implementation of SARIF keeps offsets in 32 bits and refuses a file with larger ones.
-_LARGEST: Final = 2**31 - 1
+# Microsoft's SARIF library keeps numbers in 32 bits and drops a log with larger ones.
+LARGEST: Final = 2**31 - 1
+"""The largest number that stands in a log; offsets beyond it are left out."""
 
 Object = dict[str, Json]
 
@@ -66,7 +66,7 @@ class Places:
         snippet = finding.evidence.get("snippet")
         if isinstance(snippet, str):
             region["snippet"] = {"text": clip(escape(snippet), _NAME)}
-        physical = self.file(finding.at.path, region)
+        physical = self.file(finding.at.path, **region)
         return {"physicalLocation": physical, **self._logically(finding.at, _kind(finding))}
 
     def related(self, finding: Finding) -> list[Json]:
@@ -91,26 +91,26 @@ class Places:
             }
         ]
 
-    def file(self, path: str, region: Object | None = None) -> Object:
-        """The physical location of a path: its outermost file."""
+    def file(self, path: str, **region: Json) -> Object:
+        """The physical location of a path: its outermost file, and a region of it if given."""
         outermost = path.partition("!/")[0]
         inside: Object = {
             "uri": uri(outermost),
             "uriBaseId": _BASE,
             "index": self._artifact(outermost),
         }
-        return {"artifactLocation": inside, "region": region or {"startLine": 1}}
+        return {"artifactLocation": inside, **({"region": region} if region else {})}
 
     def _row(self, row: Row) -> Object:
         region: Object = {"startLine": 1}
         if row.line and "!/" not in row.path:
-            first = max(row.line[0], 1)
-            region = {"startLine": first, "startColumn": 1, "endLine": max(row.line[1], first)}
+            first, last = (min(max(line, 1), LARGEST) for line in row.line)
+            region = {"startLine": first, "startColumn": 1, "endLine": max(first, last)}
             if row.excerpt is not None:
                 region["snippet"] = {"text": clip(escape(row.excerpt), _NAME)}
         name = f"{_shown(row.path)}#row={row.index}"
         reference = self._named(name, "row", self._member(row.path))
-        return {"physicalLocation": self.file(row.path, region), "logicalLocations": [reference]}
+        return {"physicalLocation": self.file(row.path, **region), "logicalLocations": [reference]}
 
     def _logically(self, at: Location, kind: str) -> Object:
         member = self._member(at.path)
@@ -155,6 +155,7 @@ class Places:
                 entry: Object = {"location": location}
                 if parent is None:
                     location["uriBaseId"] = _BASE
+                    entry["roles"] = ["analysisTarget"]
                 else:
                     entry["parentIndex"] = parent
                 self._artifacts[place] = len(self.artifacts)
@@ -186,9 +187,9 @@ def _bytes(part: object, *, outer: bool) -> tuple[int | None, int | None]:
 
 
 def _extent(start: int | None, length: int | None) -> Object:
-    if start is None or not 0 <= start <= _LARGEST:
+    if start is None or not 0 <= start <= LARGEST:
         return {}
-    if length is None or not 0 <= length <= _LARGEST:
+    if length is None or not 0 <= length <= LARGEST:
         return {"byteOffset": start}
     return {"byteOffset": start, "byteLength": length}
 

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 import click
 
 from poisonscan.escape import clip, escape
 from poisonscan.finding import Severity
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Unpack
+
 SHOWN: Final = 500
 """Characters shown of an untrusted string that stands alone, such as a path."""
 
+
+class Look(TypedDict, total=False):
+    """Colours and weight, as ``click.style`` names them."""
+
+    fg: str
+    bg: str
+    bold: bool
+    dim: bool
+
+
 _NARROWEST: Final = 40
-_SEVERITY: Final[dict[Severity, dict[str, Any]]] = {
+_SEVERITY: Final[dict[Severity, Look]] = {
     Severity.CRITICAL: {"fg": "bright_white", "bg": "red", "bold": True},
     Severity.HIGH: {"fg": "red", "bold": True},
     Severity.MEDIUM: {"fg": "yellow", "bold": True},
@@ -45,9 +58,9 @@ class Terminal:
         self.colour = colour
         self.width = max(width, _NARROWEST)
 
-    def style(self, text: str, **how: Any) -> str:
+    def style(self, text: str, **look: Unpack[Look]) -> str:
         """``text`` in a colour or weight, or as it is when there is no colour."""
-        return click.style(text, **how) if self.colour else text
+        return click.style(text, **look) if self.colour else text
 
     def bold(self, text: str) -> str:
         """``text`` in bold."""

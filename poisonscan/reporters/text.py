@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from poisonscan.escape import escape, quote
+from poisonscan.escape import quote
 from poisonscan.finding import Column, Finding, Json, Report, Row, Rows, Scanned, Span, Tensor
 from poisonscan.reporters.base import Options, Totals, advice, inert, outermost
 from poisonscan.reporters.terminal import Terminal, bar, no_command, plural, safe, size
@@ -216,8 +216,8 @@ def _row(row: Row) -> tuple[str, ...]:
     return (
         safe(row.path) + line,
         f"row {row.index}",
-        "" if row.label is None else quote(row.label, 40),
-        "" if row.score is None else f"{row.score:.4g}",
+        "" if row.label is None else f"class {quote(row.label, 40)}",
+        "" if row.score is None else f"score {row.score:.4g}",
         "" if row.excerpt is None else quote(row.excerpt, _EXCERPT),
     )
 

@@ -6,7 +6,10 @@ import errno
 import os
 import secrets
 import stat
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _FLAGS = (
     os.O_WRONLY

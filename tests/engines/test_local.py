@@ -69,7 +69,7 @@ def add_one(array: np.ndarray[Any, np.dtype[np.float64]]) -> float:
     return float(array.sum())
 
 
-def result_that_does_not_pickle(item: int) -> Any:
+def result_that_does_not_pickle(item: int) -> object:
     return threading.Lock() if item == 1 else item
 
 

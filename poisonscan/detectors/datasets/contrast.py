@@ -56,6 +56,18 @@ class Contrast:
             digest.update(np.ascontiguousarray(array).tobytes())
         object.__setattr__(self, "digest", digest.digest())
 
+    def z_score(self, code: int) -> float | None:
+        """Robust z-score of a class's largest eigenvalue over all classes; None for fewer than 5.
+
+        The logarithm is compared, as eigenvalues of clean classes differ by factors.
+        """
+        if len(self.names) < 5:  # noqa: PLR2004 - a median deviation of fewer says nothing
+            return None
+        largest = np.log(np.maximum(self.eigenvalues[:, 0], 1e-12))
+        centred = largest - np.median(largest)
+        deviation = 1.4826 * float(np.median(np.abs(centred)))
+        return float(centred[code]) / max(deviation, 1e-3)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Contrast) and self.digest == other.digest
 
@@ -111,7 +123,9 @@ def contrast(
     d = means.shape[1]
     kept = min(directions, d)
     degrees = max(int(counts.sum()) - len(names), 1)
-    pooled = np.sum(scatters, axis=0)
+    pooled = np.zeros((d, d))
+    for scatter in scatters:
+        pooled += scatter
     scale = coordinate_scales(np.diag(pooled) / degrees)
     units = np.outer(scale, scale)
     pooled = pooled / units

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from poisonscan.pickles.events import Call, Change
-from poisonscan.pickles.values import Collection, Global, Result
+from poisonscan.pickles.values import Collection, Global, Long, Result
 from poisonscan.rules import PickleNames
 
 DANGEROUS: Final = "PS101"
@@ -31,6 +31,8 @@ def judge_import(target: Global, names: PickleNames) -> Verdict | None:
     """What importing a name means; None if it is harmless until it is called."""
     pair = (target.module, target.name)
     dotted = target.dotted
+    if _is_torchscript(target):
+        return None
     if pair in names.allowed or pair in names.uncalled or dotted in names.calls_argument:
         return None
     return None if target in _CONTRACTS else _judge_unlisted(target, names)
@@ -39,7 +41,7 @@ def judge_import(target: Global, names: PickleNames) -> Verdict | None:
 def judge_call(event: Call, callee: Global, names: PickleNames) -> Verdict | None:
     """What calling a name with these arguments means; None if it is harmless."""
     pair = (callee.module, callee.name)
-    if pair in names.allowed:
+    if pair in names.allowed or _is_torchscript(callee):
         return None
     positions = names.calls_argument.get(callee.dotted)
     if positions is not None:
@@ -67,6 +69,11 @@ def judge_change(event: Change, names: PickleNames) -> tuple[Global, Verdict] | 
     if isinstance(maker, Global) and (maker.module, maker.name) in names.uncalled:
         return maker, Verdict(UNKNOWN, "is not known to be harmless when items are put into it")
     return None
+
+
+def _is_torchscript(target: Global) -> bool:
+    """Classes that TorchScript finds in the archive's own code; no Python module has the name."""
+    return target.module.split(".")[0] == "__torch__"
 
 
 def _judge_unlisted(target: Global, names: PickleNames) -> Verdict:
@@ -149,8 +156,18 @@ def _plain_attribute(arguments: object, names: PickleNames) -> bool:
     )
 
 
+def _stored_bytes(arguments: object, names: PickleNames) -> bool:  # noqa: ARG001 - a contract's form
+    """How tensors are pickled outside of `torch.save`: the bytes are a pickle, scanned as such."""
+    return (
+        isinstance(arguments, Collection)
+        and arguments.count == 1
+        and isinstance(arguments.items[0], bytes | Long)
+    )
+
+
 # Names that are judged by how they are called; only importing them does nothing.
 _CONTRACTS: Final[dict[Global, Callable[[object, PickleNames], bool]]] = {
     Global("functools", "partial"): _of_a_name,
     Global("builtins", "getattr"): _plain_attribute,
+    Global("torch.storage", "_load_from_bytes"): _stored_bytes,
 }

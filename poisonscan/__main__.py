@@ -1,0 +1,5 @@
+"""``python -m poisonscan``."""
+
+from poisonscan.cli import main
+
+main()

@@ -1,0 +1,71 @@
+"""The command line. Each command is a module here, imported when it is used."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Final
+
+import click
+
+from poisonscan.version import VERSION
+
+_COMMANDS: Final = {
+    "scan": "poisonscan.cli.scan",
+    "model": "poisonscan.cli.scan",
+    "dataset": "poisonscan.cli.scan",
+    "rules": "poisonscan.cli.rules",
+    "explain": "poisonscan.cli.rules",
+}
+
+
+class _Commands(click.Group):
+    """Loads a command's module only when it is asked for, so that little is imported at start."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        command = getattr(importlib.import_module(_COMMANDS[cmd_name]), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="poisonscan")
+def cli() -> None:
+    """Find out whether a dataset is safe to train on and a checkpoint safe to load.
+
+    poisonscan looks for poisoned rows, backdoors, flipped labels and duplicates in datasets, and
+    for code and broken headers in model files. Nothing that it scans is executed or unpickled.
+
+    \b
+    Exit codes, whatever the output format:
+      0    clean: all of it was checked, nothing was found
+      1    findings at or above --fail-on
+      2    wrong usage
+      3    nothing was scanned, or not all of it could be checked
+      4    an internal error
+      130  interrupted
+    """  # noqa: D301 - \b is click's
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    try:
+        cli(auto_envvar_prefix="POISONSCAN")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:  # noqa: BLE001 - the last place that can say what happened
+        if os.environ.get("POISONSCAN_DEBUG"):
+            raise
+        click.echo(
+            f"poisonscan: internal error: {type(error).__name__}: {error}\n"
+            "This is a bug in poisonscan; nothing can be said about what was scanned. "
+            "Set POISONSCAN_DEBUG=1 to see where it happened.",
+            err=True,
+        )
+        sys.exit(4)

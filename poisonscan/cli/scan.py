@@ -1,0 +1,145 @@
+"""``scan``, ``model`` and ``dataset``: one engine, with the options that fit each."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from poisonscan.cli.outputs import emit, parse, wants_colour
+from poisonscan.cli.progress import ProgressLine
+from poisonscan.finding import Report, Severity
+from poisonscan.reporters.base import Options
+from poisonscan.rules import RuleError
+from poisonscan.scan import Kind, TargetError
+from poisonscan.scan import scan as run_scan
+
+_SEVERITIES: Final = [str(severity) for severity in Severity]
+
+Command = Callable[..., None]
+
+
+def _apply(options: list[Callable[[Command], Command]], command: Command) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _common(command: Command) -> Command:
+    """Targets, and the options that every scan has."""
+    return _apply(
+        [
+            click.argument("targets", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="TARGET..."),
+            click.option("-o", "--output", "outputs", multiple=True, metavar="FMT[=PATH]", help="Write a report: text, json or sarif, to standard output or to a file. Repeatable; text on standard output if not given."),
+            click.option("--fail-on", type=click.Choice(["none", *_SEVERITIES]), default="medium", show_default=True, help="Lowest severity that makes the exit code 1."),
+            click.option("--min-severity", type=click.Choice(_SEVERITIES), default="low", show_default=True, help="Leave out findings below this."),
+            click.option("--select", multiple=True, metavar="RULE", help="Apply only these rules: an id, the start of one (PS1) or a name. Repeatable."),
+            click.option("--ignore", multiple=True, metavar="RULE", help="Leave these rules out. Repeatable."),
+            click.option("--root", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Paths in reports are relative to this folder.  [default: the current one]"),
+            click.option("-j", "--jobs", type=click.IntRange(min=1), help="Processes.  [default: as many as the work is worth]"),
+            click.option("-q", "--quiet", is_flag=True, help="Only findings and totals."),
+            click.option("-v", "--verbose", is_flag=True, help="Every row, file and skipped file."),
+            click.option("--color", "colour", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True, help="Colours in text; NO_COLOR and FORCE_COLOR are heeded."),
+            click.option("--progress/--no-progress", default=True, help="Progress on standard error; only on a terminal."),
+        ],
+        command,
+    )  # fmt: skip
+
+
+def _columns(command: Command) -> Command:
+    """What the user may say about a dataset."""
+    return _apply(
+        [
+            click.option("--label-column", metavar="NAME", help="Column with the labels."),
+            click.option("--text-column", metavar="NAME", help="Column with the text."),
+            click.option("--image-column", metavar="NAME", help="Column with the pictures."),
+            click.option("--features-column", metavar="NAME", help="Column with a vector per row."),
+            click.option("--activations", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A .npy or .safetensors file with a vector per row, such as a model's activations."),
+            click.option("--split", metavar="NAME", help="Read only this split."),
+        ],
+        command,
+    )  # fmt: skip
+
+
+@click.command()
+@_common
+@_columns
+def scan(**options: Any) -> None:
+    """Scan files and folders, model files and datasets alike.
+
+    What a file is shows in its content, not in its name. Columns of datasets are inferred from
+    types and names where they are not given, and the report says how.
+
+    \b
+    Examples:
+      poisonscan scan model.pt data/
+      poisonscan scan . -o text -o sarif=poisonscan.sarif
+      poisonscan scan train.parquet --label-column y --fail-on high
+    """  # noqa: D301 - \b is click's
+    _run("all", options)
+
+
+@click.command()
+@_common
+def model(**options: Any) -> None:
+    """Scan model files only: may I load this?
+
+    \b
+    Examples:
+      poisonscan model checkpoint.pt
+      poisonscan model weights/ --select PS1
+    """  # noqa: D301
+    _run("model", options)
+
+
+@click.command()
+@_common
+@_columns
+def dataset(**options: Any) -> None:
+    """Scan datasets only: is this safe to train on, and which rows do I look at?
+
+    \b
+    Examples:
+      poisonscan dataset train.parquet --label-column label
+      poisonscan dataset data/ --split train --activations penultimate.npy
+    """  # noqa: D301
+    _run("dataset", options)
+
+
+def _run(kind: Kind, options: dict[str, Any]) -> None:
+    try:
+        outputs = parse(options.pop("outputs"))
+    except click.BadParameter as error:
+        error.param_hint = "'-o'"
+        raise
+    fail_on = options.pop("fail_on")
+    lowest = Severity[options.pop("min_severity").upper()]
+    quiet, verbose = options.pop("quiet"), options.pop("verbose")
+    look = Options(
+        colour=wants_colour(options.pop("colour")),
+        width=shutil.get_terminal_size((100, 24)).columns,
+        verbosity=-1 if quiet else int(verbose),
+    )
+    line = ProgressLine(enabled=options.pop("progress") and not quiet)
+    report = _scan(options.pop("targets"), kind, options, line)
+    report.findings = [finding for finding in report.findings if finding.severity >= lowest]
+    try:
+        emit(report, outputs, look)
+    except OSError as error:
+        place = f" {error.filename!r}" if error.filename else ""
+        click.echo(f"poisonscan: the report{place} could not be written: {error.strerror}", err=True)
+        sys.exit(4)
+    sys.exit(report.exit_code(None if fail_on == "none" else Severity[fail_on.upper()]))
+
+
+def _scan(targets: tuple[Path, ...], kind: Kind, options: dict[str, Any], line: ProgressLine) -> Report:
+    try:
+        return run_scan(targets, kind=kind, progress=line, **options)
+    except (TargetError, RuleError) as error:
+        raise click.UsageError(str(error)) from error
+    finally:
+        line.clear()

@@ -1,0 +1,162 @@
+"""Activations that the user brings: a matrix in a ``.npy`` or ``.safetensors`` file.
+
+Its row *i* belongs to row *i* of the dataset in reading order. Rows are read with plain reads at
+computed places, never mapped into memory and never unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from poisonscan.datasets.errors import OptionError
+from poisonscan.escape import quote
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_HEADER = 100_000_000
+"""Bytes of a safetensors header, the bound of its specification."""
+MAX_NPY_HEADER = 10_000
+_NAMES = ("activations", "features", "embeddings", "penultimate", "hidden_states")
+_TYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2"}
+
+
+@dataclass(frozen=True, slots=True)
+class Activations:
+    """A matrix on disk.
+
+    Attributes:
+        file: where it is.
+        rows: number of rows.
+        dimension: numbers in a row.
+        dtype: of a number, as numpy writes it.
+        offset: of the first row in the file.
+        brain: whether the numbers are the upper halves of 32-bit floats (bfloat16).
+    """
+
+    file: str
+    rows: int
+    dimension: int
+    dtype: str
+    offset: int
+    brain: bool = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that are read: none."""
+        return ()
+
+    @property
+    def source(self) -> str:
+        """What the vectors are made of, for people."""
+        return f"activations in {Path(self.file).name} ({self.dimension} numbers)"
+
+    @classmethod
+    def open(cls, file: str) -> Activations:
+        """Read the header of a matrix.
+
+        Raises:
+            OptionError: no such file, not a matrix of floating-point numbers, or shorter than it
+                says.
+        """
+        try:
+            with Path(file).open("rb") as source:
+                is_npy = source.read(6) == npy.MAGIC_PREFIX
+                source.seek(0)
+                found = _open_npy(file, source) if is_npy else _open_safetensors(file, source)
+                size = source.seek(0, 2)
+        except (OSError, ValueError, KeyError, TypeError, struct.error, RecursionError) as error:
+            if isinstance(error, OptionError):
+                raise
+            message = f"{quote(file)} is no readable .npy or .safetensors file: {quote(error)}"
+            raise OptionError(message) from None
+        if found.offset + found.rows * found.dimension * np.dtype(found.dtype).itemsize > size:
+            message = f"{quote(file)} is shorter than its header says"
+            raise OptionError(message)
+        return found
+
+    def read(self, start: int, count: int) -> NDArray[np.float32]:
+        """Rows from ``start`` on, ``float32`` of shape (count, dimension).
+
+        A row with a number that is infinite or not a number is all NaN.
+
+        Raises:
+            OSError: the file became shorter.
+        """
+        dtype = np.dtype(self.dtype)
+        with Path(self.file).open("rb") as source:
+            source.seek(self.offset + start * self.dimension * dtype.itemsize)
+            data = source.read(count * self.dimension * dtype.itemsize)
+        if len(data) != count * self.dimension * dtype.itemsize:
+            raise OSError("the activations file became shorter")
+        numbers = np.frombuffer(data, dtype)
+        if self.brain:
+            numbers = (numbers.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        with np.errstate(over="ignore"):
+            out = numbers.reshape(count, self.dimension).astype(np.float32)
+        out[~np.isfinite(out).all(axis=1)] = np.nan
+        return out
+
+
+def _open_npy(file: str, source: BinaryIO) -> Activations:
+    version = npy.read_magic(source)
+    width = 2 if version == (1, 0) else 4
+    length = int.from_bytes(source.read(width), "little")
+    if length > MAX_NPY_HEADER or version not in {(1, 0), (2, 0)}:
+        message = f"{quote(file)} has an unusual .npy header"
+        raise OptionError(message)
+    source.seek(-width, 1)
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, fortran, dtype = read(source, max_header_size=MAX_NPY_HEADER)
+    if dtype.kind != "f" or len(shape) != 2 or min(shape) < 1:
+        message = (
+            f"{quote(file)} holds {dtype} of shape {shape}; activations are a matrix of "
+            "floating-point numbers, one row for each row of the dataset"
+        )
+        raise OptionError(message)
+    if fortran and shape[1] > 1:
+        message = f"{quote(file)} is stored by columns; save numpy.ascontiguousarray(x) instead"
+        raise OptionError(message)
+    return Activations(file, int(shape[0]), int(shape[1]), dtype.str, source.tell())
+
+
+def _open_safetensors(file: str, source: BinaryIO) -> Activations:
+    (length,) = struct.unpack("<Q", source.read(8))
+    if length > MAX_HEADER:
+        message = f"{quote(file)} is no .npy or .safetensors file, or its header is too long"
+        raise OptionError(message)
+    header = json.loads(source.read(length))
+    matrices = {
+        name: entry
+        for name, entry in header.items()
+        if name != "__metadata__"
+        and entry["dtype"] in _TYPES
+        and len(entry["shape"]) == 2
+        and all(type(n) is int and n > 0 for n in entry["shape"])
+    }
+    chosen = (
+        next(iter(matrices))
+        if len(matrices) == 1
+        else next((name for name in _NAMES if name in matrices), None)
+    )
+    if chosen is None:
+        names = ", ".join(quote(name, 40) for name in list(matrices)[:20]) or "none"
+        message = f"{quote(file)}: name one matrix 'activations'; matrices in it: {names}"
+        raise OptionError(message)
+    entry = matrices[chosen]
+    start, end = entry["data_offsets"]
+    dtype = _TYPES[entry["dtype"]]
+    rows, dimension = entry["shape"]
+    if start < 0 or end - start != math.prod(entry["shape"]) * np.dtype(dtype).itemsize:
+        message = f"{quote(file)}: the size of {quote(chosen)} does not fit its shape"
+        raise OptionError(message)
+    brain = entry["dtype"] == "BF16"
+    return Activations(file, rows, dimension, dtype, 8 + length + start, brain)

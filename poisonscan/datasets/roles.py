@@ -1,0 +1,248 @@
+"""What the columns of a dataset are for, from the user, their types, names and a sample.
+
+Never a guess for its own sake: a dataset whose label cannot be told has none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from poisonscan.datasets.encoding import encoded
+from poisonscan.datasets.errors import OptionError
+from poisonscan.datasets.numbers import list_lengths
+from poisonscan.datasets.pictures import looks_like_picture
+from poisonscan.datasets.tables import Layout, as_numbers
+from poisonscan.escape import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from poisonscan.datasets.dataset import DatasetOptions
+
+LABELS = (
+    "label", "labels", "target", "class", "category", "y", "sentiment", "class_label", "classes",
+    "label_id", "label_idx", "fine_label", "coarse_label", "gold_label", "is_toxic", "toxic",
+    "is_spam", "spam", "intent", "emotion", "topic", "outcome", "diagnosis", "species",
+)  # fmt: skip
+TEXTS = frozenset({
+    "text", "sentence", "sentence1", "sentence2", "content", "question", "prompt", "premise",
+    "hypothesis", "review", "document", "body", "message", "messages", "conversation",
+    "conversations", "instruction", "input", "output", "response", "completion", "answer",
+    "chosen", "rejected", "passage", "context", "title", "abstract", "summary", "comment", "tweet",
+    "headline", "description", "query", "code", "caption", "dialogue", "dialog", "chat",
+})  # fmt: skip
+IDS = frozenset({"id", "idx", "index", "uuid", "guid", "row_id", "_id", "unnamed: 0"})
+VECTORS = frozenset({
+    "embedding", "embeddings", "features", "feature", "activations", "vector", "representation",
+    "hidden_state", "hidden_states", "emb",
+})  # fmt: skip
+FEW = 20
+"""Distinct values that any label may have."""
+MIN_VECTOR = 8
+"""Shortest list of numbers that counts as a vector without a telling name."""
+MIN_COUNTER = 32
+"""Rows of a sample from which values that count up are an identifier."""
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Columns by role, and which roles were inferred."""
+
+    columns: Mapping[str, tuple[str, ...]]
+    inferred: frozenset[str]
+
+
+def assign(found: Layout, sample: pa.Table, options: DatasetOptions) -> Roles:
+    """Give the columns their roles.
+
+    Args:
+        found: the columns.
+        sample: the first rows, with every column, each column in one chunk.
+        options: what the user said.
+
+    Raises:
+        OptionError: a column named by the user does not exist.
+    """
+    given = {
+        "label": options.label_column,
+        "text": options.text_column,
+        "image": options.image_column,
+        "features": options.features_column,
+    }
+    roles: dict[str, tuple[str, ...]] = {}
+    for role, name in given.items():
+        if name is not None:
+            if name not in found.schema.names:
+                columns = ", ".join(quote(n, 60) for n in found.schema.names[:50])
+                message = f"there is no column {quote(name)}; columns: {columns}"
+                raise OptionError(message)
+            roles[role] = (name,)
+    guess = _Guess(found, [_Column(sample, f, found) for f in found.schema], roles)
+    for role in ("label", "image", "features", "id", "text", "numeric"):
+        if role not in roles:
+            names = getattr(guess, role)()
+            if names:
+                roles[role] = names
+    inferred = frozenset(role for role in roles if given.get(role) is None)
+    return Roles(roles, inferred)
+
+
+class _Column:
+    """A column and its sample."""
+
+    def __init__(self, sample: pa.Table, field: pa.Field, found: Layout) -> None:
+        self.name: str = field.name
+        self.key = field.name.strip().lower()
+        self.classes = field.name in found.classes
+        self.picture = field.name in found.pictures
+        chunks = sample.column(field.name)
+        self.values: pa.Array = chunks.chunk(0) if chunks.num_chunks else pa.nulls(0, chunks.type)
+        kind = field.type
+        self.type = kind.value_type if pa.types.is_dictionary(kind) else kind
+
+    @property
+    def is_string(self) -> bool:
+        return bool(pa.types.is_string(self.type) or pa.types.is_large_string(self.type))
+
+    @property
+    def is_number(self) -> bool:
+        return bool(pa.types.is_integer(self.type) or pa.types.is_floating(self.type))
+
+    @cached_property
+    def distinct(self) -> pa.Array:
+        return encoded(self.values)[1]
+
+    @property
+    def rows(self) -> int:
+        return len(self.values) - int(self.values.null_count)
+
+    def is_discrete(self, limit: int) -> bool:
+        """Integers, booleans, strings or whole floats with at most ``limit`` values."""
+        simple = self.is_string or self.is_number or pa.types.is_boolean(self.type)
+        if not simple or not 0 < len(self.distinct) <= limit:
+            return False
+        if pa.types.is_floating(self.type):
+            numbers = np.asarray(as_numbers(self.distinct))
+            return bool((numbers[np.isfinite(numbers)] % 1 == 0).all())
+        return True
+
+    def counts_up(self) -> bool:
+        """Whether the values are row numbers, or names in strictly rising order."""
+        if self.rows < MIN_COUNTER or self.rows < len(self.values):
+            return False
+        if pa.types.is_integer(self.type):
+            numbers = np.asarray(as_numbers(self.values))
+            return bool((np.diff(numbers) == 1).all())
+        if not self.is_string or len(self.distinct) < self.rows:
+            return False
+        texts = self.values.to_pylist()
+        return all(a < b for a, b in pairwise(texts)) and not any(
+            " " in text or len(text) > 64 for text in texts
+        )
+
+    def is_prose(self) -> bool:
+        """Whether most strings are distinct and of several words."""
+        if not self.is_string or len(self.distinct) * 2 < self.rows or not self.rows:
+            return False
+        lengths = np.asarray(pc.binary_length(self.distinct))
+        spaced = pc.sum(pc.match_substring(self.distinct, " ")).as_py() or 0
+        return bool(np.median(lengths) >= 20) and spaced * 2 >= len(self.distinct)
+
+
+@dataclass(frozen=True, slots=True)
+class _Guess:
+    """Guesses, one method a role, that leave alone the columns that have a role."""
+
+    found: Layout
+    columns: list[_Column]
+    roles: dict[str, tuple[str, ...]]
+
+    def free(self) -> list[_Column]:
+        taken = {name for names in self.roles.values() for name in names}
+        return [column for column in self.columns if column.name not in taken]
+
+    def label(self) -> tuple[str, ...]:
+        free = self.free()
+        declared = [c for c in free if c.classes]
+        named = sorted(
+            (c for c in free if c.key in LABELS and c.is_discrete(max(FEW, c.rows // 2))),
+            key=lambda c: LABELS.index(c.key),
+        )
+        for choice in ([c for c in named if c.classes], declared, named):
+            if choice:
+                return (choice[0].name,)
+        headerless = self.found.dialect is not None and not self.found.dialect.header
+        if headerless and len(free) > 1 and free[-1] is self.columns[-1]:
+            last = free[-1]
+            if last.is_discrete(max(FEW, last.rows // 100)):
+                return (last.name,)
+        return ()
+
+    def image(self) -> tuple[str, ...]:
+        for column in self.free():
+            if column.picture or _holds_pictures(column):
+                return (column.name,)
+        return ()
+
+    def features(self) -> tuple[str, ...]:
+        choices = [(c, vector_length(c.values)) for c in self.free()]
+        named = [c for c, length in choices if length > 1 and c.key in VECTORS]
+        floats = [
+            c
+            for c, length in choices
+            if length >= MIN_VECTOR and pa.types.is_floating(c.type.value_type)
+        ]
+        return tuple(c.name for c in (named + floats)[:1])
+
+    def id(self) -> tuple[str, ...]:
+        free = self.free()
+        return tuple(c.name for c in free if c.key in IDS or c.counts_up())
+
+    def text(self) -> tuple[str, ...]:
+        return tuple(
+            c.name for c in self.free() if (c.key in TEXTS and _holds_text(c.type)) or c.is_prose()
+        )
+
+    def numeric(self) -> tuple[str, ...]:
+        return tuple(c.name for c in self.free() if c.is_number)
+
+
+def vector_length(lists: pa.Array) -> int:
+    """Numbers in each list, if all that are there have equally many; else 0."""
+    kind = lists.type
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    if not (is_list or pa.types.is_fixed_size_list(kind)):
+        return 0
+    if not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
+        return 0
+    lengths = list_lengths(lists)
+    lengths = lengths[lengths > 0]
+    return int(lengths[0]) if lengths.size and (lengths == lengths[0]).all() else 0
+
+
+def _holds_text(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return any(_holds_text(field.type) for field in kind)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _holds_text(kind.value_type)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _holds_pictures(column: _Column) -> bool:
+    kind, values = column.type, column.values
+    if pa.types.is_struct(kind):
+        if {field.name for field in kind} != {"bytes", "path"}:
+            return False
+        values = values.field("bytes")
+        kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
+    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        return False
+    head = encoded(values.slice(0, 16))[1]
+    return looks_like_picture(pc.binary_slice(head.cast(pa.binary()), 0, 16).to_pylist())

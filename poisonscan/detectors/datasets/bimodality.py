@@ -1,0 +1,234 @@
+"""Does a class fall apart in two along a direction, and is one part like nothing else in the data?
+
+Real classes have heavy tails and several modes, so neither a large variance nor a better fit of two
+clusters than of one says much. A part of a class counts as foreign only if all of this holds:
+
+1. the class is not unimodal along the direction (an exact test, whatever the shape of its tails),
+2. its two parts are far apart for their own width,
+3. the variance along the direction is a multiple of the other classes',
+4. the part is small, and other classes' rows do not lie on its side,
+5. most other classes show nothing like it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+TESTED_ROWS = 20_000
+"""Rows of a class that the test looks at; the split it finds is applied to all."""
+MIN_ROWS = 30
+"""Distinct rows below which a class cannot be tested."""
+MIN_BUMP = 8
+"""Rows of the smallest bump looked for: fewer cannot be told from chance."""
+VALLEYS = (1.0, 4.0)
+"""Widths of the valley looked for before a bump, in widths of the bump."""
+BULK = 0.35
+"""Share of the rows that must lie before the valley."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A class in two parts along one axis; the part above ``threshold`` on ``sign * x`` is foreign.
+
+    Attributes:
+        axis: index of the axis.
+        sign: 1 or -1.
+        threshold: where the parts meet, on ``sign * x``.
+        log_p: log10 of the p-value of unimodality, corrected for all places looked at.
+        separation: distance of the parts' medians over their root mean square spread, as in
+            Ashman's D (Ashman, Bird and Zepf 1994).
+        share: of the class's rows, in the foreign part.
+        outside: share of other classes' rows on the foreign part's side.
+        variety: spread of the foreign part along the other axes over that of the rest: near 0 when
+            it is made of near copies of one row.
+        eigenvalue: variance along the axis in units of the other classes'.
+    """
+
+    axis: int
+    sign: int
+    threshold: float
+    log_p: float
+    separation: float
+    share: float
+    outside: float
+    variety: float
+    eigenvalue: float
+
+    def foreign(self, coordinates: Floats) -> NDArray[np.bool_]:
+        """Which rows, of shape (rows, axes), are in the foreign part."""
+        return np.asarray(self.sign * coordinates[:, self.axis] > self.threshold)
+
+    def excess(self, coordinates: Floats) -> Floats:
+        """How far beyond the threshold rows are."""
+        return np.asarray(self.sign * coordinates[:, self.axis] - self.threshold)
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """When a split is reported. See ``foreign_parts`` and the rules."""
+
+    p_value: float
+    separation: float
+    eigenvalue: float
+    share: float
+    outside: float
+    variety: float
+    contrast: float
+
+    @classmethod
+    def of(cls, values: Mapping[str, float]) -> Thresholds:
+        """From a rule's thresholds."""
+        return cls(**{name: float(values[name]) for name in cls.__slots__})
+
+
+def log10_binomial_tail(successes: Floats, failures: Floats, chance: float) -> Floats:
+    """log10 of P(X >= successes) for X binomial over successes + failures trials."""
+    from scipy.stats import binom
+
+    tail = binom.logsf(successes - 1, successes + failures, chance) / np.log(10)
+    return np.maximum(tail, -300.0)
+
+
+def bump(values: Floats) -> tuple[float, float]:
+    """Test whether the density rises again, somewhere above the bulk.
+
+    If a density falls all the way from its mode, a stretch can hold no more rows than an equally
+    long stretch before it, and no more than ``1 / (1 + w)`` of both if that is ``w`` times as long.
+    For every run of successive values, of many lengths, the rows in the stretch before it are
+    counted and compared by a binomial test; the smallest p-value is multiplied by the number of
+    runs (Bonferroni). No assumption is made about tails, so heavy ones raise no alarm.
+
+    Args:
+        values: distinct and ascending, of shape (n,).
+
+    Returns:
+        log10 of the corrected p-value, at most 0, and the middle of the widest gap in the valley.
+    """
+    n, runs, best, valley = len(values), 0, 0.0, (0, 0)
+    first, size = int(BULK * n), MIN_BUMP
+    while size <= n - first:
+        starts = np.arange(first, n - size + 1)
+        lengths = values[starts + size - 1] - values[starts]
+        for width in VALLEYS:
+            ends = np.searchsorted(values, values[starts] - width * lengths)
+            between = np.where(ends >= first, starts - ends, n)
+            runs += len(starts)
+            lowest = int(np.argmin(between))
+            if between[lowest] < n:
+                # The run was chosen to start and end on a row, so those two prove nothing.
+                inside = np.float64(size - 2)
+                log_p = log10_binomial_tail(inside, between[lowest], 1 / (1 + width))
+                if log_p < best:
+                    best, valley = float(log_p), (int(ends[lowest]) - 1, int(starts[lowest]) + 1)
+        size = int(size * 1.3) + 1
+    if best == 0.0:
+        return 0.0, float("nan")
+    seen = values[max(valley[0], 0) : valley[1]]
+    gap = int(np.argmax(np.diff(seen)))
+    return min(0.0, best + float(np.log10(runs))), float(seen[gap] + seen[gap + 1]) / 2
+
+
+def spread(values: Floats) -> float:
+    """Half the distance between the 16th and 84th percentiles: the standard deviation, if normal."""
+    low, high = np.percentile(values, [16, 84])
+    return max(float(high - low) / 2, 1e-12)
+
+
+def distinct_rows(coordinates: Floats, seed: int = 0) -> Floats:
+    """At most ``TESTED_ROWS`` rows without copies, which would fake a cluster."""
+    if len(coordinates) > TESTED_ROWS:
+        chosen = np.random.default_rng(seed).choice(len(coordinates), TESTED_ROWS, replace=False)
+        coordinates = coordinates[np.sort(chosen)]
+    if not len(coordinates):
+        return coordinates
+    grain = np.maximum(coordinates.std(axis=0), 1e-12) * 1e-4
+    _, first = np.unique(np.round(coordinates / grain), axis=0, return_index=True)
+    return np.asarray(coordinates[np.sort(first)])
+
+
+def split_along(
+    axis: int, rows: Floats, others: Floats, eigenvalue: float, looks: int
+) -> Split | None:
+    """The split of a class along one axis, or None if it may well be unimodal there.
+
+    Args:
+        axis: which column.
+        rows: distinct rows of the class, of shape (n, axes).
+        others: rows of other classes, of shape (m, axes).
+        eigenvalue: of the axis.
+        looks: tests made over all axes, signs and classes, to correct for.
+    """
+    tests = {sign: bump(np.unique(sign * rows[:, axis])) for sign in (1, -1)}
+    sign = min(tests, key=lambda side: tests[side][0])
+    log_p, threshold = tests[sign]
+    log_p += float(np.log10(looks))
+    if log_p >= 0:
+        return None
+    above = sign * rows[:, axis] > threshold
+    outside = float(np.mean(sign * others[:, axis] > threshold)) if len(others) else 0.0
+    if outside > 1 / 2:  # the other classes lie there: what is foreign is the other part
+        above, outside, sign, threshold = ~above, 1 - outside, -sign, -threshold
+    part, rest = rows[above], rows[~above]
+    if min(len(part), len(rest)) < MIN_BUMP:
+        return None
+    distance = abs(float(np.median(part[:, axis]) - np.median(rest[:, axis])))
+    widths = np.hypot(spread(part[:, axis]), spread(rest[:, axis])) / np.sqrt(2)
+    across = [i for i in range(rows.shape[1]) if i != axis]
+    variety = [spread(part[:, i]) / spread(rest[:, i]) for i in across] or [1.0]
+    return Split(
+        axis,
+        sign,
+        threshold,
+        log_p,
+        distance / float(widths),
+        len(part) / len(rows),
+        outside,
+        float(np.median(variety)),
+        eigenvalue,
+    )
+
+
+def is_foreign(split: Split, limits: Thresholds) -> bool:
+    """Whether a split passes every test that looks at its own class only."""
+    return (
+        split.log_p <= np.log10(limits.p_value)
+        and split.separation >= limits.separation
+        and split.eigenvalue >= limits.eigenvalue
+        and split.share <= limits.share
+        and split.outside <= limits.outside
+        and split.variety >= limits.variety
+    )
+
+
+def foreign_parts(
+    splits: Mapping[int, list[Split]], limits: Thresholds
+) -> tuple[dict[int, Split], dict[int, float]]:
+    """Which classes have a foreign part.
+
+    Args:
+        splits: the splits of every tested class.
+        limits: the thresholds.
+
+    Returns:
+        The chosen split of each class that has one, and for every class the separation that it had
+        to reach: ``contrast`` times the median of the other classes', if that is more than
+        ``separation``.
+    """
+    widest = {
+        code: max((s.separation for s in found if s.log_p <= np.log10(limits.p_value)), default=1.0)
+        for code, found in splits.items()
+    }
+    chosen, needed = {}, {}
+    for code, found in splits.items():
+        rest = [width for other, width in widest.items() if other != code]
+        needed[code] = max(limits.separation, limits.contrast * float(np.median(rest or [1.0])))
+        passing = [s for s in found if is_foreign(s, limits) and s.separation >= needed[code]]
+        if passing:
+            chosen[code] = max(passing, key=lambda s: s.separation)
+    return chosen, needed

@@ -1,0 +1,184 @@
+"""Dataset detectors in rounds: what all of them ask for in a round is one pass over the data."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from poisonscan.engines.base import Engine, Failure
+from poisonscan.finding import Gap, Json, Report, Scanned
+
+if TYPE_CHECKING:
+    from poisonscan.datasets.batch import Aggregate
+    from poisonscan.datasets.dataset import Dataset
+    from poisonscan.detectors.base import DatasetDetector
+
+Attempt = Callable[..., tuple[Any, str]]
+"""Calls a function that may raise anything: its result, and why there is none."""
+
+
+@dataclass(slots=True)
+class ShardResult:
+    """What one pass brings back from one shard, or from all of them once merged.
+
+    Attributes:
+        aggregates: one for each request, in order.
+        rows: rows read.
+        failed: why an aggregate is worthless, by its index.
+        gaps: what could not be read.
+    """
+
+    aggregates: list[Aggregate]
+    rows: int = 0
+    failed: dict[int, str] = field(default_factory=dict)
+    gaps: list[Gap] = field(default_factory=list)
+
+
+class ShardTask(Protocol):
+    """Fills fresh aggregates from one shard, in whatever process."""
+
+    def __call__(
+        self, shard: int, *, dataset: Dataset, requests: Sequence[Aggregate]
+    ) -> ShardResult:
+        """Read the shard once."""
+
+
+@dataclass(slots=True)
+class _Running:
+    """A detector between two passes."""
+
+    name: str
+    generator: Any
+    request: Aggregate
+
+
+class Passes:
+    """Runs detectors over one dataset until none asks for another pass.
+
+    Args:
+        dataset: what to read.
+        engine: where its shards are read.
+        task: reads one shard.
+        attempt: calls what may fail.
+        progress: told after each shard.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        engine: Engine,
+        task: ShardTask,
+        attempt: Attempt,
+        progress: Callable[[str, int, int], None],
+    ) -> None:
+        self.dataset = dataset
+        self.engine = engine
+        self.task = task
+        self.attempt = attempt
+        self.progress = progress
+        self.report = Report(())
+        self.rows = 0
+
+    def run(self, detectors: Mapping[str, DatasetDetector]) -> Report:
+        """What the detectors find, and what could not be read on the way."""
+        facts = dict(self.dataset.facts)
+        idle: list[Json] = []
+        running: list[_Running] = []
+        for name, detector in detectors.items():
+            missing = detector.needs - self.dataset.offers
+            if missing:
+                idle.append(f"{_words(name)}: the dataset has no {', '.join(sorted(missing))}")
+            else:
+                self._advance(name, detector.detect(self.dataset), None, running)
+        if idle:
+            facts["not applicable"] = idle
+        number = 1
+        running = self._round(running, number)
+        while running:
+            number += 1
+            running = self._round(running, number)
+        self._conclude(facts)
+        return self.report
+
+    def _conclude(self, facts: dict[str, Json]) -> None:
+        size = sum(shard.size for shard in self.dataset.shards)
+        path, form = self.dataset.path, self.dataset.format
+        if self.rows:
+            self.report.scanned.append(Scanned(path, "dataset", form, size, self.rows, facts))
+        elif not self.report.gaps:
+            self.report.gaps.append(Gap(path, "holds no rows"))
+
+    def _round(self, running: list[_Running], number: int) -> list[_Running]:
+        """One pass; returns the detectors that ask for another."""
+        requests: list[Aggregate] = []
+        for entry in running:
+            if entry.request not in requests:
+                requests.append(entry.request)
+        merged = self._pass(requests, number)
+        following: list[_Running] = []
+        for entry in running:
+            index = requests.index(entry.request)
+            if index in merged.failed:
+                self.report.gaps.append(Gap(self.dataset.path, merged.failed[index], entry.name))
+                entry.generator.close()
+            else:
+                self._advance(entry.name, entry.generator, merged.aggregates[index], following)
+        return following
+
+    def _pass(self, requests: list[Aggregate], number: int) -> ShardResult:
+        """Read all shards once."""
+        shards = range(len(self.dataset.shards))
+        task = functools.partial(self.task, dataset=self.dataset, requests=requests)
+        merged: ShardResult | None = None
+        gaps: list[Gap] = []
+        for done, outcome in enumerate(self.engine.map(task, shards), 1):
+            if isinstance(outcome, Failure):
+                path = self.dataset.shards[outcome.item].path
+                gaps.append(Gap(path, f"not read: {outcome.reason}"))
+            elif merged is None:
+                merged = outcome
+            else:
+                self._merge(merged, outcome)
+            self.progress(f"{self.dataset.path}, pass {number}", done, len(shards))
+        merged = merged or ShardResult(list(requests))
+        known = set(self.report.gaps)
+        self.report.gaps += [gap for gap in (*gaps, *merged.gaps) if gap not in known]
+        self.rows = max(self.rows, merged.rows)
+        return merged
+
+    def _merge(self, merged: ShardResult, other: ShardResult) -> None:
+        merged.failed |= other.failed
+        merged.gaps += other.gaps
+        merged.rows += other.rows
+        for index, aggregate in enumerate(merged.aggregates):
+            if index not in merged.failed:
+                _, reason = self.attempt(aggregate.merge, other.aggregates[index])
+                if reason:
+                    merged.failed[index] = f"the detector failed: {reason}"
+
+    def _advance(
+        self, name: str, generator: Any, finished: Aggregate | None, running: list[_Running]
+    ) -> None:
+        """Give a detector what it asked for; take its next request, or its findings."""
+        step, reason = self.attempt(_step, generator, finished)
+        if reason:
+            self.report.gaps.append(Gap(self.dataset.path, f"the detector failed: {reason}", name))
+            return
+        request, findings = step
+        if request is None:
+            self.report.findings += findings
+        else:
+            running.append(_Running(name, generator, request))
+
+
+def _step(generator: Any, finished: Aggregate | None) -> tuple[Aggregate | None, list[Any]]:
+    try:
+        return generator.send(finished), []
+    except StopIteration as stop:
+        return None, list(stop.value or ())
+
+
+def _words(detector: str) -> str:
+    return detector.rpartition(".")[2].replace("_", " ")

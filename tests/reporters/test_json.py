@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from jsonschema import Draft202012Validator
+
+from poisonscan.escape import escape
+from poisonscan.finding import Location, Report
+from poisonscan.reporters.base import Options
+from poisonscan.reporters.json import SCHEMA_VERSION, render
+from tests.reporters.samples import HIGH, LOW, full, reports
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "report.schema.json").read_text())
+VALIDATOR = Draft202012Validator(SCHEMA)
+
+
+def load(report: Report) -> Any:
+    def refuse(constant: str) -> None:
+        pytest.fail(f"{constant} is no JSON")
+
+    return json.loads(render(report, Options()), parse_constant=refuse)
+
+
+def test_schema_is_a_schema_of_this_version() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+    assert SCHEMA["properties"]["schema_version"]["const"] == SCHEMA_VERSION
+
+
+def test_full_report() -> None:
+    report = full()
+    document = load(report)
+    VALIDATOR.validate(document)
+    assert [f["fingerprint"] for f in document["findings"]] == [
+        f.fingerprint for f in report.findings
+    ]
+    parts = {(f["location"]["part"] or {"kind": None})["kind"] for f in document["findings"]}
+    assert parts == {None, "span", "tensor", "rows", "column"}
+    assert document["totals"] == {
+        "findings": 12,
+        "critical": 3,
+        "high": 4,
+        "medium": 4,
+        "low": 1,
+        "models": 2,
+        "datasets": 1,
+        "rows": 4000,
+        "bytes": 12_140_312,
+        "gaps": 2,
+        "skipped": 1,
+        "seconds": 0.84,
+    }
+    assert [rule["id"] for rule in document["rules"]] == ["PS901", "PS902", "PS903", "PS904"]
+    assert document["rules"][0]["help"] == report.rules[0].help
+    assert not document["complete"]
+    assert document["gaps"][0]["detector"] == "spectral_signature"
+    assert "/home/someone" not in render(report, Options())
+
+
+def test_rows_keep_what_is_known_of_them() -> None:
+    (part,) = (
+        f["location"]["part"]
+        for f in load(full())["findings"]
+        if f["location"]["path"] == "data/train.csv" and f["location"]["part"]["kind"] == "rows"
+    )
+    assert part["count"] == 8
+    assert part["rows"][1] == {
+        "path": "data/train.csv",
+        "index": 1,
+        "split": "train",
+        "line": [3, 3],
+        "label": "7",
+        "score": 0.99,
+        "excerpt": "text 1",
+    }
+
+
+def test_numbers_that_json_lacks_are_null() -> None:
+    finding = LOW.finding(
+        Location("a"), "x.", score=float("nan"), ratio=float("-inf"), nested=[{"a": float("inf")}]
+    )
+    (written,) = load(Report(("a",), findings=[finding]))["findings"]
+    assert written["score"] is None
+    assert written["evidence"] == {"ratio": None, "nested": [{"a": None}]}
+
+
+def test_rule_of_a_finding_is_listed_even_if_not_announced() -> None:
+    document = load(Report(("a",), findings=[HIGH.finding(Location("a"), "x.")], rules=(LOW,)))
+    assert [rule["id"] for rule in document["rules"]] == ["PS902", "PS904"]
+
+
+def strings(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        return [s for key, item in value.items() for s in (key, *strings(item))]
+    return [s for item in value for s in strings(item)] if isinstance(value, list) else []
+
+
+@given(reports)
+@settings(max_examples=150, deadline=None)
+def test_hostile_strings_stay_inside(report: Report) -> None:
+    text = render(report, Options())
+    assert text.isascii()
+    document = load(report)
+    VALIDATOR.validate(document)
+    del document["rules"]
+    for string in strings(document):
+        assert string == escape(string)
+
+
+def test_no_reporter_loads_a_heavy_library() -> None:
+    code = (
+        "import sys; from poisonscan.reporters.base import REPORTERS, Options;"
+        "from poisonscan.finding import Report;"
+        "[r(Report(('x',)), Options()) for r in REPORTERS.values()];"
+        "heavy = {'numpy', 'pyarrow', 'datasets', 'sklearn', 'joblib', 'PIL'} & set(sys.modules);"
+        "sys.exit(' '.join(heavy))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

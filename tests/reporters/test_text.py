@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+
+from poisonscan.escape import escape
+from poisonscan.finding import Gap, Location, Report, Scanned, Severity, Span
+from poisonscan.reporters.base import REPORTERS, Options, advice
+from poisonscan.reporters.terminal import Terminal, bar, no_command, size
+from poisonscan.reporters.text import ROWS_SHOWN, render
+from tests.reporters.samples import CRITICAL, HELP, HIGH, LOW, MEDIUM, csv_rows, full, reports
+
+CODES = re.compile(r"\x1b\[[0-9;]*m")
+SCANNED = Scanned("data/train.csv", "dataset", "csv", 140_000, 4000)
+
+
+def plain(report: Report, verbosity: int = 0, width: int = 100) -> str:
+    return render(report, Options(width=width, verbosity=verbosity))
+
+
+def last(report: Report) -> str:
+    return plain(report).splitlines()[-1]
+
+
+def test_exact_page() -> None:
+    report = Report(
+        ("models",),
+        findings=[
+            LOW.finding(Location("b.pkl"), "Odd."),
+            CRITICAL.finding(
+                Location("a.pt!/archive/data.pkl", Span(48, 3, 1096)), "Loading runs 'os.system'."
+            ),
+            CRITICAL.finding(Location("b.pkl", Span(9)), "Loading runs 'nt.system'."),
+        ],
+        gaps=[Gap("c.bin", "cannot be read: no"), Gap("a.pt", "failed", "some_detector")],
+        scanned=[Scanned("a.pt", "model", "zip", 2000), Scanned("b.pkl", "model", "pickle", 10)],
+        seconds=0.25,
+    )
+    assert plain(report) == (
+        "a.pt  zip, 2 kB\n"
+        "  CRITICAL  PS901 runs-code\n"
+        "    Loading runs 'os.system'.\n"
+        "     at  a.pt!/archive/data.pkl @ bytes 48–50 (byte 1096 of a.pt)\n"
+        "    why  The code runs with your rights.\n"
+        "     do  Do not load the file.\n"
+        "\n"
+        "b.pkl  pickle, 10 bytes\n"
+        "  CRITICAL  PS901 runs-code\n"
+        "    Loading runs 'nt.system'.\n"
+        "     at  b.pkl @ byte 9\n"
+        "  LOW       PS904 odd-column\n"
+        "    Odd.\n"
+        "    why  The code runs with your rights.\n"
+        "     do  Do not load the file.\n"
+        "\n"
+        "Scanned  1 zip, 1 pickle\n"
+        "\n"
+        "Not checked  The findings above are not the whole picture.\n"
+        "  c.bin: cannot be read: no\n"
+        "  a.pt: failed (some_detector)\n"
+        "\n"
+        "3 findings (2 critical, 1 low) · 2 model files scanned · 2 not checked · 0.2 s\n"
+    )
+
+
+def test_quiet_is_findings_and_totals() -> None:
+    text = plain(full(), -1)
+    assert "why" not in text
+    assert "Not checked" not in text
+    assert "Scanned" not in text
+    assert text.count("CRITICAL") == 3
+    assert text.splitlines()[-1] == last(full())
+    assert "2 not checked" in text
+
+
+def test_rows_have_file_line_index_class_and_score() -> None:
+    report = Report(("x",), findings=[MEDIUM.finding(Location("d", csv_rows(8)), "Wrong.")])
+    text = plain(report)
+    assert "data/train.csv:2  row 0  class '7'  score 1     'text 0'" in text
+    assert text.count("  row ") == ROWS_SHOWN
+    assert "… and 3 more rows (-v lists more)" in text
+
+
+def test_verbose_lists_every_row_and_says_when_there_are_more() -> None:
+    report = Report(("x",), findings=[MEDIUM.finding(Location("d", csv_rows(1200)), "Wrong.")])
+    text = plain(report, 1)
+    assert text.count("  row ") == 1000
+    assert "… and 200 more rows\n" in text
+    assert text.count("\n") == plain(report, 1, width=40).count("\n")
+
+
+def test_verbose_shows_evidence_help_files_and_skipped() -> None:
+    text = plain(full(), 1)
+    assert "snippet  55: R REDUCE" in text
+    assert "score  4.25" in text
+    assert "It can do what you can do." in text
+    assert "models/evil.pt!/archive/data.pkl  torch pickle, 120 bytes" in text
+    assert "README.md: plain text" in text
+    assert "README.md" not in plain(full())
+
+
+def test_facts_of_a_dataset() -> None:
+    text = plain(full())
+    assert "columns  text (content), y (label)" in text
+    assert "features  n-grams" in text
+    bars = [line.count("█") for line in text.splitlines() if "█" in line]
+    assert bars == [24, 8]
+
+
+def test_many_labels_are_cut() -> None:
+    entry = Scanned("d", "dataset", "csv", 1, 1, {"labels": {str(i): i for i in range(30)}})
+    text = plain(Report(("d",), scanned=[entry]))
+    assert "… and 20 more" in text
+    assert text.count("█") > 0
+
+
+@pytest.mark.parametrize(
+    ("report", "start"),
+    [
+        (Report(("x",)), "Nothing was scanned · 0.0 s"),
+        (Report(("x",), gaps=[Gap("x", "y")]), "Nothing was scanned · 1 not checked"),
+        (Report(("x",), scanned=[SCANNED]), "Clean · 1 dataset (4,000 rows) scanned"),
+        (
+            Report(("x",), scanned=[SCANNED], gaps=[Gap("x", "y")]),
+            "No findings, but not everything was checked · 1 dataset (4,000 rows) scanned · 1 not",
+        ),
+        (
+            Report(("x",), scanned=[SCANNED], interrupted=True),
+            "Interrupted: No findings, but not everything was checked",
+        ),
+        (
+            Report(("x",), findings=[HIGH.finding(Location("x"), "Bad.")], interrupted=True),
+            "Interrupted: 1 finding (1 high) · 0.0 s",
+        ),
+    ],
+)
+def test_last_line(report: Report, start: str) -> None:
+    assert last(report).startswith(start)
+    assert ("Clean" in plain(report)) == report.complete
+
+
+def test_gap_is_shown_whole_and_says_what_no_findings_mean() -> None:
+    reason = "limit reached: " + "word " * 60
+    text = plain(Report(("x",), scanned=[SCANNED], gaps=[Gap("a.bin", reason.strip())]))
+    assert text.count("word") == 60
+    assert "That nothing was found says nothing about these." in text
+
+
+def test_colour_changes_nothing_but_codes() -> None:
+    coloured = render(full(), Options(colour=True, width=100))
+    assert CODES.sub("", coloured) == plain(full())
+    assert "\x1b[" in coloured
+    words = {line for line in coloured.splitlines() if "PS90" in line}
+    assert any("\x1b[97m\x1b[41m\x1b[1mCRITICAL" in line for line in words)
+
+
+@pytest.mark.parametrize("width", [1, 40, 80, 200])
+def test_messages_are_wrapped(width: int) -> None:
+    message = "A long message. " * 20
+    text = plain(Report(("x",), findings=[LOW.finding(Location("a"), message)]), width=width)
+    lines = [line for line in text.splitlines() if "long" in line]
+    assert max(map(len, lines)) <= max(width, 40)
+    assert " ".join(line.strip() for line in lines) == message.strip()
+
+
+def test_width_is_the_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "61")
+    assert Options().width == 61
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "::error::x",
+        "   ::error::x",
+        "\x1b[1m ::error::x",
+        "a ##[error]x",
+        "##VSO[task.x]y",
+        "x##teamcity[y",
+    ],
+)
+def test_build_commands_are_broken(line: str) -> None:
+    shown = no_command(line)
+    assert shown != line
+    assert not CODES.sub("", shown).lstrip().startswith("::")
+    assert not re.search(r"##(\[|vso\[|teamcity\[)", shown, re.IGNORECASE)
+    assert no_command(shown) == shown
+
+
+@pytest.mark.parametrize("line", ["a::b", "# heading", "## [x]", "std::vector"])
+def test_other_lines_are_left_alone(line: str) -> None:
+    assert no_command(line) == line
+
+
+@given(reports)
+@settings(max_examples=150, deadline=None)
+def test_hostile_strings_do_nothing(report: Report) -> None:
+    for options in (Options(width=50), Options(colour=True, width=90, verbosity=1)):
+        text = render(report, options)
+        assert text.endswith("\n")
+        text.encode("utf-8")
+        for line in text.split("\n"):
+            bare = CODES.sub("", line) if options.colour else line
+            assert bare == escape(bare)
+            assert not bare.lstrip().startswith("::")
+            assert "##[" not in bare
+        assert max(map(len, text.split("\n"))) < 6_000
+
+
+def test_advice() -> None:
+    assert advice(CRITICAL, "Why it matters") == "The code runs with your rights."
+    whole = advice(CRITICAL, "Why it matters", whole=True)
+    assert whole == "The code runs with your rights. It can do what you can do."
+    assert advice(CRITICAL, "Limits") == "None that are known."
+    assert advice(CRITICAL, "No such heading") == ""
+    assert "**" in HELP
+
+
+def test_sizes_and_bars() -> None:
+    sizes = [0, 1, 999, 1000, 999_499, 999_500, 12_345_678, 10**21]
+    assert [size(n) for n in sizes] == [
+        "0 bytes", "1 byte", "999 bytes", "1 kB", "999 kB", "1 MB", "12.3 MB", "1e+06 PB",
+    ]  # fmt: skip
+    assert [bar(share, 10) for share in (0, 0.001, 0.5, 1)] == ["", "█", "█" * 5, "█" * 10]
+
+
+@pytest.mark.parametrize("severity", Severity)
+def test_severity_words_align(severity: Severity) -> None:
+    for colour in (False, True):
+        word = Terminal(colour=colour, width=80).severity(severity)
+        assert len(CODES.sub("", word)) == 8
+
+
+def test_reporters_by_name() -> None:
+    assert list(REPORTERS) == ["text", "json", "sarif"]
+    for reporter in REPORTERS.values():
+        assert reporter(full(), Options()).endswith("\n")
