@@ -110,6 +110,8 @@ class PickleNames:
         allowed: harmless to import, call, give state to and fill, whatever the arguments.
         uncalled: harmless as long as the pickle does not call them: created empty and given state.
         calls_argument: as harmless as the arguments at these positions, which they call.
+        creates_argument: those of these positions where a class is only created empty.
+        returns_argument: the argument that a function gives back as its result.
         dangerous: known evil, and why.
         dangerous_modules: everything in the module and below it is, and why.
         computed: make callables out of names or objects, and how.
@@ -119,6 +121,8 @@ class PickleNames:
     allowed: frozenset[tuple[str, str]]
     uncalled: frozenset[tuple[str, str]]
     calls_argument: Mapping[str, tuple[int, ...]]
+    creates_argument: Mapping[str, tuple[int, ...]]
+    returns_argument: Mapping[str, int]
     dangerous: Mapping[str, str]
     dangerous_modules: Mapping[str, str]
     computed: Mapping[str, str]
@@ -130,20 +134,25 @@ def pickle_names() -> PickleNames:
     """The allowlists in ``rules/allow/`` and the list of known evil in ``rules/deny.yaml``."""
     lists = [read_yaml(path) for path in sorted((folder() / "allow").glob("*.yaml"))]
     deny = read_yaml(folder() / "deny.yaml")
-    calls = {
-        name: tuple(positions)
-        for content in lists
-        for name, positions in content.get("calls_argument", {}).items()
-    }
     return PickleNames(
         _pairs(lists, "globals"),
         _pairs(lists, "uncalled"),
-        calls,
+        _positions(lists, "calls_argument"),
+        _positions(lists, "creates_argument"),
+        _merged(lists, "returns_argument"),
         deny["globals"],
         deny["modules"],
         deny["computed"],
         frozenset(deny["nested"]),
     )
+
+
+def _merged(lists: list[Any], section: str) -> dict[str, Any]:
+    return {name: value for content in lists for name, value in content.get(section, {}).items()}
+
+
+def _positions(lists: list[Any], section: str) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(positions) for name, positions in _merged(lists, section).items()}
 
 
 def _pairs(lists: list[Any], section: str) -> frozenset[tuple[str, str]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from poisonscan.datasets.batch import Batch, Role
 from poisonscan.datasets.errors import DatasetError, OptionError
+from poisonscan.finding import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from poisonscan.datasets.activations import Activations
+    from poisonscan.datasets.layouts import Layout
     from poisonscan.datasets.numbers import Embedding, Numbers
     from poisonscan.datasets.pictures import Pictures, Pixels
-    from poisonscan.datasets.tables import Layout
     from poisonscan.datasets.words import Words
     from poisonscan.finding import Json, Row
     from poisonscan.formats.base import TableFile
@@ -31,6 +32,8 @@ __all__ = ["Dataset", "DatasetError", "DatasetOptions", "OptionError", "Shard"]
 
 FILES = 256
 """Picture files in a batch."""
+MAX_PROBLEMS = 100
+"""Rows of a shard that are named as unusable; that there are more is said once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +103,15 @@ class Dataset:
     def facts(self) -> dict[str, Json]:
         """What was read and inferred, for the report."""
         splits = Counter(shard.split for shard in self.shards)
-        return {
-            "columns": dict(self.columns),
-            "roles": {role: list(names) for role, names in self.roles.items()},
+        facts = {
+            "columns": self.columns,
+            "roles": self.roles,
             "inferred": sorted(self.inferred),
             "features": self.feature_source or None,
-            "splits": dict(splits),
+            "splits": splits,
             **self.reading,
         }
+        return {name: as_json(fact) for name, fact in facts.items()}
 
     @property
     def feature_source(self) -> str:
@@ -134,8 +138,9 @@ class Dataset:
     def batches(self, shard_index: int, roles: frozenset[Role]) -> Iterator[Batch]:
         """Rows of a shard in order, with the roles asked for and no other column read.
 
-        A picture that does not decode does not stop the shard: its vector is all NaN and
-        ``Batch.problems`` names it.
+        A picture that does not decode (its vector is all NaN) and a record that is left out (a line
+        with too many cells) do not stop the shard: ``Batch.problems`` names them, up to
+        ``MAX_PROBLEMS`` a shard.
 
         Args:
             shard_index: index into ``shards``.
@@ -149,14 +154,18 @@ class Dataset:
         if shard.layout is None:
             yield from self._picture_files(shard_index, shard, wanted)
             return
-        from poisonscan.datasets.tables import read, reading
+        from poisonscan.datasets.layouts import reading
+        from poisonscan.datasets.tables import read
 
+        named = _Problems()
         start = 0
-        for table in read(shard.files[0], shard.layout, self._columns(wanted)):
+        for table in read(shard.files[0], shard.layout, self._columns(wanted), named.note):
             with reading(shard.path, start):
-                batch = self._batch(shard_index, start, table, wanted)
+                batch = self._batch(shard_index, start, table, wanted, named)
             yield batch
             start += batch.size
+        if named.waiting:  # records left out after the last batch
+            raise DatasetError(shard.path, start, "; ".join(named.waiting[:3]))
 
     def describe(
         self, rows: NDArray[np.int64], scores: Sequence[float] | None = None
@@ -205,10 +214,14 @@ class Dataset:
         return tuple(name for name in self.columns if name not in apart)
 
     def _batch(
-        self, index: int, start: int, table: pa.RecordBatch, roles: frozenset[Role]
+        self,
+        index: int,
+        start: int,
+        table: pa.RecordBatch,
+        roles: frozenset[Role],
+        named: _Problems,
     ) -> Batch:
         values: dict[Role, Any] = {}
-        problems: tuple[tuple[int, str], ...] = ()
         if Role.LABEL in roles:
             values[Role.LABEL] = self._labels(table.column(self.roles["label"][0]))
         image = next(iter(self.roles.get("image", ())), None)
@@ -218,12 +231,12 @@ class Dataset:
 
             folder = Path(self.shards[index].files[0].file).parent
             pixels = decode_column(table.column(image), folder)
-            problems = tuple((start + row, reason) for row, reason in pixels.problems)
+            named.broken += [(start + row, reason) for row, reason in pixels.problems]
         if Role.CONTENT in roles:
             values[Role.CONTENT] = self._digests(table, image, pixels)
         if Role.FEATURES in roles:
             values[Role.FEATURES] = self._features(index, start, table, pixels)
-        return Batch(index, start, table.num_rows, values, problems)
+        return Batch(index, start, table.num_rows, values, named.take(start))
 
     def _labels(self, column: pa.Array) -> Any:  # noqa: ANN401 - what Batch.columns holds
         from poisonscan.datasets.labels import labels
@@ -259,22 +272,22 @@ class Dataset:
         from poisonscan.datasets.labels import labels_of
         from poisonscan.datasets.pictures import Pictures, decode, read_picture, residuals
 
+        named = _Problems()
         for start in range(0, len(shard.files), FILES):
             files = shard.files[start : start + FILES]
             values: dict[Role, Any] = {}
-            problems: tuple[tuple[int, str], ...] = ()
             if Role.LABEL in roles:
                 values[Role.LABEL] = labels_of(shard.labels[start : start + FILES])
             if roles & {Role.CONTENT, Role.FEATURES}:
                 pixels = decode(read_picture(Path(file.file)) for file in files)
-                problems = tuple((start + row, reason) for row, reason in pixels.problems)
+                named.broken += [(start + row, reason) for row, reason in pixels.problems]
                 values[Role.CONTENT] = pixels.digests
                 if isinstance(self.vectors, Pictures):
                     values[Role.FEATURES] = residuals(pixels.planes)
                 elif self.vectors is not None:
                     values[Role.FEATURES] = self._brought(shard, start, len(files))
             columns = {role: values[role] for role in roles if role in values}
-            yield Batch(index, start, len(files), columns, problems)
+            yield Batch(index, start, len(files), columns, named.take(start))
 
     def _brought(self, shard: Shard, start: int, count: int) -> NDArray[np.float32]:
         from poisonscan.datasets.activations import Activations
@@ -282,3 +295,29 @@ class Dataset:
         if not isinstance(self.vectors, Activations):
             raise ValueError("picture files have no columns")
         return self.vectors.read((shard.first or 0) + start, count)
+
+
+@dataclass(slots=True)
+class _Problems:
+    """What could not be used of a shard, until a batch takes it."""
+
+    waiting: list[str] = field(default_factory=list)
+    broken: list[tuple[int, str]] = field(default_factory=list)
+    named: int = 0
+
+    def note(self, reason: str) -> None:
+        """Remember a record that was left out."""
+        if len(self.waiting) <= MAX_PROBLEMS:
+            self.waiting.append(reason)
+
+    def take(self, start: int) -> tuple[tuple[int, str], ...]:
+        """What came up since the last call, for a batch that starts at row ``start``."""
+        found = [(start, reason) for reason in self.waiting] + self.broken
+        self.waiting, self.broken = [], []
+        left = max(0, MAX_PROBLEMS - self.named)
+        taken = found[:left]
+        if len(found) > left and self.named <= MAX_PROBLEMS:
+            taken.append((found[left][0], "and more rows like it, which are not named"))
+            self.named += 1
+        self.named += len(found[:left])
+        return tuple(taken)

@@ -12,8 +12,10 @@ import pyarrow as pa
 
 from poisonscan.datasets.dialects import Dialect, reader
 from poisonscan.datasets.errors import DatasetError
+from poisonscan.datasets.json_lines import parts
 from poisonscan.datasets.labels import labels
-from poisonscan.datasets.tables import MAX_RECORD, json_table_rows, read
+from poisonscan.datasets.layouts import MAX_RECORD
+from poisonscan.datasets.tables import read
 from poisonscan.datasets.words import texts
 from poisonscan.escape import clip, escape
 from poisonscan.finding import Row
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from poisonscan.datasets.dataset import Dataset, Shard
+    from poisonscan.datasets.layouts import Layout
     from poisonscan.formats.base import TableFile
 
 EXCERPT = 200
@@ -144,7 +147,7 @@ def _lines(shard: Shard, wanted: Sequence[int]) -> dict[int, Line]:
         if layout is not None and layout.dialect is not None:
             return _csv_lines(file, layout.dialect, wanted)
         if layout is not None and file.format == "json":
-            return _json_lines(file, wanted)
+            return _json_lines(file, layout, wanted)
     except (OSError, ValueError, csv.Error):
         pass  # no line is better than a wrong one
     return {}
@@ -163,7 +166,8 @@ def _csv_lines(file: TableFile, dialect: Dialect, wanted: Sequence[int]) -> dict
             last = 0
             for record in records:
                 first, last = last + 1, records.line_num
-                if not record:
+                # The reader of rows leaves out blank lines and records of another width.
+                if not record or len(record) != len(dialect.names):
                     continue
                 if index in pending:
                     out[index] = (first, last)
@@ -175,19 +179,16 @@ def _csv_lines(file: TableFile, dialect: Dialect, wanted: Sequence[int]) -> dict
     return out
 
 
-def _json_lines(file: TableFile, wanted: Sequence[int]) -> dict[int, Line]:
-    """Lines of rows, as long as each line that is not blank holds one row."""
+def _json_lines(file: TableFile, layout: Layout, wanted: Sequence[int]) -> dict[int, Line]:
     out: dict[int, Line] = {}
-    row = line = 0
-    for lines, rows in json_table_rows(file):
-        full = [i for i, text in enumerate(lines) if text.strip()]
-        if len(full) != rows:
-            break
-        for position in wanted:
+    row = 0
+    for part in parts(file, layout.schema, lambda _: None, numbered=True):
+        rows = part.table.num_rows
+        for position in wanted if part.lines else ():
             if row <= position < row + rows:
-                number = line + full[position - row] + 1
+                number = part.lines[position - row]
                 out[position] = (number, number)
-        row, line = row + rows, line + len(lines)
+        row += rows
         if row > wanted[-1]:
             break
     return out

@@ -13,11 +13,12 @@ from poisonscan.datasets.activations import Activations
 from poisonscan.datasets.dataset import Dataset, DatasetOptions, Shard
 from poisonscan.datasets.errors import DatasetError, OptionError
 from poisonscan.datasets.folders import open_folders
+from poisonscan.datasets.layouts import Layout, reading
 from poisonscan.datasets.naming import SPLITS, family, split_of
 from poisonscan.datasets.numbers import Embedding, Numbers
 from poisonscan.datasets.pictures import Pictures
 from poisonscan.datasets.roles import Roles, assign, vector_length
-from poisonscan.datasets.tables import Layout, count, layout, read, reading
+from poisonscan.datasets.tables import count, layout, read
 from poisonscan.datasets.words import Words
 from poisonscan.escape import quote
 from poisonscan.finding import Gap, Json

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from poisonscan.datasets.tables import as_numbers
+from poisonscan.datasets.delimited import as_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,17 +14,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from poisonscan.datasets.delimited import as_numbers
 from poisonscan.datasets.encoding import encoded
 from poisonscan.datasets.errors import OptionError
 from poisonscan.datasets.numbers import list_lengths
 from poisonscan.datasets.pictures import looks_like_picture
-from poisonscan.datasets.tables import Layout, as_numbers
 from poisonscan.escape import quote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from poisonscan.datasets.dataset import DatasetOptions
+    from poisonscan.datasets.layouts import Layout
 
 LABELS = (
     "label", "labels", "target", "class", "category", "y", "sentiment", "class_label", "classes",

@@ -170,11 +170,16 @@ class Reader:
                 return
             position = max(self._try(match.start()), match.start() + 1)
 
-    def _try(self, start: int) -> int:
-        """Read what may be a pickle; keep what it does only if it gets as far as to act."""
+    def _try(self, start: int, stop: int | None = None) -> int:
+        """Read what may be a pickle; keep what it does only if it gets as far as to act.
+
+        Behind ``stop`` the stream is read properly, whatever this reading would make of it.
+        """
         trace, machine = Trace(), Machine(self.view, start, self._small_budget(), lenient=True)
         try:
             for event in machine.events():
+                if stop is not None and event.offset >= stop:
+                    break
                 trace.add(event)
         except LimitReached:
             pass  # what was seen of a mere candidate is enough
@@ -209,7 +214,7 @@ class Reader:
         # Another loader than joblib's would take the array's bytes for opcodes.
         if self._alternate < _CANDIDATES:
             self._alternate += 1
-            self._try(position)
+            self._try(position, position + size)
         if position + size > len(self.view):
             self.gaps.append(f"the array at byte {position:,} reaches over the end of the file")
             return len(self.view)

@@ -87,6 +87,8 @@ def _kind(entries: list[Entry]) -> str:
     names = {entry.name for entry in entries}
     if any(name.endswith("constants.pkl") for name in names):
         return "TorchScript"
+    if any(name.endswith("/archive_format") for name in names):
+        return "torch export"
     if any(name.endswith("/data.pkl") for name in names):
         return "torch zip"
     if names and all(name.endswith(".npy") for name in names):
@@ -98,8 +100,10 @@ def _storage_names(entries: list[Entry]) -> re.Pattern[str]:
     """Members that torch reads as raw numbers: ``<root>/data/<key>`` beside ``<root>/data.pkl``."""
     roots = {e.name[: -len("data.pkl")] for e in entries if e.name.endswith("/data.pkl")}
     roots |= {e.name[: -len("constants.pkl")] for e in entries if e.name.endswith("constants.pkl")}
+    exported = any(entry.name.endswith("/archive_format") for entry in entries)
+    more = r"|[^/]+/data/(?:weights|constants)/[^/]+\Z" if exported else ""
     joined = "|".join(re.escape(root) for root in sorted(roots)[:64])
-    return re.compile(rf"(?:{joined})(?:data|constants|\.data)/[^/]+\Z" if joined else r"(?!)")
+    return re.compile((rf"(?:{joined})(?:data|constants|\.data)/[^/]+\Z" if joined else r"(?!)") + more)
 
 
 def _member(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from poisonscan.pickles import events
-from poisonscan.pickles.values import Collection, Global, Long, Opaque, Result
+from poisonscan.pickles.values import Collection, Global, Long, Opaque, Persistent, Result
 
 if TYPE_CHECKING:
     from poisonscan.pickles.machine import Machine
@@ -244,12 +244,13 @@ def _build(m: Machine) -> None:
 def _persid(m: Machine) -> None:
     identifier = m.line().decode("utf-8", "replace")
     m.emit(events.Persistent(m.at, identifier))
-    m.push(Opaque("persistent object"))
+    m.push(Persistent(identifier))
 
 
 def _binpersid(m: Machine) -> None:
-    m.emit(events.Persistent(m.at, m.pop()))
-    m.push(Opaque("persistent object"))
+    identifier = m.pop()
+    m.emit(events.Persistent(m.at, identifier))
+    m.push(Persistent(identifier))
 
 
 def _extension(size: int) -> Handler:

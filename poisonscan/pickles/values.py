@@ -68,9 +68,16 @@ class Result:
     state: object = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Persistent:
+    """What the loader gives for a persistent identifier."""
+
+    identifier: object
+
+
 @dataclass(frozen=True, slots=True)
 class Opaque:
-    """Something from outside the stream: a persistent object, an extension, a buffer."""
+    """Something from outside the stream: an extension, a buffer."""
 
     what: str
 
@@ -83,6 +90,8 @@ def expression(value: object, depth: int = 4) -> str:
         return f"<{value.kind} of {value.length:,} bytes>"
     if isinstance(value, Opaque):
         return f"<{value.what}>"
+    if isinstance(value, Persistent):
+        return "<persistent object>"
     if depth == 0:
         return "…"
     if isinstance(value, Result):

@@ -13,10 +13,11 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from poisonscan.escape import clip, escape, quote
+from poisonscan.escape import escape, quote
 from poisonscan.finding import Finding, Gap, Json, Report, Rows, Rule, Severity, as_json
 from poisonscan.reporters.base import Options, Totals, advice, inert, rules_of
 from poisonscan.reporters.sarif_places import LARGEST, Object, Places
+from poisonscan.reporters.sarif_text import sentence
 from poisonscan.rules import rule as rule_by_id
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ _SCHEMA: Final = (
 )
 _GAP: Final = "PS001"
 _DESCRIPTION: Final = 1024
-_MESSAGE: Final = 4_000
 _TAGS: Final = 10
 _LINKS: Final = 5
 _LEVEL: Final = {
@@ -120,7 +120,7 @@ def _driver(report: Report, rules: list[Rule], taxa: list[list[str]]) -> Object:
 
 
 def _descriptor(rule: Rule, taxa: list[list[str]]) -> Object:
-    text = "\n".join(map(escape, rule.help.strip().split("\n"))) or _sentence(
+    text = "\n".join(map(escape, rule.help.strip().split("\n"))) or sentence(
         rule.title or rule.name
     )
     heading = f"{rule.id} {rule.name} ({rule.severity})"
@@ -132,9 +132,9 @@ def _descriptor(rule: Rule, taxa: list[list[str]]) -> Object:
     descriptor: Object = {
         "id": rule.id,
         "name": "".join(word.capitalize() for word in re.findall("[a-z0-9]+", rule.name.lower())),
-        "shortDescription": {"text": _sentence(rule.title or rule.name, _DESCRIPTION)},
+        "shortDescription": {"text": sentence(rule.title or rule.name, _DESCRIPTION)},
         "fullDescription": {
-            "text": _sentence(
+            "text": sentence(
                 advice(rule, "What it means", whole=True) or rule.title or rule.name, _DESCRIPTION
             )
         },
@@ -237,7 +237,7 @@ def _measured(finding: Finding) -> Object:
 
 
 def _message(finding: Finding, related: int) -> str:
-    text = _sentence(finding.message or finding.rule.title or finding.rule.name, _MESSAGE)
+    text = sentence(finding.message or finding.rule.title or finding.rule.name)
     part = finding.at.part
     if related and isinstance(part, Rows) and part.rows[0].line:
         # GitHub shows a related location only where the message links to it.
@@ -268,7 +268,7 @@ def _notifications(report: Report, places: Places) -> list[Json]:
 
 def _gap_text(gap: Gap) -> str:
     by = f" by {quote(gap.detector)}" if gap.detector else ""
-    return _sentence(f"{quote(gap.path)} was not fully scanned{by}: {gap.reason}", _MESSAGE)
+    return sentence(f"{quote(gap.path)} was not fully scanned{by}: {gap.reason}")
 
 
 def _notification(text: str, places: Places, gap: Gap | None = None) -> Json:
@@ -280,14 +280,3 @@ def _notification(text: str, places: Places, gap: Gap | None = None) -> Json:
     if gap is not None:
         notification["locations"] = [{"physicalLocation": places.file(gap.path)}]
     return notification
-
-
-def _sentence(text: str, limit: int = _MESSAGE) -> str:
-    """One line that ends with a period and holds no placeholder and no link.
-
-    SARIF gives ``{0}`` and ``[text](target)`` a meaning, which text from a scanned file must not
-    have. A blank takes it away in every reader, while some readers show escapes as they are.
-    """
-    line = re.sub(r"\{(\d+)\}", r"{ \1 }", escape(text)).replace("](", "] (")
-    line = clip(line, limit - 1).rstrip()
-    return line if line.endswith((".", "!", "?")) else line + "."

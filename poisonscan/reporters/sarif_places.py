@@ -14,6 +14,7 @@ from urllib.parse import quote as percent
 
 from poisonscan.escape import clip, escape, quote
 from poisonscan.finding import Column, Finding, Json, Location, Row, Rows, Span, Tensor
+from poisonscan.reporters.sarif_text import sentence
 
 RELATED: Final = 50
 """Rows of a finding that are given as related locations; the JSON report has them all."""
@@ -52,7 +53,7 @@ class Places:
     def __init__(self) -> None:
         self.artifacts: list[Json] = []
         self.logical: list[Json] = []
-        self._artifacts: dict[str, int] = {}
+        self._artifacts: dict[tuple[int | None, str], int] = {}
         self._logical: dict[str, int] = {}
 
     def primary(self, finding: Finding) -> Object:
@@ -87,7 +88,7 @@ class Places:
             {
                 "id": 1,
                 "physicalLocation": physical,
-                "message": {"text": f"Archive member {quote(member)}."},
+                "message": {"text": sentence(f"Archive member {quote(member)}")},
             }
         ]
 
@@ -146,22 +147,21 @@ class Places:
 
     def _artifact(self, path: str) -> int:
         """Index of a file or of a member, whose containers are listed before it."""
-        parent: int | None = None
-        containers = path.split("!/")
-        for depth in range(1, len(containers) + 1):
-            place = "!/".join(containers[:depth])
-            if place not in self._artifacts:
-                location: Object = {"uri": uri(containers[depth - 1])}
-                entry: Object = {"location": location}
-                if parent is None:
-                    location["uriBaseId"] = _BASE
-                    entry["roles"] = ["analysisTarget"]
-                else:
-                    entry["parentIndex"] = parent
-                self._artifacts[place] = len(self.artifacts)
-                self.artifacts.append(entry)
-            parent = self._artifacts[place]
-        return self._artifacts[path]
+        outermost, *members = path.split("!/")
+        index = self._inside(None, uri(outermost))
+        for name in members:
+            index = self._inside(index, uri(name))
+        return index
+
+    def _inside(self, parent: int | None, name: str) -> int:
+        if (parent, name) not in self._artifacts:
+            entry: Object = {"location": {"uri": name}, "parentIndex": parent}
+            if parent is None:
+                location: Object = {"uri": name, "uriBaseId": _BASE}
+                entry = {"location": location, "roles": ["analysisTarget"]}
+            self._artifacts[parent, name] = len(self.artifacts)
+            self.artifacts.append(entry)
+        return self._artifacts[parent, name]
 
 
 def _shown(path: str) -> str:
@@ -198,4 +198,5 @@ def _about(row: Row) -> Object:
     """What is said about a row of a group."""
     label = "" if row.label is None else f" of class {quote(row.label)}"
     score = "" if row.score is None else f", score {row.score:.4g}"
-    return {"message": {"text": f"Row {row.index} of split {quote(row.split)}{label}{score}."}}
+    text = f"Row {row.index} of split {quote(row.split)}{label}{score}"
+    return {"message": {"text": sentence(text)}}

@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -30,36 +29,42 @@ from tests.reporters.samples import (
     text,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Object = dict[str, Any]
 SCHEMA = json.loads((Path(__file__).parents[1] / "schemas" / "sarif-schema-2.1.0.json").read_text())
 VALIDATOR = Draft202012Validator(SCHEMA)
 # Of the standard; Microsoft's copy of the schema allows a few more.
 ROLES = {"analysisTarget"}
 
 
-def load(report: Report, options: Options | None = None) -> Any:
+def load(report: Report, options: Options | None = None) -> Object:
     text = render(report, options or Options())
     assert text.isascii()
-    log = json.loads(text)
+    log: Object = json.loads(text)
     VALIDATOR.validate(log)
     return log
 
 
-def run_of(report: Report) -> Any:
-    return load(report)["runs"][0]
+def run_of(report: Report) -> Object:
+    run: Object = load(report)["runs"][0]
+    return run
 
 
-def result_at(location: Location) -> Any:
-    (result,) = run_of(Report(("x",), findings=[HIGH.finding(location, "Bad.", key="k")]))[
-        "results"
-    ]
+def result_at(location: Location) -> Object:
+    run = run_of(Report(("x",), findings=[HIGH.finding(location, "Bad.", key="k")]))
+    result: Object
+    (result,) = run["results"]
     return result
 
 
-def region(result: Any) -> Any:
-    return result["locations"][0]["physicalLocation"]["region"]
+def region(result: Object) -> Object:
+    area: Object = result["locations"][0]["physicalLocation"]["region"]
+    return area
 
 
-def nodes(value: Any, name: str) -> Iterator[Any]:
+def nodes(value: object, name: str) -> Iterator[Any]:
     """Every value under a property of this name, but not inside property bags."""
     if isinstance(value, dict):
         for key, item in value.items():
@@ -72,7 +77,7 @@ def nodes(value: Any, name: str) -> Iterator[Any]:
             yield from nodes(item, name)
 
 
-def check_github(log: Any) -> None:
+def check_github(log: Object) -> None:
     """What GitHub documents for code scanning uploads: required properties and hard limits."""
     assert log["version"] == "2.1.0"
     assert log["$schema"]
@@ -94,7 +99,7 @@ def check_github(log: Any) -> None:
         assert len(set(hashes)) == len(hashes)
 
 
-def check_github_rule(rule: Any) -> None:
+def check_github_rule(rule: Object) -> None:
     assert rule["id"]
     assert 0 < len(rule["name"]) <= 255
     assert 0 < len(rule["shortDescription"]["text"]) <= 1024
@@ -109,7 +114,7 @@ def check_github_rule(rule: Any) -> None:
     assert len(properties["tags"]) <= 10
 
 
-def check_github_result(result: Any, ids: list[str]) -> str:
+def check_github_result(result: Object, ids: list[str]) -> str:
     assert ids[result["ruleIndex"]] == result["ruleId"]
     assert result["message"]["text"]
     assert len(result["locations"]) == 1
@@ -132,7 +137,7 @@ def check_uri(value: str) -> None:
     assert re.fullmatch(r"(?:[A-Za-z0-9._~@+,=/-]|%[0-9A-F]{2})+", value)
 
 
-def check_places(run: Any) -> None:
+def check_places(run: Object) -> None:
     """Indexes point at what they name, and no region mixes text with bytes wrongly."""
     artifacts, logical = run.get("artifacts", []), run.get("logicalLocations", [])
     for artifact in artifacts:

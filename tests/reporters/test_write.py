@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import errno
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from poisonscan.reporters.write import write
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_writes_utf8_and_leaves_nothing_else(tmp_path: Path) -> None:

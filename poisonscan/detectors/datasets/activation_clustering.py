@@ -124,7 +124,9 @@ class ActivationClustering:
                 continue
             outside = axis.scores(others.of(code).coordinates.astype(np.float64))
             along = axis.scores(rows)
-            split = split_along(0, along, outside, float(along[:, 0].var()), 2 * len(tested))
+            variance = float(along[:, 0].var())
+            participation = contrast.participation(code, axis.weights)
+            split = split_along(0, along, outside, 2 * len(tested), variance, participation)
             axes[code], splits[code] = axis, [] if split is None else [split]
         found, needed = foreign_parts(splits, Thresholds.of(rule("PS402").thresholds))
         suspects = Suspects(dataset, sample)

@@ -5,8 +5,10 @@ clusters than of one says much. A part of a class counts as foreign only if all 
 
 1. the class is not unimodal along the direction (an exact test, whatever the shape of its tails),
 2. its two parts are far apart for their own width,
-3. the variance along the direction is a multiple of the other classes',
-4. the part is small, and other classes' rows do not lie on its side,
+3. the variance along the direction is a multiple of the other classes', and several coordinates
+   make it up: one alone is a property of that column, not a pattern,
+4. the part is no large majority, is not made of copies, and other classes' rows do not lie on its
+   side,
 5. most other classes show nothing like it.
 """
 
@@ -48,6 +50,7 @@ class Split:
         variety: spread of the foreign part along the other axes over that of the rest: near 0 when
             it is made of near copies of one row.
         eigenvalue: variance along the axis in units of the other classes'.
+        participation: number of coordinates that make up the axis.
     """
 
     axis: int
@@ -59,6 +62,7 @@ class Split:
     outside: float
     variety: float
     eigenvalue: float
+    participation: float
 
     def foreign(self, coordinates: Floats) -> NDArray[np.bool_]:
         """Which rows, of shape (rows, axes), are in the foreign part."""
@@ -76,6 +80,7 @@ class Thresholds:
     p_value: float
     separation: float
     eigenvalue: float
+    participation: float
     share: float
     outside: float
     variety: float
@@ -153,7 +158,7 @@ def distinct_rows(coordinates: Floats, seed: int = 0) -> Floats:
 
 
 def split_along(
-    axis: int, rows: Floats, others: Floats, eigenvalue: float, looks: int
+    axis: int, rows: Floats, others: Floats, looks: int, eigenvalue: float, participation: float
 ) -> Split | None:
     """The split of a class along one axis, or None if it may well be unimodal there.
 
@@ -161,8 +166,9 @@ def split_along(
         axis: which column.
         rows: distinct rows of the class, of shape (n, axes).
         others: rows of other classes, of shape (m, axes).
-        eigenvalue: of the axis.
         looks: tests made over all axes, signs and classes, to correct for.
+        eigenvalue: variance along the axis in units of the other classes'.
+        participation: number of coordinates that make up the axis.
     """
     tests = {sign: bump(np.unique(sign * rows[:, axis])) for sign in (1, -1)}
     sign = min(tests, key=lambda side: tests[side][0])
@@ -191,6 +197,7 @@ def split_along(
         outside,
         float(np.median(variety)),
         eigenvalue,
+        participation,
     )
 
 
@@ -200,6 +207,7 @@ def is_foreign(split: Split, limits: Thresholds) -> bool:
         split.log_p <= np.log10(limits.p_value)
         and split.separation >= limits.separation
         and split.eigenvalue >= limits.eigenvalue
+        and split.participation >= limits.participation
         and split.share <= limits.share
         and split.outside <= limits.outside
         and split.variety >= limits.variety

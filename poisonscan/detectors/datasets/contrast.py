@@ -39,6 +39,8 @@ class Contrast:
         means: class means, of shape (classes, d).
         directions: of shape (classes, d, k); a unit is one standard deviation of other classes.
         eigenvalues: of shape (classes, k), descending: variance of the class over that of others.
+        loadings: of shape (classes, d, k): covariance, within the class, of each coordinate with
+            the position along each direction.
         shrinkage: weight of the identity in the pooled covariance, 0 to 1.
     """
 
@@ -47,6 +49,7 @@ class Contrast:
     means: Floats
     directions: Floats
     eigenvalues: Floats
+    loadings: Floats
     shrinkage: float
     digest: bytes = field(init=False)
 
@@ -67,6 +70,24 @@ class Contrast:
         centred = largest - np.median(largest)
         deviation = 1.4826 * float(np.median(np.abs(centred)))
         return float(centred[code]) / max(deviation, 1e-3)
+
+    def participation(self, code: int, weights: Floats) -> float:
+        """How many coordinates make up a direction: the participation ratio (Bell and Dean 1970).
+
+        The variance along a direction ``u`` is a sum over coordinates, ``u_j`` times the covariance
+        of coordinate ``j`` with the position along ``u``.
+
+        Args:
+            code: the class.
+            weights: the direction as a combination of the class's directions, of shape (k,).
+
+        Returns:
+            1.0 if one coordinate does it all, up to d if all take part alike.
+        """
+        parts = (self.directions[code] @ weights) * (self.loadings[code] @ weights)
+        parts = np.maximum(parts, 0.0)
+        squares = float((parts**2).sum())
+        return float(parts.sum()) ** 2 / squares if squares > 0 else 1.0
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Contrast) and self.digest == other.digest
@@ -134,6 +155,7 @@ def contrast(
     values, vectors = np.linalg.eigh((1 - weight) * pooled + max(ridge, 1e-12) * np.eye(d))
     whitener = (vectors / np.sqrt(values)) @ vectors.T
     found = np.empty((len(names), d, kept))
+    loadings = np.empty((len(names), d, kept))
     eigenvalues = np.empty((len(names), kept))
     for code, scatter in enumerate(scatters):
         own = whitener @ ((1 - weight) * scatter / units) @ whitener
@@ -142,6 +164,7 @@ def contrast(
         others = max(degrees - int(counts[code]) + 1, 1)
         unit = np.sqrt((1 - share) / others)
         found[code] = (whitener @ axes[:, ::-1][:, :kept]) / unit / scale[:, None]
+        loadings[code] = scatter @ found[code] / max(int(counts[code]) - 1, 1)
         eigenvalues[code] = share / (1 - share) * others / max(int(counts[code]) - 1, 1)
         eigenvalues[code] /= 1 - weight
-    return Contrast(names, counts, means, found, eigenvalues, weight)
+    return Contrast(names, counts, means, found, eigenvalues, loadings, weight)

@@ -235,7 +235,9 @@ class ClassMoments:
 def mix(rows: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
     """A hash of row identifiers, ``int64`` (rows, 2), by the finaliser of SplitMix64 (Steele 2014)."""
     with np.errstate(over="ignore"):
-        state = rows.astype(np.uint64) @ np.array([0x9E3779B97F4A7C15, 0xD1342543DE82EF95], np.uint64)
+        state = rows.astype(np.uint64) @ np.array(
+            [0x9E3779B97F4A7C15, 0xD1342543DE82EF95], np.uint64
+        )
         state = state + np.uint64(seed)
         state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -49,8 +49,17 @@ class SpectralSignature:
             outside = others.of(code).coordinates.astype(np.float64)
             if len(rows) >= MIN_ROWS:
                 along = (
-                    split_along(axis, rows, outside, float(eigenvalue), looks)
-                    for axis, eigenvalue in enumerate(contrast.eigenvalues[code])
+                    split_along(
+                        axis,
+                        rows,
+                        outside,
+                        looks,
+                        float(eigenvalue),
+                        contrast.participation(code, unit),
+                    )
+                    for axis, (eigenvalue, unit) in enumerate(
+                        zip(contrast.eigenvalues[code], np.eye(rows.shape[1]), strict=True)
+                    )
                 )
                 splits[code] = [split for split in along if split is not None]
         found, needed = foreign_parts(splits, Thresholds.of(rule("PS401").thresholds))

@@ -16,6 +16,8 @@ from poisonscan.detectors.models.pickle_verdicts import (
     judge_call,
     judge_change,
     judge_import,
+    made_of,
+    named_class,
 )
 from poisonscan.escape import clip, escape, quote
 from poisonscan.finding import Finding, Location, Span
@@ -81,14 +83,15 @@ class _Judge:
 
     def _call(self, event: Call) -> None:
         made = expression(Result(event.callee, event.arguments))
-        if not isinstance(event.callee, Global):
+        callee = named_class(event.callee)
+        if not isinstance(callee, Global):
             message = f"Loading calls something that the file computes: {quote(made, _SHOWN)}."
             self._add(_COMPUTED, event, "computed call", message, calls=clip(made, _SHOWN))
             return
-        verdict = judge_call(event, event.callee, self.names)
+        verdict = judge_call(event, callee, self.names)
         if verdict is None:
             return
-        dotted = event.callee.dotted
+        dotted = callee.dotted
         key = (verdict.rule, dotted)
         if key in self._called:
             return
@@ -99,8 +102,9 @@ class _Judge:
         self._add(verdict, event, dotted, message, **evidence)
 
     def _change(self, event: Build | Change) -> None:
-        if isinstance(event.target, Global):
-            dotted = event.target.dotted
+        target = made_of(event.target, self.names)
+        if isinstance(target, Global):
+            dotted = target.dotted
             does = "sets state on" if isinstance(event, Build) else f"puts items ({event.opcode}) into"
             message = f"Loading {does} {quote(dotted)} itself, which changes it for the whole program."
             self._add(Verdict("PS104", ""), event, dotted, message, imports=clip(dotted))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from poisonscan.pickles.events import Call, Change
-from poisonscan.pickles.values import Collection, Global, Long, Result
+from poisonscan.pickles.values import Collection, Global, Long, Persistent, Result
 from poisonscan.rules import PickleNames
 
 DANGEROUS: Final = "PS101"
@@ -45,9 +45,10 @@ def judge_call(event: Call, callee: Global, names: PickleNames) -> Verdict | Non
         return None
     positions = names.calls_argument.get(callee.dotted)
     if positions is not None:
-        if all(_plain(event.arguments, position) for position in positions):
+        created = names.creates_argument.get(callee.dotted, ())
+        if all(_harmless(event.arguments, p, names, created=p in created) for p in positions):
             return None
-        return Verdict(COMPUTED, "calls an argument that the file computes")
+        return Verdict(COMPUTED, "calls an argument that is not known to be harmless")
     if pair in names.uncalled:
         if event.opcode.startswith("NEWOBJ") and _is_empty(event.arguments):
             return None
@@ -56,6 +57,28 @@ def judge_call(event: Call, callee: Global, names: PickleNames) -> Verdict | Non
     if contract is not None and contract(event.arguments, names):
         return None
     return _judge_unlisted(callee, names)
+
+
+def made_of(target: object, names: PickleNames) -> object:
+    """What an operation on ``target`` reaches: the argument that a function gave back, if so."""
+    while isinstance(target, Result) and isinstance(target.callee, Global):
+        position = names.returns_argument.get(target.callee.dotted)
+        arguments = target.arguments
+        if position is None or not isinstance(arguments, Collection):
+            return target
+        if position >= len(arguments.items):
+            return target
+        target = arguments.items[position]
+    return target
+
+
+def named_class(callee: object) -> object:
+    """The class that a legacy torch checkpoint names in a persistent id with its source."""
+    if isinstance(callee, Persistent) and isinstance(callee.identifier, Collection):
+        items = callee.identifier.items
+        if items[:1] == ["module"] and len(items) == 4 and isinstance(items[1], Global):
+            return items[1]
+    return callee
 
 
 def judge_change(event: Change, names: PickleNames) -> tuple[Global, Verdict] | None:
@@ -109,13 +132,15 @@ def dangerous(target: Global, names: PickleNames) -> str:
     for start in range(1, len(tail) - 1):
         if (known := names.dangerous.get(".".join(tail[start:]))) is not None:
             return known
-    if any(part.startswith("__") for part in attributes):
+    if any(part.startswith("__") and part.endswith("__") for part in attributes):
         return "reaches the inside of Python objects"
     return ""
 
 
-def _plain(arguments: object, position: int) -> bool:
-    """Whether an argument is absent, a constant or a name, which is judged by itself."""
+def _harmless(
+    arguments: object, position: int, names: PickleNames, *, created: bool
+) -> bool:
+    """Whether an argument that is called is absent, a constant, or a name that may be called."""
     if not isinstance(arguments, Collection):
         return False
     if position >= arguments.count:
@@ -124,8 +149,15 @@ def _plain(arguments: object, position: int) -> bool:
         return False
     value = arguments.items[position]
     if isinstance(value, Global):
-        return value not in _CONTRACTS
+        pair = (value.module, value.name)
+        return pair in names.allowed or (created and _created_only(value, names))
     return value is None or isinstance(value, str | bytes | int | float)
+
+
+def _created_only(value: Global, names: PickleNames) -> bool:
+    """Whether a class may be created empty; one on no list has a finding of its own."""
+    listed = value.dotted in names.calls_argument or value in _CONTRACTS
+    return (value.module, value.name) in names.uncalled or not listed
 
 
 def _is_empty(arguments: object) -> bool:

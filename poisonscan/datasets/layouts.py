@@ -1,0 +1,60 @@
+"""What is known of a table's columns before its rows are read, and what reading may cost."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from poisonscan.datasets.errors import DatasetError, OptionError
+from poisonscan.escape import clip, escape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from poisonscan.datasets.dialects import Dialect
+
+    Sink = Callable[[str], None]
+
+BATCH_ROWS = 1_024
+BATCH_BYTES = 64 << 20
+MAX_RECORD = 16 << 20
+"""Bytes of the longest CSV record or JSON line."""
+MAX_JSON = 64 << 20
+"""Bytes of the largest file that is one JSON array."""
+MAX_DEPTH = 256
+"""Nesting of JSON values."""
+MAX_METADATA = 16 << 20
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The columns of a file, as all its rows are read.
+
+    Attributes:
+        schema: names and logical types. Cells of delimited text arrive as strings whatever their
+            logical type, exactly as they stand in the file.
+        classes: declared class names by column.
+        pictures: columns declared to hold pictures.
+        dialect: of delimited text; None for other formats.
+    """
+
+    schema: pa.Schema
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    pictures: tuple[str, ...] = ()
+    dialect: Dialect | None = None
+
+
+@contextmanager
+def reading(path: str, row: int) -> Iterator[None]:
+    """Turn what the libraries raise on bad data into a ``DatasetError``."""
+    try:
+        yield
+    except (OptionError, DatasetError):
+        raise
+    except (pa.ArrowException, OSError, ValueError, MemoryError, RecursionError) as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise DatasetError(path, row, escape(clip(text))) from None
