@@ -1,4 +1,4 @@
-"""Write ``docs/rules/``: one page per rule, from the rule files. ``--check`` says what is out of date."""
+"""Write ``docs/rules/``: one page per rule. ``--check`` says what is out of date."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ FOLDER = Path(__file__).parent / "rules"
 
 def page(rule: Rule) -> str:
     """A rule's page in Markdown."""
-    tags = ", ".join((*rule.cwe, *(f"ATLAS {t}" for t in rule.atlas), *(f"OWASP {o}" for o in rule.owasp)))
+    tags = ", ".join(
+        (*rule.cwe, *(f"ATLAS {t}" for t in rule.atlas), *(f"OWASP {o}" for o in rule.owasp))
+    )
     lines = [
         f"# {rule.id} {rule.name}",
         "",
         f"{rule.title}.",
         "",
-        f"Severity: {rule.severity} · precision: {rule.precision} · {tags or 'no catalogue entries'}",
+        f"Severity: {rule.severity} · precision: {rule.precision} · {tags}",
         "",
         rule.help,
     ]
@@ -42,7 +44,9 @@ def main() -> int:
     wanted = pages()
     present = {path.name: path.read_text("utf-8") for path in FOLDER.glob("*.md")}
     if "--check" in sys.argv[1:]:
-        stale = sorted(name for name in wanted.keys() | present.keys() if wanted.get(name) != present.get(name))
+        stale = sorted(
+            name for name in wanted.keys() | present.keys() if wanted.get(name) != present.get(name)
+        )
         sys.stdout.write("".join(f"out of date: docs/rules/{name}\n" for name in stale))
         return 1 if stale else 0
     FOLDER.mkdir(exist_ok=True)

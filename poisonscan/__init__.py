@@ -22,7 +22,9 @@ from poisonscan.finding import (
 )
 from poisonscan.limits import Limits
 from poisonscan.scan import TargetError, scan
-from poisonscan.version import VERSION as __version__
+from poisonscan.version import VERSION
+
+__version__ = VERSION
 
 __all__ = [
     "Column",

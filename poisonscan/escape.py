@@ -1,8 +1,8 @@
 """Make untrusted strings inert: what every path, name, label and row passes before it is shown.
 
-A file name may hold terminal escapes, a label a bidirectional override, a tensor name a line that a
-build server reads as a command. Escaped text holds none of these, so it can go to a terminal, a log,
-SARIF or HTML (which escapes its own markup on top).
+A file name may hold terminal escapes, a label a bidirectional override, a tensor name a line that
+a build server reads as a command. Escaped text holds none of these, so it can go to a terminal, a
+log, SARIF or HTML (which escapes its own markup on top).
 """
 
 from __future__ import annotations

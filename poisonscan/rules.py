@@ -53,7 +53,7 @@ def rule(rule_id: str) -> Rule:
 
 
 def select(include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> tuple[Rule, ...]:
-    """The rules whose id starts with a prefix in ``include`` (all, if empty) and none in ``exclude``.
+    """The rules whose id starts with a prefix in ``include`` (or all), but none in ``exclude``.
 
     A rule's name (``pickle-runs-code``) works as well as its id or a prefix of it (``PS1``).
 

@@ -72,7 +72,7 @@ def scan(
         text_column: holds the text.
         image_column: holds the pictures.
         features_column: holds a vector per row.
-        activations: a ``.npy`` or ``.safetensors`` file whose row i belongs to row i of the dataset.
+        activations: a ``.npy`` or ``.safetensors`` file; its row i belongs to row i of the dataset.
         split: read only this split.
         jobs: processes; None: as many as there are cores when there is enough to do.
         limits: what one file may cost.

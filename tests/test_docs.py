@@ -20,7 +20,9 @@ def test_the_rule_pages_are_current() -> None:
     assert spec.loader is not None
     build = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(build)
-    present = {path.name: path.read_text("utf-8") for path in (ROOT / "docs" / "rules").glob("*.md")}
+    present = {
+        path.name: path.read_text("utf-8") for path in (ROOT / "docs" / "rules").glob("*.md")
+    }
     assert present == build.pages(), "run: make docs"
 
 
@@ -28,7 +30,9 @@ def test_the_help_in_the_readme_is_current() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     shown = re.search(r"<!-- help -->\n```\n(.*?)```", readme, re.DOTALL)
     assert shown is not None
-    result = CliRunner(env={"COLUMNS": "80"}).invoke(cli, ["scan", "--help"], prog_name="poisonscan")
+    result = CliRunner(env={"COLUMNS": "80"}).invoke(
+        cli, ["scan", "--help"], prog_name="poisonscan"
+    )
     assert shown.group(1).strip() == result.output.strip()
 
 

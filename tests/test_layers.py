@@ -26,7 +26,9 @@ LAYERS = [
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem in LEVEL)
+MODULES = sorted(
+    path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem in LEVEL
+)
 
 
 def imported(path: Path) -> set[str]:
@@ -40,7 +42,11 @@ def imported(path: Path) -> set[str]:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("poisonscan."):
             names.add((node.module or "").split(".")[1])
         elif isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("poisonscan.")}
+            names |= {
+                alias.name.split(".")[1]
+                for alias in node.names
+                if alias.name.startswith("poisonscan.")
+            }
     return names
 
 
@@ -55,7 +61,9 @@ def source(*parts: str) -> str:
     return (PACKAGE.joinpath(*parts)).read_text("utf-8")
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.relative_to(PACKAGE).as_posix())
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.relative_to(PACKAGE).as_posix()
+)
 def test_broad_excepts_are_in_the_flow_only(path: Path) -> None:
     last_resorts = {PACKAGE / "scan.py", PACKAGE / "cli" / "__init__.py"}
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -66,23 +74,47 @@ def test_broad_excepts_are_in_the_flow_only(path: Path) -> None:
             assert not broad or path in last_resorts, f"line {node.lineno}"
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.relative_to(PACKAGE).as_posix())
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.relative_to(PACKAGE).as_posix()
+)
 def test_nothing_scanned_can_run(path: Path) -> None:
     """No call that loads objects or runs code from data."""
-    loaders = {"pickle", "_pickle", "joblib", "torch", "marshal", "dill", "cloudpickle", "np", "numpy", "shelve"}
+    loaders = {
+        "pickle",
+        "_pickle",
+        "joblib",
+        "torch",
+        "marshal",
+        "dill",
+        "cloudpickle",
+        "np",
+        "numpy",
+        "shelve",
+    }
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if not isinstance(node, ast.Call):
             continue
-        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        name = (
+            node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        )
         owner = getattr(getattr(node.func, "value", None), "id", "")
         where = f"{owner}.{name} in line {node.lineno}"
-        assert not (name in ("load", "loads", "Unpickler") and (not owner or owner in loaders)), where
+        assert not (name in ("load", "loads", "Unpickler") and (not owner or owner in loaders)), (
+            where
+        )
         assert not (name in ("eval", "exec", "compile", "__import__") and owner != "re"), where
-        assert not any(keyword.arg == "allow_pickle" and getattr(keyword.value, "value", 1) for keyword in node.keywords)
+        assert not any(
+            keyword.arg == "allow_pickle" and getattr(keyword.value, "value", 1)
+            for keyword in node.keywords
+        )
 
 
 def test_files_stay_small() -> None:
-    long = {p.name: n for p in PACKAGE.rglob("*.py") if (n := len(p.read_text("utf-8").splitlines())) > 420}
+    long = {
+        p.name: n
+        for p in PACKAGE.rglob("*.py")
+        if (n := len(p.read_text("utf-8").splitlines())) > 420
+    }
     assert long == {}
 
 

@@ -56,7 +56,9 @@ def test_a_rule_says_what_people_need(rule_id: str) -> None:
 
 def test_only_rules_make_findings() -> None:
     makers = [
-        path.name for path in PACKAGE.rglob("*.py") if re.search(r"\bFinding\(", path.read_text("utf-8"))
+        path.name
+        for path in PACKAGE.rglob("*.py")
+        if re.search(r"\bFinding\(", path.read_text("utf-8"))
     ]
     assert makers == ["finding.py"]
 

@@ -59,7 +59,7 @@ def main() -> None:
         cli(auto_envvar_prefix="POISONSCAN")
     except KeyboardInterrupt:
         sys.exit(130)
-    except Exception as error:  # noqa: BLE001 - the last place that can say what happened
+    except Exception as error:
         if os.environ.get("POISONSCAN_DEBUG"):
             raise
         click.echo(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ def emit(report: Report, outputs: list[Output], options: Options) -> None:
     Raises:
         OSError: one could not be written whole.
     """
-    plain = Options(False, 100, options.verbosity, options.category)
+    plain = dataclasses.replace(options, colour=False, width=100)
     for output in outputs:
         if output.path is None:
             text = REPORTERS[output.format](report, options)

@@ -11,7 +11,9 @@ from poisonscan.rules import all_rules
 
 
 @click.command()
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
 def rules(form: str) -> None:
     """List the rules."""
     listed = list(all_rules().values())
@@ -32,7 +34,9 @@ def explain(rule_id: str) -> None:
     Example:
       poisonscan explain PS101
     """  # noqa: D301 - \b is click's
-    found = [rule for rule in all_rules().values() if rule_id.lower() in (rule.id.lower(), rule.name)]
+    found = [
+        rule for rule in all_rules().values() if rule_id.lower() in (rule.id.lower(), rule.name)
+    ]
     if not found:
         message = f"{rule_id!r} is no rule; `poisonscan rules` lists them"
         raise click.UsageError(message)
@@ -43,12 +47,14 @@ def _print(rule: Rule) -> None:
     click.secho(f"{rule.id} {rule.name}", bold=True)
     click.echo(f"{rule.title}\n")
     click.echo(f"Severity: {rule.severity}    Precision: {rule.precision}")
-    tags = [*rule.cwe, *(f"ATLAS {t}" for t in rule.atlas), *(f"OWASP ML top ten {o}" for o in rule.owasp)]
+    tags = [
+        *rule.cwe,
+        *(f"ATLAS {t}" for t in rule.atlas),
+        *(f"OWASP ML top ten {o}" for o in rule.owasp),
+    ]
     if tags:
         click.echo(f"See also: {', '.join(tags)}")
     if rule.thresholds:
         shown = ", ".join(f"{name} = {value:g}" for name, value in rule.thresholds.items())
         click.echo(f"Thresholds: {shown}")
     click.echo(f"\n{rule.help.replace('**', '')}")
-
-

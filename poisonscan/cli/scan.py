@@ -33,21 +33,74 @@ def _common(command: Command) -> Command:
     """Targets, and the options that every scan has."""
     return _apply(
         [
-            click.argument("targets", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="TARGET..."),
-            click.option("-o", "--output", "outputs", multiple=True, metavar="FMT[=PATH]", help="Write a report: text, json or sarif, to standard output or to a file. Repeatable; text on standard output if not given."),
-            click.option("--fail-on", type=click.Choice(["none", *_SEVERITIES]), default="medium", show_default=True, help="Lowest severity that makes the exit code 1."),
-            click.option("--min-severity", type=click.Choice(_SEVERITIES), default="low", show_default=True, help="Leave out findings below this."),
-            click.option("--select", multiple=True, metavar="RULE", help="Apply only these rules: an id, the start of one (PS1) or a name. Repeatable."),
-            click.option("--ignore", multiple=True, metavar="RULE", help="Leave these rules out. Repeatable."),
-            click.option("--root", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Paths in reports are relative to this folder.  [default: the current one]"),
-            click.option("-j", "--jobs", type=click.IntRange(min=1), help="Processes.  [default: as many as the work is worth]"),
+            click.argument(
+                "targets",
+                nargs=-1,
+                required=True,
+                type=click.Path(path_type=Path),
+                metavar="TARGET...",
+            ),
+            click.option(
+                "-o",
+                "--output",
+                "outputs",
+                multiple=True,
+                metavar="FMT[=PATH]",
+                help="Write a report (text, json or sarif) to standard output or to a file. "
+                "Repeatable.  [default: text]",
+            ),
+            click.option(
+                "--fail-on",
+                type=click.Choice(["none", *_SEVERITIES]),
+                default="medium",
+                show_default=True,
+                help="Lowest severity that makes the exit code 1.",
+            ),
+            click.option(
+                "--min-severity",
+                type=click.Choice(_SEVERITIES),
+                default="low",
+                show_default=True,
+                help="Leave out findings below this.",
+            ),
+            click.option(
+                "--select",
+                multiple=True,
+                metavar="RULE",
+                help="Apply only these rules: an id, the start of one (PS1) or a name. Repeatable.",
+            ),
+            click.option(
+                "--ignore", multiple=True, metavar="RULE", help="Leave these rules out. Repeatable."
+            ),
+            click.option(
+                "--root",
+                type=click.Path(path_type=Path, exists=True, file_okay=False),
+                help="Paths in reports are relative to this folder.  [default: the current one]",
+            ),
+            click.option(
+                "-j",
+                "--jobs",
+                type=click.IntRange(min=1),
+                help="Processes.  [default: as many as the work is worth]",
+            ),
             click.option("-q", "--quiet", is_flag=True, help="Only findings and totals."),
             click.option("-v", "--verbose", is_flag=True, help="Every row, file and skipped file."),
-            click.option("--color", "colour", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True, help="Colours in text; NO_COLOR and FORCE_COLOR are heeded."),
-            click.option("--progress/--no-progress", default=True, help="Progress on standard error; only on a terminal."),
+            click.option(
+                "--color",
+                "colour",
+                type=click.Choice(["auto", "always", "never"]),
+                default="auto",
+                show_default=True,
+                help="Colours in text; NO_COLOR and FORCE_COLOR are heeded.",
+            ),
+            click.option(
+                "--progress/--no-progress",
+                default=True,
+                help="Progress on standard error; only on a terminal.",
+            ),
         ],
         command,
-    )  # fmt: skip
+    )
 
 
 def _columns(command: Command) -> Command:
@@ -58,11 +111,15 @@ def _columns(command: Command) -> Command:
             click.option("--text-column", metavar="NAME", help="Column with the text."),
             click.option("--image-column", metavar="NAME", help="Column with the pictures."),
             click.option("--features-column", metavar="NAME", help="Column with a vector per row."),
-            click.option("--activations", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A .npy or .safetensors file with a vector per row, such as a model's activations."),
+            click.option(
+                "--activations",
+                type=click.Path(path_type=Path, exists=True, dir_okay=False),
+                help="A .npy or .safetensors file with a vector per row, such as activations.",
+            ),
             click.option("--split", metavar="NAME", help="Read only this split."),
         ],
         command,
-    )  # fmt: skip
+    )
 
 
 @click.command()
@@ -131,12 +188,16 @@ def _run(kind: Kind, options: dict[str, Any]) -> None:
         emit(report, outputs, look)
     except OSError as error:
         place = f" {error.filename!r}" if error.filename else ""
-        click.echo(f"poisonscan: the report{place} could not be written: {error.strerror}", err=True)
+        click.echo(
+            f"poisonscan: the report{place} could not be written: {error.strerror}", err=True
+        )
         sys.exit(4)
     sys.exit(report.exit_code(None if fail_on == "none" else Severity[fail_on.upper()]))
 
 
-def _scan(targets: tuple[Path, ...], kind: Kind, options: dict[str, Any], line: ProgressLine) -> Report:
+def _scan(
+    targets: tuple[Path, ...], kind: Kind, options: dict[str, Any], line: ProgressLine
+) -> Report:
     try:
         return run_scan(targets, kind=kind, progress=line, **options)
     except (TargetError, RuleError) as error:

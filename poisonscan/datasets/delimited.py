@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from poisonscan.datasets.layouts import Sink
     from poisonscan.formats.base import TableFile
 
+_NUMERIC = 0.95
+"""Share of numbers among the cells of a numeric column; the rest are marks like ``NA``."""
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
@@ -39,13 +41,19 @@ def csv_layout(file: TableFile) -> Layout:
 
 
 def _cell_type(cells: pa.Array) -> pa.DataType:
-    """What the cells of a sample read as: integers, floating-point numbers or strings."""
-    distinct = cells.unique().cast(pa.binary()).to_pylist()
-    texts = [text.decode("utf-8", "replace").strip() for text in distinct]
-    texts = [text for text in texts if text]
-    if not texts or not all(map(is_number, texts)):
+    """What nearly all cells of a sample read as: integers, floating-point numbers or strings."""
+    counts = cells.cast(pa.binary()).value_counts()
+    filled = numeric = 0
+    whole = True
+    for cell, count in zip(*(part.to_pylist() for part in counts.flatten()), strict=True):
+        text = cell.decode("utf-8", "replace").strip()
+        filled += count if text else 0
+        if is_number(text):
+            numeric += count
+            whole = whole and text.lstrip("+-").isdigit()
+    if not filled or numeric < _NUMERIC * filled:
         return pa.string()
-    return pa.int64() if all(text.lstrip("+-").isdigit() for text in texts) else pa.float64()
+    return pa.int64() if whole else pa.float64()
 
 
 def csv_batches(

@@ -46,11 +46,11 @@ def sniff(head: bytes, suffix: str = "") -> Dialect:
         suffix: of its name, such as ``.tsv``: breaks ties between delimiters.
 
     Raises:
-        ValueError: not text in UTF-8, no record, or too many columns.
+        ValueError: no record, or too many columns.
     """
     text = _text(head)
     delimiter = _delimiter(text, suffix)
-    quoted = delimiter != "\t" or _quotes_close(text)
+    quoted = delimiter != "\t" or _uses_quotes(text)
     records = _records(text, delimiter, quoted=quoted)
     if not records:
         raise ValueError("there is no record in it")
@@ -86,8 +86,8 @@ def _text(head: bytes) -> str:
         if end > 0:
             head = head[: end + 1]
         else:
-            return head.decode("utf-8", "ignore")
-    return head.decode("utf-8-sig")
+            return head.decode("utf-8-sig", "replace")
+    return head.decode("utf-8-sig", "replace")
 
 
 def _records(text: str, delimiter: str, *, quoted: bool) -> list[list[str]]:
@@ -102,30 +102,28 @@ def _delimiter(text: str, suffix: str) -> str:
     best, best_share = ",", 0.0
     preferred = "\t" if suffix.lower() in {".tsv", ".tab"} else ","
     for delimiter in sorted(_DELIMITERS, key=lambda d: d != preferred):
-        widths = Counter(len(row) for row in _records(text, delimiter, quoted=True)[:200])
-        if not widths:
-            continue
-        width, count = widths.most_common(1)[0]
-        share = count / widths.total() if width > 1 else 0.0
+        share = _regularity(text, delimiter, quoted=True)
         if share > best_share + (0.05 if best_share else 0.0):
             best, best_share = delimiter, share
     return best
 
 
-def _quotes_close(text: str) -> bool:
-    """Whether every cell that starts with a quote ends with one on the same line.
+def _regularity(text: str, delimiter: str, *, quoted: bool) -> float:
+    """Share of the records that have the most common number of cells; 0 when that is one."""
+    widths = Counter(len(row) for row in _records(text, delimiter, quoted=quoted))
+    if not widths:
+        return 0.0
+    width, count = widths.most_common(1)[0]
+    return count / widths.total() if width > 1 else 0.0
 
-    Tab-separated text is often written without any quoting; read with quoting, a cell that starts
-    with a quote character would then swallow the lines after it.
+
+def _uses_quotes(text: str) -> bool:
+    """Whether cells of tab-separated text stand in quotes.
+
+    Such text is often written without any quoting; read with quoting, a cell that starts with a
+    quote character would then swallow the lines after it.
     """
-    for line in text.splitlines():
-        for cell in line.split("\t"):
-            inner = cell[1:]
-            if cell.startswith('"') and not (
-                inner.endswith('"') and inner[:-1].count('"') % 2 == 0
-            ):
-                return False
-    return True
+    return _regularity(text, "\t", quoted=True) >= _regularity(text, "\t", quoted=False)
 
 
 def _is_header(first: Sequence[str], second: Sequence[str]) -> bool:

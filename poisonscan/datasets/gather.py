@@ -183,11 +183,11 @@ def _vectors(sample: pa.Table, roles: Roles) -> Vectors | None:
     columns = roles.columns
     if "features" in columns:
         name = columns["features"][0]
-        length = vector_length(_one(sample, name))
+        length = vector_length(_one(sample, name), 0.9 if "features" in roles.inferred else 0.0)
         if length:
             return Embedding(name, length)
         if "features" not in roles.inferred:
-            message = f"column {quote(name)} does not hold lists of numbers, all of one length"
+            message = f"column {quote(name)} does not hold lists of numbers"
             raise OptionError(message)
     if "image" in columns:
         return Pictures(columns["image"])

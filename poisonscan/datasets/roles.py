@@ -215,8 +215,16 @@ class _Guess:
         return tuple(c.name for c in self.free() if c.is_number)
 
 
-def vector_length(lists: pa.Array) -> int:
-    """Numbers in each list, if all that are there have equally many; else 0."""
+def vector_length(lists: pa.Array, share: float = 0.9) -> int:
+    """Numbers in the lists of a column.
+
+    Args:
+        lists: a sample of the column.
+        share: at least so many of the lists that are there are equally long.
+
+    Returns:
+        The most common length; 0 when it is not common enough or these are no lists of numbers.
+    """
     kind = lists.type
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
     if not (is_list or pa.types.is_fixed_size_list(kind)):
@@ -224,8 +232,10 @@ def vector_length(lists: pa.Array) -> int:
     if not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
         return 0
     lengths = list_lengths(lists)
-    lengths = lengths[lengths > 0]
-    return int(lengths[0]) if lengths.size and (lengths == lengths[0]).all() else 0
+    found, counts = np.unique(lengths[lengths > 0], return_counts=True)
+    if not found.size or counts.max() < share * counts.sum():
+        return 0
+    return int(found[counts.argmax()])
 
 
 def _holds_text(kind: pa.DataType) -> bool:

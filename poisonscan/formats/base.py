@@ -52,7 +52,7 @@ class PickleStream(Artifact):
 
 @dataclass(frozen=True, slots=True)
 class Anomaly:
-    """Something wrong with a file's structure: ``kind`` is a stable keyword, ``offset`` its place."""
+    """Something wrong with a file's structure: ``kind`` is a keyword, ``offset`` its place."""
 
     kind: str
     what: str
@@ -111,7 +111,9 @@ class TableFile(Artifact):
 class Format(Protocol):
     """A file format. Content decides; the suffix only breaks ties."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """As reports call it."""
 
     def matches(self, blob: Blob, head: bytes) -> bool:
         """Whether a blob that begins with ``head`` (``HEAD`` bytes) is of this format."""

@@ -7,6 +7,7 @@ import lzma
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from poisonscan.finding import Gap
 from poisonscan.formats.base import Archive, Artifact
@@ -50,7 +51,9 @@ class Compressed:
             decompressor = self.make()
             piece, reason = inflate(decompressor, rest, budget)
             out += piece
-            rest = rest[len(rest) - len(decompressor.unused_data or b"") :] if not reason else rest[:0]
+            rest = (
+                rest[len(rest) - len(decompressor.unused_data or b"") :] if not reason else rest[:0]
+            )
             if len(rest) and not bytes(rest[:16]).startswith(self.magics):
                 break
         name = blob.name
@@ -73,11 +76,25 @@ def _lz4() -> Decompressor:
     return decompressor
 
 
-COMPRESSED: tuple[Compressed, ...] = (
+_XZ_MEMORY: Final = 1 << 28
+"""Bytes that a dictionary may take; without a bound a header of a few bytes asks for gigabytes."""
+
+
+def _xz() -> Decompressor:
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MEMORY)
+
+
+def _lzma() -> Decompressor:
+    return lzma.LZMADecompressor(lzma.FORMAT_ALONE, _XZ_MEMORY)
+
+
+_ZLIB: Final = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+
+COMPRESSED: Final[tuple[Compressed, ...]] = (
     Compressed("gzip", (b"\x1f\x8b\x08",), (".gz", ".gzip"), lambda: zlib.decompressobj(31)),
     Compressed("bzip2", (b"BZh",), (".bz2",), bz2.BZ2Decompressor),
-    Compressed("xz", (b"\xfd7zXZ\0",), (".xz",), lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, 1 << 28)),
-    Compressed("lzma", (b"]\0\0",), (".lzma",), lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE, 1 << 28)),
-    Compressed("zlib", (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda"), (".z", ".zlib"), zlib.decompressobj),
+    Compressed("xz", (b"\xfd7zXZ\0",), (".xz",), _xz),
+    Compressed("lzma", (b"]\0\0",), (".lzma",), _lzma),
+    Compressed("zlib", _ZLIB, (".z", ".zlib"), zlib.decompressobj),
     Compressed("LZ4", (b"\x04\x22\x4d\x18",), (".lz4",), _lz4),
-)  # fmt: skip
+)

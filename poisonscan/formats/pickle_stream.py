@@ -108,7 +108,7 @@ class Reader:
         """Read one pickle; where it ends and what it gives, (None, None) if it is broken."""
         machine = Machine(self.view, start, self.budget)
         result: object = None
-        for event in machine.events():
+        for event in machine.run():
             self.trace.add(event)
             if isinstance(event, Broken):
                 self.gaps.append(f"pickle is broken at byte {event.offset:,}: {event.reason}")
@@ -177,7 +177,7 @@ class Reader:
         """
         trace, machine = Trace(), Machine(self.view, start, self._small_budget(), lenient=True)
         try:
-            for event in machine.events():
+            for event in machine.run():
                 if stop is not None and event.offset >= stop:
                     break
                 trace.add(event)
@@ -228,7 +228,11 @@ class Reader:
         for argument in arguments:
             name = f"pickle@{event.offset}"
             if isinstance(argument, bytes | str):
-                data = argument if isinstance(argument, bytes) else argument.encode("latin-1", "replace")
+                data = (
+                    argument
+                    if isinstance(argument, bytes)
+                    else argument.encode("latin-1", "replace")
+                )
                 self.nested.append((name, memoryview(data), None))
             elif isinstance(argument, Long) and argument.kind in ("bytes", "bytearray", "text"):
                 part = self.view[argument.offset : argument.offset + argument.length]
@@ -301,16 +305,14 @@ def begins_pickle(head: bytes) -> bool:
         return False
     trace = Trace()
     machine = Machine(memoryview(head), 0, Budget())
-    steps = 0
-    for event in machine.events():
+    for event in machine.run():
         trace.add(event)
-        steps += 1
     broken = next((event for event in trace.events if isinstance(event, Broken)), None)
     if broken is None:
         return True
     cut = broken.reason.endswith(("over the end", "before STOP"))
     return any(isinstance(event, Call) for event in trace.events) or (
-        trace.imports and cut and broken.offset > 16
+        trace.imports and trace.plausible and cut and broken.offset > 16
     )
 
 

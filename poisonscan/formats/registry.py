@@ -57,6 +57,7 @@ FORMATS: Final[tuple[Format, ...]] = (
     Safetensors(),
     Zip(),
     Pickle(),
+    Safetensors(by_name=True),
     *(table for table in TABLES if table.name in ("json", "csv")),
     Prose(),
 )

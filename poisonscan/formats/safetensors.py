@@ -11,6 +11,7 @@ import json
 import math
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 from poisonscan.finding import Gap
@@ -30,30 +31,38 @@ class _DuplicateKey(ValueError):  # noqa: N818 - private signal
     """A JSON object that has a key twice."""
 
 
+@dataclass(frozen=True, slots=True)
 class Safetensors:
-    """Tensors without code."""
+    """Tensors without code.
 
-    name = "safetensors"
+    Attributes:
+        by_name: take any file that calls itself safetensors, to say what is wrong with it; for
+            those that no other format claims.
+    """
+
+    by_name: bool = False
+    name: str = "safetensors"
 
     def matches(self, blob: Blob, head: bytes) -> bool:
-        """By a plausible header; a file that calls itself safetensors is held to it."""
+        """By a plausible header, or by its name alone."""
         if len(head) < 9:
-            return False
+            return self.by_name and blob.suffix == ".safetensors"
+        if self.by_name:
+            return blob.suffix == ".safetensors"
         (length,) = struct.unpack_from("<Q", head)
-        if head[8:9] == b"{" and 2 <= length <= max(blob.size, 1) and b'"' in head[9:64]:
-            return True
-        # Whoever reads a pickle or an archive under this name is told so by its content.
-        return blob.suffix == ".safetensors" and not head.startswith(
-            (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"\x1f\x8b")
-        )
+        return head[8:9] == b"{" and 2 <= length <= blob.size and b'"' in head[9:64]
 
     def open(self, blob: Blob, view: memoryview, budget: Budget) -> Iterator[Blob | Artifact | Gap]:
         """The header with everything that is wrong with it."""
+        if len(view) < 8:
+            yield Gap(blob.path, "a safetensors file of fewer than 8 bytes")
+            return
         (length,) = struct.unpack_from("<Q", view)
         anomalies: list[Anomaly] = []
         tensors: dict[str, Any] = {}
         if length > budget.limits.header:
-            what = f"the header is said to have {length:,} bytes; at most {budget.limits.header:,} are allowed"
+            most = budget.limits.header
+            what = f"the header is said to have {length:,} bytes; at most {most:,} are allowed"
             anomalies.append(Anomaly("oversized-header", what))
         elif 8 + length > len(view):
             what = f"a header of {length:,} bytes does not fit in a file of {len(view):,}"
@@ -87,7 +96,9 @@ def _parse(header: bytes) -> tuple[dict[str, Any], list[Anomaly]]:
     if not header.startswith(b"{"):
         return {}, [Anomaly("not-json", "the header does not begin with '{'", 8)]
     try:
-        content = json.loads(header.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse)
+        content = json.loads(
+            header.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse
+        )
     except (ValueError, RecursionError) as error:
         return {}, [Anomaly("not-json", f"the header is not valid JSON: {str(error)[:120]}", 8)]
     anomalies = [
@@ -132,8 +143,10 @@ def _check(tensors: dict[str, Any], available: int, start: int) -> list[Anomaly]
 def _problem(entry: object, available: int) -> tuple[str, str] | None:
     if not isinstance(entry, dict):
         return "bad-entry", "is no description of a tensor"
-    dtype, shape, offsets = (entry.get(key) for key in ("dtype", "shape", "data_offsets"))
-    if dtype not in _BITS:
+    dtype: Any = entry.get("dtype")
+    shape: Any = entry.get("shape")
+    offsets: Any = entry.get("data_offsets")
+    if not isinstance(dtype, str) or dtype not in _BITS:
         return "unknown-dtype", f"has the unknown type {str(dtype)[:40]!r}"
     if not _counts(shape):
         return "bad-shape", "has a shape that is no list of non-negative whole numbers"
@@ -141,10 +154,16 @@ def _problem(entry: object, available: int) -> tuple[str, str] | None:
         return "bad-offsets", "has data_offsets that are no two non-negative whole numbers"
     begin, end = offsets
     if begin > end or end > available:
-        return "out-of-range", f"has its data at {begin:,} to {end:,}, outside of {available:,} bytes"
+        return (
+            "out-of-range",
+            f"has its data at {begin:,} to {end:,}, outside of {available:,} bytes",
+        )
     bits = math.prod(shape) * _BITS[dtype]
     if bits % 8 or bits // 8 != end - begin:
-        return "wrong-length", f"has {end - begin:,} bytes where type and shape make {bits / 8:,.0f}"
+        return (
+            "wrong-length",
+            f"has {end - begin:,} bytes where type and shape make {bits / 8:,.0f}",
+        )
     return None
 
 

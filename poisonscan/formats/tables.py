@@ -53,7 +53,9 @@ def _arrow(blob: Blob, head: bytes) -> bool:
     if head.startswith(b"ARROW1"):
         return True
     stream = head[:4] == b"\xff\xff\xff\xff" and head[4:8] != b"\xff\xff\xff\xff"
-    return stream and (blob.suffix in (".arrow", ".arrows", ".feather", ".ipc") or b"\x10\0\0\0" in head[:64])
+    return stream and (
+        blob.suffix in (".arrow", ".arrows", ".feather", ".ipc") or b"\x10\0\0\0" in head[:64]
+    )
 
 
 def _picture(blob: Blob, head: bytes) -> bool:

@@ -103,7 +103,9 @@ def _storage_names(entries: list[Entry]) -> re.Pattern[str]:
     exported = any(entry.name.endswith("/archive_format") for entry in entries)
     more = r"|[^/]+/data/(?:weights|constants)/[^/]+\Z" if exported else ""
     joined = "|".join(re.escape(root) for root in sorted(roots)[:64])
-    return re.compile((rf"(?:{joined})(?:data|constants|\.data)/[^/]+\Z" if joined else r"(?!)") + more)
+    return re.compile(
+        (rf"(?:{joined})(?:data|constants|\.data)/[^/]+\Z" if joined else r"(?!)") + more
+    )
 
 
 def _member(
@@ -148,7 +150,7 @@ class _Archive:
         self.view = view
         self.anomalies: list[Anomaly] = []
         self.gaps: list[str] = []
-        self._shift = 0
+        self._directory = True
 
     def entries(self, budget: Budget) -> list[Entry]:
         """Members of the central directory, then those that only local headers show."""
@@ -161,7 +163,7 @@ class _Archive:
             names.add(entry.name)
             local = self._local(entry.header, entry)
             if local is None:
-                self.gaps.append(f"member {ascii(entry.name)} has no local header")
+                self.gaps.append(f"member {entry.name!a} has no local header")
                 continue
             self._compare(entry, local)
             whole = Entry(
@@ -174,7 +176,7 @@ class _Archive:
             budget.take_member()
             hidden = self._local(header, None)
             if hidden is not None:
-                if found:  # without any directory the local headers are all there is
+                if self._directory:  # else the local headers are all there is
                     self._note("hidden-member", hidden, "is not in the directory")
                 found.append(hidden)
         return found
@@ -188,7 +190,9 @@ class _Archive:
             what = f"is called {ascii(local.name)[:120]} in its local header"
             self._note("name-mismatch", entry, what)
         if entry.method != local.method:
-            self._note("method-mismatch", entry, "has another compression method in its local header")
+            self._note(
+                "method-mismatch", entry, "has another compression method in its local header"
+            )
         if (entry.flags | local.flags) & _ENCRYPTED:
             self._note("encrypted", entry, "is marked as encrypted, which some loaders ignore")
         sizes = (entry.packed, entry.unpacked)
@@ -199,6 +203,7 @@ class _Archive:
         end = find_end(self.view)
         if end < 0 or end + 22 > len(self.view):
             self.gaps.append("zip archive without an end record: read from its local headers")
+            self._directory = False
             return
         count, size, offset = struct.unpack_from("<HII", self.view, end + 10)
         start = end - size
@@ -210,7 +215,7 @@ class _Archive:
         # Bytes in front of the archive shift every offset; tolerant loaders correct for that.
         if start < 0 or bytes(self.view[start : start + 4]) not in (b"PK\x01\x02", _END, _END64):
             start = offset
-        self._shift = start - offset
+        shift = start - offset
         for _ in range(count):
             if start + _CENTRAL.size > len(self.view):
                 self.gaps.append("the directory of the zip archive is cut short")
@@ -224,9 +229,7 @@ class _Archive:
             name = bytes(self.view[start + 46 : start + 46 + names])
             more = bytes(self.view[start + 46 + names : start + 46 + names + extra])
             packed, unpacked, header = _zip64(more, fields[8], fields[9], fields[16])
-            yield Entry(
-                _text(name), header + self._shift, fields[4], fields[3], packed, unpacked
-            )
+            yield Entry(_text(name), header + shift, fields[4], fields[3], packed, unpacked)
             start += 46 + names + extra + comment
 
     def _local(self, header: int, entry: Entry | None) -> Entry | None:
@@ -244,7 +247,9 @@ class _Archive:
         if entry is None and flags & _DESCRIPTOR and packed == 0:
             packed = len(self.view) - data
         name = _text(bytes(self.view[header + 30 : header + 30 + names]))
-        return Entry(name, header, method, flags, min(packed, len(self.view) - data), unpacked, data)
+        return Entry(
+            name, header, method, flags, min(packed, len(self.view) - data), unpacked, data
+        )
 
     def _hidden(self, covered: list[tuple[int, int]]) -> Iterator[int]:
         """Local headers outside of all members that the directory lists."""

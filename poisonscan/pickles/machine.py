@@ -1,8 +1,8 @@
 """An abstract pickle machine: every opcode of protocols 0 to 5, nothing imported, nothing called.
 
-It keeps a real stack, mark stack and memo, as CPython's unpickler does (``Modules/_pickle.c``), with
-abstract values on them, and yields an event for everything that would reach outside the stream.
-What it does with an opcode is meant to be a superset of what any loader does with it.
+It keeps a real stack, mark stack and memo, as CPython's unpickler does (``Modules/_pickle.c``),
+with abstract values on them, and yields an event for everything that would reach outside the
+stream. What it does with an opcode is meant to be a superset of what any loader does with it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Machine:
         self._frame_end: int | None = None
         self._events: list[events.Event] = []
 
-    def events(self) -> Iterator[events.Event]:
+    def run(self) -> Iterator[events.Event]:
         """What happens, in order; the last event is ``Stop`` or ``Broken``.
 
         Raises:
@@ -236,7 +236,9 @@ class Machine:
             self.irregular("an opcode reaches over the end of its frame")
         self._frame_end = None
 
-    def _room(self, store: list[object] | list[list[object]] | dict[int, object], what: str) -> None:
+    def _room(
+        self, store: list[object] | list[list[object]] | dict[int, object], what: str
+    ) -> None:
         if len(store) >= self._budget.limits.stack:
             message = f"more than {self._budget.limits.stack:,} {what}"
             raise LimitReached(message)

@@ -253,6 +253,10 @@ def _binpersid(m: Machine) -> None:
     m.push(Persistent(identifier))
 
 
+def _readonly_buffer(m: Machine) -> None:
+    m.peek()
+
+
 def _extension(size: int) -> Handler:
     def extend(m: Machine) -> None:
         m.emit(events.Extension(m.at, m.uint(size)))
@@ -301,7 +305,7 @@ _TABLE: Final[dict[bytes, Handler]] = {
     pickle.BINBYTES8: _bytes(8),
     pickle.BYTEARRAY8: _bytes(8, "bytearray"),
     pickle.NEXT_BUFFER: _value(Opaque("buffer from outside")),
-    pickle.READONLY_BUFFER: lambda m: None if m.peek() else None,
+    pickle.READONLY_BUFFER: _readonly_buffer,
     pickle.POP: lambda m: m.drop(),
     pickle.POP_MARK: lambda m: m.pop_mark().clear(),
     pickle.DUP: _dup,

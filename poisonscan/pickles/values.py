@@ -1,7 +1,7 @@
 """Abstract values: what the pickle machine keeps instead of objects.
 
-Constants are plain Python values (str, bytes, int, float, bool, None). Everything else is one of the
-classes below; none of them holds anything that was imported or called.
+Constants are plain Python values (str, bytes, int, float, bool, None). Everything else is one of
+the classes below; none of them holds anything that was imported or called.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Long:
 
 @dataclass(slots=True, eq=False)
 class Collection:
-    """A list, tuple, set, frozenset or dict (items: key, value, key, …) made by the stream itself."""
+    """A list, tuple, set, frozenset or dict (key, value, key, …) made by the stream itself."""
 
     kind: str
     items: list[object] = field(default_factory=list)
@@ -51,12 +51,8 @@ class Collection:
 
     def get(self, key: str) -> object:
         """The value of a remembered key of a dict, None if there is none."""
-        pairs = dict(
-            (name, value)
-            for name, value in zip(self.items[::2], self.items[1::2], strict=False)
-            if isinstance(name, str)
-        )
-        return pairs.get(key)
+        pairs = zip(self.items[::2], self.items[1::2], strict=False)
+        return next((value for name, value in pairs if name == key), None)
 
 
 @dataclass(slots=True, eq=False)

@@ -67,7 +67,7 @@ class Totals:
         rows: rows of these datasets.
         size: bytes of the scanned files on disk.
         gaps: things not checked.
-        skipped: files that are neither models nor datasets.
+        skipped: files that were not to be checked, such as a README.
     """
 
     findings: Mapping[Severity, int]

@@ -120,12 +120,13 @@ class _Page:
                 continue
             yield f"  {safe(entry.path)}  {self.terminal.dim(_described(entry))}"
             for name, value in entry.facts.items():
-                yield from self.fact(safe(name.replace("_", " "), 40), value)
+                if self.verbose or not (value is None or isinstance(value, bool)):
+                    yield from self.fact(safe(name.replace("_", " "), 40), value)
         yield ""
 
     def fact(self, name: str, value: Json) -> Iterator[str]:
-        if isinstance(value, Mapping) and value and all(_is_count(item) for item in value.values()):
-            counts = {key: item for key, item in value.items() if isinstance(item, int)}
+        counts = _counts(value) if "label" in name else {}
+        if counts:
             yield from self.bars(name, counts)
         else:
             yield from self.terminal.wrap(_value(value), 4, name)
@@ -161,9 +162,9 @@ class _Page:
             return
         what = plural(len(skipped), "file")
         if not self.verbose:
-            yield self.terminal.dim(f"Skipped {what}: neither model nor dataset (-v lists them).")
+            yield self.terminal.dim(f"Skipped {what} (-v says which and why).")
         else:
-            yield self.terminal.bold("Skipped") + f"  {what}: neither model nor dataset."
+            yield self.terminal.bold("Skipped") + f"  {what}"
             for entry in skipped:
                 yield from self.terminal.wrap(f"{safe(entry.path)}: {safe(entry.reason)}", 2)
         yield ""
@@ -222,18 +223,29 @@ def _row(row: Row) -> tuple[str, ...]:
     )
 
 
-def _is_count(value: Json) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+def _counts(value: Json) -> dict[str, int]:
+    """The value if it counts things by name, otherwise nothing."""
+    if not isinstance(value, Mapping):
+        return {}
+    counts = {
+        name: count
+        for name, count in value.items()
+        if isinstance(count, int) and not isinstance(count, bool) and count >= 0
+    }
+    return counts if len(counts) == len(value) else {}
 
 
 def _value(value: Json) -> str:
     """A value of a fact or of evidence on one line: names with their roles, lists, numbers."""
     if isinstance(value, str):
         return safe(value)
-    if isinstance(value, Mapping) and all(isinstance(item, str) for item in value.values()):
-        return safe(", ".join(f"{key} ({item})" for key, item in value.items()))
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return safe(", ".join(map(str, value)))
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return safe(", ".join(map(str, value)))
+    if isinstance(value, Mapping) and value:
+        if all(isinstance(item, str | int) for item in value.values()):
+            return safe(", ".join(f"{key} ({item})" for key, item in value.items()))
+        if all(isinstance(item, list) for item in value.values()):
+            return safe("; ".join(f"{key}: {_value(item)}" for key, item in value.items()))
     return safe(json.dumps(inert(value), ensure_ascii=False))

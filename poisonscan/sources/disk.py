@@ -39,7 +39,7 @@ def read(file: str) -> memoryview:
             message = "not a regular file"
             raise OSError(message)
         if status.st_size < _COPY_BELOW:
-            with open(descriptor, "rb", closefd=False) as stream:  # noqa: PTH123 - a descriptor
+            with open(descriptor, "rb", closefd=False) as stream:
                 return memoryview(stream.read(_COPY_BELOW))
         return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
     finally:
@@ -115,7 +115,7 @@ class Disk:
 
 
 def _is_hub_blob(link: Path, target: Path) -> bool:
-    """The Hub cache's own layout: ``snapshots/<commit>/… -> blobs/<hash>`` of the same repository."""
+    """The Hub cache's own layout: ``snapshots/<commit>/… -> blobs/<hash>`` of one repository."""
     parts = link.absolute().parts
     if "snapshots" not in parts:
         return False

@@ -37,7 +37,9 @@ def run(*arguments: str) -> Result:
 @pytest.mark.parametrize(
     ("target", "code"), [("good.pkl", 0), ("evil.pkl", 1), ("cut.pkl", 3), (".", 1)]
 )
-def test_exit_codes_are_the_same_in_every_format(folder: Path, form: str, target: str, code: int) -> None:
+def test_exit_codes_are_the_same_in_every_format(
+    folder: Path, form: str, target: str, code: int
+) -> None:
     assert folder
     assert run("scan", target, "-o", form).exit_code == code
 
@@ -178,7 +180,9 @@ def test_an_internal_error_exits_with_4(
 
 def test_the_module_runs(folder: Path) -> None:
     assert folder
-    done = subprocess.run([sys.executable, "-m", "poisonscan", "scan", "evil.pkl"], capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "poisonscan", "scan", "evil.pkl"], capture_output=True, check=False
+    )
     assert done.returncode == 1
     assert done.stderr == b""
 

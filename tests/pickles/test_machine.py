@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import collections
-import datetime
+import datetime as dt
 import decimal
 import io
 import pickle
@@ -22,7 +22,7 @@ PROTOCOLS = range(6)
 
 
 def run(data: bytes, start: int = 0, **limits: int) -> list[events.Event]:
-    return list(Machine(memoryview(data), start, Budget(Limits(**limits))).events())
+    return list(Machine(memoryview(data), start, Budget(Limits(**limits))).run())
 
 
 def only(data: bytes, kind: type[events.Event]) -> list[Any]:
@@ -58,7 +58,7 @@ def test_plain_data_ends_where_pickletools_says_and_does_nothing(value: Any, pro
     ("value", "names"),
     [
         (collections.OrderedDict(a=1), {"collections.OrderedDict"}),
-        (datetime.date(2020, 1, 2), {"datetime.date"}),
+        (dt.date(2020, 1, 2), {"datetime.date"}),
         (decimal.Decimal("1.5"), {"decimal.Decimal"}),
         (io.StringIO, {"_io.StringIO"}),
     ],
@@ -150,7 +150,19 @@ def test_honest_pickles_are_regular(protocol: int) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"N", b"\x80\x09.", b"\xff", b"0.", b"t.", b"h\x05.", b"X\xff\xff\xff\xff.", b"cos\n", b"Iabc", b"S.\n"],
+    [
+        b"",
+        b"N",
+        b"\x80\x09.",
+        b"\xff",
+        b"0.",
+        b"t.",
+        b"h\x05.",
+        b"X\xff\xff\xff\xff.",
+        b"cos\n",
+        b"Iabc",
+        b"S.\n",
+    ],
 )
 def test_broken_streams_say_so(data: bytes) -> None:
     assert isinstance(run(data)[-1], events.Broken)
@@ -197,5 +209,3 @@ def test_a_cycle_can_be_shown() -> None:
     stop = run(pickle.dumps(cycle))[-1]
     assert isinstance(stop, events.Stop)
     assert len(expression(stop.value)) < 200
-
-

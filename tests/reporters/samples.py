@@ -138,7 +138,10 @@ def full() -> Report:
                 {
                     "columns": {"text": "content", "y": "label"},
                     "labels": {"7": 3000, "1": 1000},
-                    "features": ["n-grams"],
+                    "features": ["n-grams", "words"],
+                    "roles": {"label": ["y"], "text": ["a", "b"]},
+                    "splits": {"train": 2, "test": 1},
+                    "header": True,
                 },
             ),
         ],

@@ -103,7 +103,11 @@ def test_verbose_shows_evidence_help_files_and_skipped() -> None:
 def test_facts_of_a_dataset() -> None:
     text = plain(full())
     assert "columns  text (content), y (label)" in text
-    assert "features  n-grams" in text
+    assert "features  n-grams, words" in text
+    assert "roles  label: y; text: a, b" in text
+    assert "splits  train (2), test (1)" in text
+    assert "header  true" not in text
+    assert "header  true" in plain(full(), 1)
     bars = [line.count("█") for line in text.splitlines() if "█" in line]
     assert bars == [24, 8]
 

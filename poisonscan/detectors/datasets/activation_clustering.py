@@ -12,16 +12,15 @@ import numpy as np
 from poisonscan.datasets.batch import Aggregate, Role
 from poisonscan.datasets.dataset import Dataset
 from poisonscan.detectors.datasets.bimodality import (
-    MIN_ROWS,
     Floats,
     Split,
     Thresholds,
-    distinct_rows,
     foreign_parts,
     split_along,
 )
-from poisonscan.detectors.datasets.moments import ClassMoments, ClassProjections
-from poisonscan.detectors.datasets.suspects import Suspects, testable
+from poisonscan.detectors.datasets.moments import ClassMoments
+from poisonscan.detectors.datasets.projections import ClassProjections
+from poisonscan.detectors.datasets.suspects import Lineup, comparable
 from poisonscan.finding import Finding
 from poisonscan.rules import rule
 
@@ -61,7 +60,7 @@ def half_width(values: Floats) -> Floats:
     ordered = np.sort(values, axis=0)
     half = len(ordered) // 2
     widths = (ordered[half:] - ordered[: len(ordered) - half]).min(axis=0)
-    return np.maximum(widths / 1.349, 1e-9)
+    return np.asarray(np.maximum(widths / 1.349, 1e-9))
 
 
 def cluster_axis(rows: Floats, seed: int = 0) -> ClusterAxis | None:
@@ -85,7 +84,7 @@ def cluster_axis(rows: Floats, seed: int = 0) -> ClusterAxis | None:
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than clusters
         second = KMeans(n_clusters=2, n_init=4, random_state=seed).fit_predict(scaled) == 1
     first, other = scaled[~second], scaled[second]
-    if min(len(first), len(other)) < 2:  # noqa: PLR2004 - no covariance from one row
+    if min(len(first), len(other)) < 2:
         return None
     within = np.cov(first.T) * (len(first) - 1) + np.cov(other.T) * (len(other) - 1)
     within = np.atleast_2d(within) / (len(scaled) - 2)
@@ -93,6 +92,30 @@ def cluster_axis(rows: Floats, seed: int = 0) -> ClusterAxis | None:
     weights = np.linalg.solve(within, other.mean(axis=0) - first.mean(axis=0)) / width
     length = float(np.linalg.norm(weights))
     return ClusterAxis(weights / length) if length > 0 else None
+
+
+def split_by_clusters(
+    lineup: Lineup, code: int, rows: Floats, axis: ClusterAxis, looks: int
+) -> list[Split]:
+    """The split of a class along the line between its clusters, if it has one.
+
+    Args:
+        lineup: all classes.
+        code: the class.
+        rows: its distinct rows, of shape (n, k).
+        axis: the line.
+        looks: tests made over all classes.
+    """
+    along = axis.scores(rows)
+    split = split_along(
+        0,
+        along,
+        axis.scores(lineup.outside(code)),
+        looks,
+        float(along[:, 0].var()),
+        lineup.contrast.participation(code, axis.weights),
+    )
+    return [] if split is None else [split]
 
 
 class ActivationClustering:
@@ -107,40 +130,40 @@ class ActivationClustering:
     needs: ClassVar[frozenset[Role]] = frozenset({Role.LABEL, Role.FEATURES})
 
     def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding]]:
-        """Ask for class moments, then for projections, then report classes with two clusters."""
+        """Ask for class moments, then for projections, then report classes with two clusters.
+
+        Raises:
+            LimitReached: too many different labels to be classes.
+        """
         moments: ClassMoments = yield ClassMoments()
-        if not testable(moments):
+        if not comparable(moments):
             return []
-        contrast = moments.contrast()
-        sample: ClassProjections = yield ClassProjections(contrast, moments.source_dimension)
-        own, others = sample.own, sample.others
-        tested = [code for code, rows in enumerate(contrast.counts) if rows >= MIN_ROWS]
+        sample: ClassProjections = yield ClassProjections(
+            moments.contrast(), moments.source_dimension
+        )
+        lineup = Lineup.of(dataset, sample)
+        tested = lineup.testable()
         axes: dict[int, ClusterAxis] = {}
         splits: dict[int, list[Split]] = {}
-        for code in tested:
-            rows = distinct_rows(own.of(code).coordinates.astype(np.float64))
-            axis = cluster_axis(rows) if len(rows) >= MIN_ROWS else None
-            if axis is None:
-                continue
-            outside = axis.scores(others.of(code).coordinates.astype(np.float64))
-            along = axis.scores(rows)
-            variance = float(along[:, 0].var())
-            participation = contrast.participation(code, axis.weights)
-            split = split_along(0, along, outside, 2 * len(tested), variance, participation)
-            axes[code], splits[code] = axis, [] if split is None else [split]
-        found, needed = foreign_parts(splits, Thresholds.of(rule("PS402").thresholds))
-        suspects = Suspects(dataset, sample)
+        for code, rows in tested.items():
+            axis = cluster_axis(rows)
+            if axis is not None:
+                axes[code] = axis
+                splits[code] = split_by_clusters(lineup, code, rows, axis, 2 * len(tested))
+        broken = rule("PS402")
+        found, needed = foreign_parts(splits, Thresholds.of(broken.thresholds))
         return [
-            suspects.finding(
-                rule("PS402"),
+            lineup.finding(
+                broken,
                 code,
-                split.excess(axes[code].scores(own.of(code).coordinates.astype(np.float64))),
-                f"form a cluster of their own ({split.separation:.1f} spreads from the rest of the "
-                f"class, at least {needed[code]:.1f} are needed)",
-                separation=split.separation,
+                split.excess(axes[code].scores(lineup.coordinates(code))),
+                f"form a cluster of their own, {split.separation:.1f} spreads away from the rest "
+                f"of the class ({needed[code]:.1f} are reported)",
+                split.separation,
                 separation_needed=needed[code],
-                log10_p=split.log_p,
                 variance_ratio=split.eigenvalue,
+                log10_p=split.log_p,
+                coordinates=split.participation,
                 other_classes_beyond=split.outside,
             )
             for code, split in found.items()

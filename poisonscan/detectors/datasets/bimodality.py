@@ -14,6 +14,8 @@ clusters than of one says much. A part of a class counts as foreign only if all 
 
 from __future__ import annotations
 
+import bisect
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -92,12 +94,12 @@ class Thresholds:
         return cls(**{name: float(values[name]) for name in cls.__slots__})
 
 
-def log10_binomial_tail(successes: Floats, failures: Floats, chance: float) -> Floats:
-    """log10 of P(X >= successes) for X binomial over successes + failures trials."""
+def log10_binomial_tail(successes: int, failures: int, chance: float) -> float:
+    """log10 of P(X >= successes) for X binomial over successes + failures trials, at least -300."""
     from scipy.stats import binom
 
-    tail = binom.logsf(successes - 1, successes + failures, chance) / np.log(10)
-    return np.maximum(tail, -300.0)
+    tail = float(binom.logsf(successes - 1, successes + failures, chance)) / math.log(10)
+    return max(tail, -300.0)
 
 
 def bump(values: Floats) -> tuple[float, float]:
@@ -127,20 +129,20 @@ def bump(values: Floats) -> tuple[float, float]:
             lowest = int(np.argmin(between))
             if between[lowest] < n:
                 # The run was chosen to start and end on a row, so those two prove nothing.
-                inside = np.float64(size - 2)
-                log_p = log10_binomial_tail(inside, between[lowest], 1 / (1 + width))
+                gap = int(between[lowest])
+                log_p = log10_binomial_tail(size - 2, gap, 1 / (1 + width))
                 if log_p < best:
-                    best, valley = float(log_p), (int(ends[lowest]) - 1, int(starts[lowest]) + 1)
+                    best, valley = log_p, (int(ends[lowest]) - 1, int(starts[lowest]) + 1)
         size = int(size * 1.3) + 1
     if best == 0.0:
         return 0.0, float("nan")
     seen = values[max(valley[0], 0) : valley[1]]
-    gap = int(np.argmax(np.diff(seen)))
-    return min(0.0, best + float(np.log10(runs))), float(seen[gap] + seen[gap + 1]) / 2
+    widest = int(np.argmax(np.diff(seen)))
+    return min(0.0, best + math.log10(runs)), float(seen[widest] + seen[widest + 1]) / 2
 
 
 def spread(values: Floats) -> float:
-    """Half the distance between the 16th and 84th percentiles: the standard deviation, if normal."""
+    """Half the distance of the 16th and 84th percentiles: a standard deviation, if normal."""
     low, high = np.percentile(values, [16, 84])
     return max(float(high - low) / 2, 1e-12)
 
@@ -152,7 +154,7 @@ def distinct_rows(coordinates: Floats, seed: int = 0) -> Floats:
         coordinates = coordinates[np.sort(chosen)]
     if not len(coordinates):
         return coordinates
-    grain = np.maximum(coordinates.std(axis=0), 1e-12) * 1e-4
+    grain = np.array([spread(column) for column in coordinates.T]) * 1e-4
     _, first = np.unique(np.round(coordinates / grain), axis=0, return_index=True)
     return np.asarray(coordinates[np.sort(first)])
 
@@ -173,7 +175,7 @@ def split_along(
     tests = {sign: bump(np.unique(sign * rows[:, axis])) for sign in (1, -1)}
     sign = min(tests, key=lambda side: tests[side][0])
     log_p, threshold = tests[sign]
-    log_p += float(np.log10(looks))
+    log_p += math.log10(looks)
     if log_p >= 0:
         return None
     above = sign * rows[:, axis] > threshold
@@ -204,7 +206,7 @@ def split_along(
 def is_foreign(split: Split, limits: Thresholds) -> bool:
     """Whether a split passes every test that looks at its own class only."""
     return (
-        split.log_p <= np.log10(limits.p_value)
+        split.log_p <= math.log10(limits.p_value)
         and split.separation >= limits.separation
         and split.eigenvalue >= limits.eigenvalue
         and split.participation >= limits.participation
@@ -212,6 +214,20 @@ def is_foreign(split: Split, limits: Thresholds) -> bool:
         and split.outside <= limits.outside
         and split.variety >= limits.variety
     )
+
+
+def medians_of_others(values: list[float]) -> list[float]:
+    """For each value the median of all others; 1.0 for a value on its own."""
+    others = len(values) - 1
+    if others < 1:
+        return [1.0] * len(values)
+    ordered = sorted(values)
+    low, high = (others - 1) // 2, others // 2
+    medians = []
+    for value in values:
+        rank = bisect.bisect_left(ordered, value)
+        medians.append((ordered[low + (rank <= low)] + ordered[high + (rank <= high)]) / 2)
+    return medians
 
 
 def foreign_parts(
@@ -229,13 +245,15 @@ def foreign_parts(
         ``separation``.
     """
     widest = {
-        code: max((s.separation for s in found if s.log_p <= np.log10(limits.p_value)), default=1.0)
+        code: max(
+            (s.separation for s in found if s.log_p <= math.log10(limits.p_value)), default=1.0
+        )
         for code, found in splits.items()
     }
+    usual = dict(zip(widest, medians_of_others(list(widest.values())), strict=True))
     chosen, needed = {}, {}
     for code, found in splits.items():
-        rest = [width for other, width in widest.items() if other != code]
-        needed[code] = max(limits.separation, limits.contrast * float(np.median(rest or [1.0])))
+        needed[code] = max(limits.separation, limits.contrast * usual[code])
         passing = [s for s in found if is_foreign(s, limits) and s.separation >= needed[code]]
         if passing:
             chosen[code] = max(passing, key=lambda s: s.separation)

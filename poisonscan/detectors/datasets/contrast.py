@@ -64,7 +64,7 @@ class Contrast:
 
         The logarithm is compared, as eigenvalues of clean classes differ by factors.
         """
-        if len(self.names) < 5:  # noqa: PLR2004 - a median deviation of fewer says nothing
+        if len(self.names) < 5:
             return None
         largest = np.log(np.maximum(self.eigenvalues[:, 0], 1e-12))
         centred = largest - np.median(largest)

@@ -100,14 +100,14 @@ class LabelCounts:
                 f"{MAX_CHARACTERS:,} characters together: they were not checked as classes"
             )
             raise LimitReached(message)
-        absent = {None, "-1"} if declared and "-1" not in declared else {None}
+        absent = {"-1"} if declared and "-1" not in declared else set()
         splits = tuple(sorted(set(self.splits)))
-        names = tuple(sorted({name for _, name in self.rows if name not in absent and name}))
+        names = tuple(sorted({name for _, name in self.rows if name is not None} - absent))
         columns = {name: column for column, name in enumerate(names)}
         counts = np.zeros((len(splits), len(names)), np.int64)
         missing = np.zeros(len(splits), np.int64)
         for (split, name), count in self.rows.items():
-            if name is None or name in absent:
+            if name in absent or name is None:
                 missing[splits.index(split)] += count
             else:
                 counts[splits.index(split), columns[name]] += count

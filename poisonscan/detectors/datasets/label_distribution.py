@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import unicodedata
 from collections import defaultdict
@@ -24,6 +25,8 @@ from poisonscan.rules import rule
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping
+
+    from numpy.typing import NDArray
 
     from poisonscan.datasets.batch import Aggregate
     from poisonscan.datasets.dataset import Dataset
@@ -96,20 +99,29 @@ def _claims(table: LabelTable, declared: frozenset[str]) -> Iterator[_Claim]:
 
 def _findings(dataset: Dataset, claims: list[_Claim], first: FirstRows) -> list[Finding]:
     """Claims with their rows, which are described all at once."""
-    found = []
-    for claim in claims:
-        ids = [first.rows[pair] for pair in claim.pairs if pair in first.rows]
-        joined = np.concatenate([np.empty((0, 2), np.int64), *ids])
-        found.append(joined[np.lexsort((joined[:, 1], joined[:, 0]))][:KEPT_ROWS])
-    described = dataset.describe(np.concatenate(found))
-    findings, start = [], 0
-    for claim, ids in zip(claims, found, strict=True):
-        rows = described[start : start + len(ids)]
-        start += len(ids)
-        at = Location(dataset.path, Rows(rows, claim.count))
-        made = rule(claim.rule).finding(at, claim.message, key=claim.key, **claim.evidence)
-        findings.append(made)
+    ids = [_first(first, claim.pairs) for claim in claims]
+    described = iter(dataset.describe(np.concatenate(ids)))
+    findings = []
+    for claim, found in zip(claims, ids, strict=True):
+        rows = Rows(tuple(itertools.islice(described, len(found))), claim.count)
+        findings.append(
+            rule(claim.rule).finding(
+                Location(dataset.path, rows),
+                claim.message,
+                key=claim.key,
+                score=None,
+                **claim.evidence,
+            )
+        )
     return findings
+
+
+def _first(first: FirstRows, pairs: tuple[Pair, ...]) -> NDArray[np.int64]:
+    """The first rows of some splits and labels together."""
+    ids = np.concatenate(
+        [np.empty((0, 2), np.int64), *(first.rows[pair] for pair in pairs if pair in first.rows)]
+    )
+    return ids[np.lexsort((ids[:, 1], ids[:, 0]))][:KEPT_ROWS]
 
 
 def _pairs(table: LabelTable, names: Iterable[str]) -> tuple[Pair, ...]:
@@ -241,7 +253,7 @@ def _invisible(character: str) -> bool:
     return unicodedata.category(character) in ("Cc", "Cf") or "\ufe00" <= character <= "\ufe0f"
 
 
-def _spelt(name: str, alike: bool) -> str:  # noqa: FBT001
+def _spelt(name: str, alike: bool) -> str:
     """A label as it stands in a message; by code points where two would look the same."""
     return quote(name.encode("ascii", "backslashreplace").decode() if alike else name)
 
@@ -296,7 +308,7 @@ def _split_only(table: LabelTable) -> dict[str, str]:
     alone = np.flatnonzero(present == 1)
     shared, total = int((present == len(labelled)).sum()), len(table.names)
     too_many = len(alone) > max(1, limits["share_of_labels"] * total)
-    if len(labelled) < 2 or too_many or shared < max(2, 0.9 * (total - len(alone))):  # noqa: PLR2004
+    if len(labelled) < 2 or too_many or shared < max(2, 0.9 * (total - len(alone))):
         return {}
     shares = counts.sum(axis=1) / counts.sum()
     reasons = {}

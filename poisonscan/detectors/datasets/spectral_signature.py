@@ -1,4 +1,4 @@
-"""Spectral signatures: a class that falls apart along its own strongest direction."""
+"""Spectral signatures: a class that falls apart along one of its own strongest directions."""
 
 from __future__ import annotations
 
@@ -10,17 +10,41 @@ import numpy as np
 from poisonscan.datasets.batch import Aggregate, Role
 from poisonscan.datasets.dataset import Dataset
 from poisonscan.detectors.datasets.bimodality import (
-    MIN_ROWS,
+    Floats,
     Split,
     Thresholds,
-    distinct_rows,
     foreign_parts,
     split_along,
 )
-from poisonscan.detectors.datasets.moments import ClassMoments, ClassProjections
-from poisonscan.detectors.datasets.suspects import Suspects, testable
+from poisonscan.detectors.datasets.moments import ClassMoments
+from poisonscan.detectors.datasets.projections import ClassProjections
+from poisonscan.detectors.datasets.suspects import Lineup, comparable
 from poisonscan.finding import Finding
 from poisonscan.rules import rule
+
+
+def splits_along_directions(lineup: Lineup, code: int, rows: Floats, looks: int) -> list[Split]:
+    """The splits of a class along each of its directions.
+
+    Args:
+        lineup: all classes.
+        code: the class.
+        rows: its distinct rows, of shape (n, k).
+        looks: tests made over all classes.
+    """
+    others, contrast = lineup.outside(code), lineup.contrast
+    along = (
+        split_along(
+            axis,
+            rows,
+            others,
+            looks,
+            float(contrast.eigenvalues[code, axis]),
+            contrast.participation(code, direction),
+        )
+        for axis, direction in enumerate(np.eye(rows.shape[1]))
+    )
+    return [split for split in along if split is not None]
 
 
 class SpectralSignature:
@@ -34,48 +58,39 @@ class SpectralSignature:
     needs: ClassVar[frozenset[Role]] = frozenset({Role.LABEL, Role.FEATURES})
 
     def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding]]:
-        """Ask for class moments, then for projections, then report classes that fall apart."""
+        """Ask for class moments, then for projections, then report classes that fall apart.
+
+        Raises:
+            LimitReached: too many different labels to be classes.
+        """
         moments: ClassMoments = yield ClassMoments()
-        if not testable(moments):
+        if not comparable(moments):
             return []
-        contrast = moments.contrast()
-        sample: ClassProjections = yield ClassProjections(contrast, moments.source_dimension)
-        own, others = sample.own, sample.others
-        tested = [code for code, rows in enumerate(contrast.counts) if rows >= MIN_ROWS]
-        looks = 2 * contrast.eigenvalues.shape[1] * max(len(tested), 1)
-        splits: dict[int, list[Split]] = {}
-        for code in tested:
-            rows = distinct_rows(own.of(code).coordinates.astype(np.float64))
-            outside = others.of(code).coordinates.astype(np.float64)
-            if len(rows) >= MIN_ROWS:
-                along = (
-                    split_along(
-                        axis,
-                        rows,
-                        outside,
-                        looks,
-                        float(eigenvalue),
-                        contrast.participation(code, unit),
-                    )
-                    for axis, (eigenvalue, unit) in enumerate(
-                        zip(contrast.eigenvalues[code], np.eye(rows.shape[1]), strict=True)
-                    )
-                )
-                splits[code] = [split for split in along if split is not None]
-        found, needed = foreign_parts(splits, Thresholds.of(rule("PS401").thresholds))
-        suspects = Suspects(dataset, sample)
+        sample: ClassProjections = yield ClassProjections(
+            moments.contrast(), moments.source_dimension
+        )
+        lineup = Lineup.of(dataset, sample)
+        tested = lineup.testable()
+        looks = 2 * sample.contrast.eigenvalues.shape[1] * max(len(tested), 1)
+        splits = {
+            code: splits_along_directions(lineup, code, rows, looks)
+            for code, rows in tested.items()
+        }
+        broken = rule("PS401")
+        found, needed = foreign_parts(splits, Thresholds.of(broken.thresholds))
         return [
-            suspects.finding(
-                rule("PS401"),
+            lineup.finding(
+                broken,
                 code,
-                split.excess(own.of(code).coordinates.astype(np.float64)),
-                f"share a shift along one direction that no other class has ({split.separation:.1f} "
-                f"spreads from the rest of the class, at least {needed[code]:.1f} are needed)",
-                eigenvalue=split.eigenvalue,
-                eigenvalue_z=contrast.z_score(code),
-                separation=split.separation,
+                split.excess(lineup.coordinates(code)),
+                f"share a shift that other classes do not have, {split.separation:.1f} spreads away"
+                f" from the rest of the class ({needed[code]:.1f} are reported)",
+                split.separation,
                 separation_needed=needed[code],
+                eigenvalue=split.eigenvalue,
+                eigenvalue_z=sample.contrast.z_score(code),
                 log10_p=split.log_p,
+                coordinates=split.participation,
                 other_classes_beyond=split.outside,
             )
             for code, split in found.items()

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from poisonscan.datasets.dataset import Dataset
-from poisonscan.detectors.datasets.bimodality import Floats
-from poisonscan.detectors.datasets.moments import MAX_CLASSES, ClassMoments, ClassProjections
+from poisonscan.detectors.datasets.bimodality import MIN_ROWS, Floats, distinct_rows
+from poisonscan.detectors.datasets.contrast import Contrast
+from poisonscan.detectors.datasets.moments import MAX_CLASSES, ClassMoments
+from poisonscan.detectors.datasets.projections import ClassProjections, Projected
 from poisonscan.escape import quote
 from poisonscan.finding import MAX_ROWS, Finding, Json, Location, Rows, Rule
 from poisonscan.limits import LimitReached
 
 
-def testable(moments: ClassMoments) -> bool:
-    """Whether there are at least two classes of row vectors to compare.
+def comparable(moments: ClassMoments) -> bool:
+    """Whether there are two classes or more, one of them large enough to be tested.
 
     Raises:
         LimitReached: there are more label values than classes can be told apart.
@@ -23,47 +25,67 @@ def testable(moments: ClassMoments) -> bool:
     if moments.overflow:
         message = f"more than {MAX_CLASSES:,} different labels: classes were not compared"
         raise LimitReached(message)
-    return len(moments.classes) > 1
+    sizes = [m.rows for m in moments.classes.values()]
+    return len(sizes) > 1 and max(sizes) >= MIN_ROWS
 
 
 @dataclass(frozen=True, slots=True)
-class Suspects:
-    """Makes findings about parts of classes."""
+class Lineup:
+    """The classes of a dataset, each with its rows and some of others along its directions."""
 
     dataset: Dataset
-    sample: ClassProjections
+    contrast: Contrast
+    own: Projected
+    others: Projected
+
+    @classmethod
+    def of(cls, dataset: Dataset, sample: ClassProjections) -> Lineup:
+        """From a finished second pass."""
+        return cls(dataset, sample.contrast, sample.own, sample.others)
+
+    def coordinates(self, code: int) -> Floats:
+        """All kept rows of a class, of shape (rows, k)."""
+        return self.own.of(code).coordinates.astype(np.float64)
+
+    def outside(self, code: int) -> Floats:
+        """Rows of other classes along the directions of a class, of shape (rows, k)."""
+        return self.others.of(code).coordinates.astype(np.float64)
+
+    def testable(self) -> dict[int, Floats]:
+        """The distinct rows of every class that has enough of them."""
+        large = np.flatnonzero(self.contrast.counts >= MIN_ROWS)
+        rows = {int(code): distinct_rows(self.coordinates(int(code))) for code in large}
+        return {code: distinct for code, distinct in rows.items() if len(distinct) >= MIN_ROWS}
 
     def finding(
-        self, rule: Rule, code: int, excess: Floats, what: str, **evidence: Json
+        self, rule: Rule, code: int, excess: Floats, what: str, separation: float, **evidence: Json
     ) -> Finding:
         """Report the rows of a class that lie beyond a threshold.
 
         Args:
             rule: the rule that was broken.
             code: the class.
-            excess: how far each kept row of the class lies beyond the threshold, in order of
-                ``sample.own.of(code)``.
+            excess: how far each of ``coordinates(code)`` lies beyond the threshold.
             what: what the rows have in common, for the message.
+            separation: how far they are from the rest, the finding's score.
             **evidence: further values.
         """
-        contrast = self.sample.contrast
-        name, size = contrast.names[code], int(contrast.counts[code])
-        ids = self.sample.own.of(code).rows
+        name, size = self.contrast.names[code], int(self.contrast.counts[code])
         beyond = np.flatnonzero(excess > 0)
         worst = beyond[np.argsort(-excess[beyond], kind="stable")][:MAX_ROWS]
-        count, kept = len(beyond), len(excess)
-        rows = self.dataset.describe(ids[worst], excess[worst])
-        about = "" if kept == size else f", estimated from {kept:,} of them"
+        share = len(beyond) / max(len(excess), 1)
+        rows = self.dataset.describe(self.own.of(code).rows[worst], excess[worst].tolist())
+        kept = "" if len(excess) == size else f" (estimated from {len(excess):,} of them)"
         return rule.finding(
-            Location(self.dataset.path, Rows(rows, count)),
-            f"{round(count * size / max(kept, 1)):,} of {size:,} rows of class {quote(name)}{about}, "
-            f"{what}.",
+            Location(self.dataset.path, Rows(rows, len(beyond))),
+            f"{round(share * size):,} of the {size:,} rows of class {quote(name)}{kept} {what}.",
             key=name,
-            score=evidence["separation"] if isinstance(evidence["separation"], float) else None,
+            score=separation,
             label=name,
             class_rows=size,
-            rows_examined=kept,
-            share_of_class=count / max(kept, 1),
-            share_of_dataset=count / max(kept, 1) * size / max(int(contrast.counts.sum()), 1),
+            rows_examined=len(excess),
+            share_of_class=share,
+            share_of_dataset=share * size / max(int(self.contrast.counts.sum()), 1),
+            separation=separation,
             **evidence,
         )

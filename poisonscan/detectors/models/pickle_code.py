@@ -8,7 +8,7 @@ computes, cannot be judged and is what only attacks do.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from poisonscan.detectors.models.pickle_verdicts import (
     COMPUTED,
@@ -69,7 +69,9 @@ class _Judge:
             self._add(_COMPUTED, event, "computed import", message)
         elif isinstance(event, Extension):
             what = f"the extension code {event.code}"
-            message = f"Loading uses {what}, which stands for a name only the loading program knows."
+            message = (
+                f"Loading uses {what}, which stands for a name only the loading program knows."
+            )
             self._add(_COMPUTED, event, f"extension {event.code}", message)
 
     def _import(self, event: Import) -> None:
@@ -105,24 +107,23 @@ class _Judge:
         target = made_of(event.target, self.names)
         if isinstance(target, Global):
             dotted = target.dotted
-            does = "sets state on" if isinstance(event, Build) else f"puts items ({event.opcode}) into"
-            message = f"Loading {does} {quote(dotted)} itself, which changes it for the whole program."
+            does = (
+                "sets state on" if isinstance(event, Build) else f"puts items ({event.opcode}) into"
+            )
+            message = (
+                f"Loading {does} {quote(dotted)} itself, which changes it for the whole program."
+            )
             self._add(Verdict("PS104", ""), event, dotted, message, imports=clip(dotted))
         elif isinstance(event, Change) and (found := judge_change(event, self.names)):
             maker, verdict = found
-            message = f"Loading puts items into an instance of {quote(maker.dotted)}, which {verdict.why}."
+            message = f"Loading puts items into a {quote(maker.dotted)}, which {verdict.why}."
             self._add(verdict, event, maker.dotted, message, imports=clip(maker.dotted))
 
-    def _add(
-        self, verdict: Verdict, event: Event, key: str, message: str, **evidence: str
-    ) -> None:
+    def _add(self, verdict: Verdict, event: Event, key: str, message: str, **evidence: str) -> None:
         base = self.artifact.base
         outer = None if base is None else base + event.offset
         at = Location(self.artifact.path, Span(event.offset, 1, outer))
-        safe = {name: escape(value) for name, value in evidence.items()}
-        self.findings.setdefault(
-            (verdict.rule, key),
-            rule(verdict.rule).finding(
-                at, message, key=key, grammar=self.artifact.grammar, **safe
-            ),
-        )
+        safe: dict[str, Any] = {name: escape(value) for name, value in evidence.items()}
+        safe["grammar"] = self.artifact.grammar
+        found = rule(verdict.rule).finding(at, message, key=key, **safe)
+        self.findings.setdefault((verdict.rule, key), found)

@@ -25,7 +25,9 @@ class PickleIrregular:
             if isinstance(event, Irregular):
                 what = event.what
             elif isinstance(event, Persistent) and not is_torch_storage(event.identifier):
-                what = "the loader is asked for an object by an identifier that torch does not write"
+                what = (
+                    "the loader is asked for an object by an identifier that torch does not write"
+                )
             else:
                 continue
             if what in seen:

@@ -1,7 +1,8 @@
 """Verdicts over names that a pickle imports and calls: allowed, unknown, computed or dangerous.
 
-The lists are data (``rules/allow`` and ``rules/deny.yaml``); what an entry of each section promises is
-said in ``rules/allow/python.yaml``. The functions here hold a stream's actual operations against it.
+The lists are data (``rules/allow`` and ``rules/deny.yaml``); what an entry of each section promises
+is said in ``rules/allow/python.yaml``. The functions here hold a stream's actual operations
+against it.
 """
 
 from __future__ import annotations
@@ -88,7 +89,9 @@ def judge_change(event: Change, names: PickleNames) -> tuple[Global, Verdict] | 
     maker = event.target.callee
     if isinstance(maker, Global) and maker.dotted in names.calls_argument:
         arguments = event.target.arguments
-        maker = arguments.items[0] if isinstance(arguments, Collection) and arguments.items else None
+        maker = (
+            arguments.items[0] if isinstance(arguments, Collection) and arguments.items else None
+        )
     if isinstance(maker, Global) and (maker.module, maker.name) in names.uncalled:
         return maker, Verdict(UNKNOWN, "is not known to be harmless when items are put into it")
     return None
@@ -137,9 +140,7 @@ def dangerous(target: Global, names: PickleNames) -> str:
     return ""
 
 
-def _harmless(
-    arguments: object, position: int, names: PickleNames, *, created: bool
-) -> bool:
+def _harmless(arguments: object, position: int, names: PickleNames, *, created: bool) -> bool:
     """Whether an argument that is called is absent, a constant, or a name that may be called."""
     if not isinstance(arguments, Collection):
         return False

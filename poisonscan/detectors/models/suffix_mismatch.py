@@ -36,7 +36,9 @@ _PROMISES: Final = {
     ".h5": ("HDF5 (Keras, MATLAB)",),
     ".hdf5": ("HDF5 (Keras, MATLAB)",),
 }
-_CAN_RUN: Final = frozenset({"pickle", "zip", "tar", "gzip", "bzip2", "xz", "lzma", "zlib", "executable"})
+_CAN_RUN: Final = frozenset(
+    {"pickle", "zip", "tar", "gzip", "bzip2", "xz", "lzma", "zlib", "executable"}
+)
 
 
 class SuffixMismatch:

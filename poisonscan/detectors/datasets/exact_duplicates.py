@@ -1,0 +1,194 @@
+"""Rows that say exactly the same: many copies, copies over splits, copies with different labels."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from poisonscan.datasets.batch import Role
+from poisonscan.detectors.datasets.label_counts import is_continuous
+from poisonscan.detectors.datasets.row_keys import Copies, Ints, RowKeys
+from poisonscan.escape import quote
+from poisonscan.finding import Location, Rows
+from poisonscan.rules import rule
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from poisonscan.datasets.batch import Aggregate
+    from poisonscan.datasets.dataset import Dataset
+    from poisonscan.finding import Finding, Json
+
+MAX_FINDINGS = 50
+"""Contents that are named, and label sets that have a finding of their own."""
+NAMED = 100
+"""Rows that a label set's finding names."""
+NAMED_COPIES = 4
+"""Rows that are named for each content."""
+_SHOWN = 6
+
+
+class ExactDuplicates:
+    """Looks for rows with equal content digests, and for labels that contradict each other."""
+
+    needs: ClassVar[frozenset[Role]] = frozenset({Role.CONTENT})
+
+    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding]]:
+        """Ask for the rows' digests and labels, then sort.
+
+        Raises:
+            LimitReached: too many rows.
+        """
+        keys: RowKeys = yield RowKeys()
+        copies = keys.copies()
+        return [*_duplicates(dataset, copies), *_conflicts(dataset, copies)]
+
+
+DETECTOR = ExactDuplicates()
+
+
+def _duplicates(dataset: Dataset, copies: Copies) -> Iterator[Finding]:
+    """One finding, if the copies are many, of one content, or over splits."""
+    limits, sizes = rule("PS501").thresholds, copies.sizes
+    if copies.surplus < limits["rows"]:
+        return
+    total, largest = int(copies.rows_per_shard.sum()), int(sizes.max())
+    reasons = []
+    if copies.surplus > limits["share"] * total:
+        reasons.append(f"surplus copies are {copies.surplus / total:.1%} of all rows")
+    if largest >= max(limits["flood_rows"], limits["flood_share"] * total):
+        reasons.append(f"one content fills {largest:,} rows")
+    leaks = _leaks(dataset, copies)
+    for split, (count, size) in leaks.items():
+        if count >= limits["rows"] and count > limits["leak_share"] * size:
+            part = f"{count:,} of {size:,} rows of {quote(split)} ({count / size:.1%})"
+            reasons.append(f"{part} are also in another split")
+    if not reasons:
+        return
+    top = np.argsort(-sizes, kind="stable")[:MAX_FINDINGS]
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    chosen = np.concatenate([np.arange(starts[g], starts[g + 1])[:NAMED_COPIES] for g in top])
+    named = dataset.describe(copies.rows[chosen], sizes[copies.groups[chosen]].tolist())
+    evidence: dict[str, Json] = {
+        "contents": len(sizes),
+        "rows": len(copies.groups),
+        "surplus": copies.surplus,
+        "share": copies.surplus / total,
+        "largest": sizes[top].tolist(),
+        "in_another_split": {split: count for split, (count, _) in leaks.items()},
+    }
+    yield rule("PS501").finding(
+        Location(dataset.path, Rows(named, len(copies.groups))),
+        f"{len(copies.groups):,} of {total:,} rows share their content with another, "
+        f"{len(sizes):,} contents in all: {'; '.join(reasons)}.",
+        key="",
+        score=copies.surplus / total,
+        **evidence,
+    )
+
+
+def _leaks(dataset: Dataset, copies: Copies) -> dict[str, tuple[int, int]]:
+    """For each split: rows whose content is in another split too, and rows in all."""
+    names, split_of = np.unique([shard.split for shard in dataset.shards], return_inverse=True)
+    sizes = np.bincount(
+        split_of[: len(copies.rows_per_shard)], copies.rows_per_shard, minlength=len(names)
+    ).astype(np.int64)
+    splits = split_of[copies.rows[:, 0]]
+    seen = np.unique(np.stack([copies.groups, splits], axis=1), axis=0)
+    over = np.bincount(seen[:, 0], minlength=1) > 1
+    leaked = np.bincount(splits[over[copies.groups]], minlength=len(names))
+    return {
+        str(name): (int(count), int(size))
+        for name, count, size in zip(names, leaked, sizes, strict=True)
+        if count
+    }
+
+
+def _conflicts(dataset: Dataset, copies: Copies) -> Iterator[Finding]:
+    """Copies with different labels, a finding for each set of labels, once they are too many."""
+    limits, names = rule("PS502").thresholds, copies.names
+    if names is None or is_continuous(names):
+        return
+    labelled = np.flatnonzero(copies.labels >= 0)
+    pairs, counts = np.unique(
+        np.stack([copies.groups[labelled], copies.labels[labelled]], axis=1),
+        axis=0,
+        return_counts=True,
+    )
+    groups, starts = np.unique(pairs[:, 0], return_index=True)
+    if not len(groups):
+        return
+    # At least this many rows of a content are wrong: all but those with its commonest label.
+    wrong = np.add.reduceat(counts, starts) - np.maximum.reduceat(counts, starts)
+    total, errors = int(copies.rows_per_shard.sum()), int(wrong.sum())
+    if errors < limits["rows"] or errors < min(
+        limits["share_of_rows"] * total, limits["share_of_copies"] * copies.surplus
+    ):
+        return
+    # A set of labels is told by the sum of random numbers that stand for them.
+    tokens = np.random.default_rng(0).integers(1 << 63, size=len(names), dtype=np.uint64)
+    sets = np.add.reduceat(tokens[pairs[:, 1]], starts)
+    several = np.flatnonzero(wrong)
+    _, first, which = np.unique(sets[several], return_index=True, return_inverse=True)
+    weights = np.bincount(which, wrong[several]).astype(np.int64)
+    ranked = np.argsort(-weights, kind="stable")
+    ends = np.append(starts[1:], len(pairs))
+    found = []
+    for rank in ranked[:MAX_FINDINGS].tolist():
+        one = several[first[rank]]
+        labels = tuple(names[code] for code in pairs[starts[one] : ends[one], 1].tolist())
+        members = groups[several[which == rank]]
+        found.append(_Conflict.of(copies, labels, members, int(weights[rank])))
+    rest = np.isin(which, ranked[MAX_FINDINGS:])
+    if rest.any():
+        members, errors = groups[several[rest]], int(wrong[several[rest]].sum())
+        found.append(_Conflict.of(copies, (), members, errors))
+    named = iter(dataset.describe(np.concatenate([copies.rows[c.rows[:NAMED]] for c in found])))
+    for conflict in found:
+        rows = tuple(itertools.islice(named, min(len(conflict.rows), NAMED)))
+        yield conflict.finding(Location(dataset.path, Rows(rows, len(conflict.rows))))
+
+
+@dataclass(frozen=True, slots=True)
+class _Conflict:
+    """Contents that all have the same different labels.
+
+    Attributes:
+        labels: in order; empty for contents of further sets of labels together.
+        contents: how many there are.
+        rows: their rows, as positions in ``Copies.rows``.
+        errors: how many of these rows have a wrong label at the least.
+    """
+
+    labels: tuple[str, ...]
+    contents: int
+    rows: NDArray[np.intp]
+    errors: int
+
+    @classmethod
+    def of(cls, copies: Copies, labels: tuple[str, ...], members: Ints, errors: int) -> _Conflict:
+        rows = np.flatnonzero(np.isin(copies.groups, members))
+        return cls(labels, len(members), rows, errors)
+
+    def finding(self, at: Location) -> Finding:
+        """The finding."""
+        labels = self.labels
+        more = f" and {len(labels) - _SHOWN:,} more" if len(labels) > _SHOWN else ""
+        shown = ", ".join(quote(label) for label in labels[:_SHOWN]) + more
+        carry = f"the labels {shown} at once" if labels else "further sets of labels"
+        return rule("PS502").finding(
+            at,
+            f"{self.contents:,} contents carry {carry}: of their {len(self.rows):,} rows at least "
+            f"{self.errors:,} are labelled wrongly.",
+            key="\0".join(labels[:MAX_FINDINGS]) or "further sets",
+            score=float(self.errors),
+            labels=list(labels[:MAX_FINDINGS]),
+            contents=self.contents,
+            rows=len(self.rows),
+            wrong=self.errors,
+        )

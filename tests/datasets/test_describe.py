@@ -1,0 +1,84 @@
+"""Line numbers, labels and excerpts of single rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from tests.datasets.files import encoded, only, picture, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CSV = (
+    "text,label\r\n"  # 1
+    "one line,a\r\n"  # 2
+    '"two\nlines, quoted",b\r\n'  # 3-4
+    "\r\n"  # 5
+    '"a ""quote"" and\r\n\r\nthree lines",a\r\n'  # 6-8
+    "last,b"  # 9
+)
+
+
+def test_lines_of_csv_records(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(CSV.encode())
+    rows = only(tmp_path).describe(np.array([[0, 3], [0, 0], [0, 1], [0, 2]]), [4, 1, 2, 3])
+    assert [row.line for row in rows] == [(9, 9), (2, 2), (3, 4), (6, 8)]
+    assert [row.index for row in rows] == [3, 0, 1, 2]
+    assert [row.label for row in rows] == ["b", "a", "b", "a"]
+    assert [row.score for row in rows] == [4, 1, 2, 3]
+    assert rows[2].excerpt == "two lines, quoted"
+
+
+def test_lines_without_header(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("1,2,a\n3,4,b\n5,6,a\n")
+    (row,) = only(tmp_path).describe(np.array([[0, 1]]))
+    assert (row.line, row.label, row.excerpt) == ((2, 2), "b", "col_0=3, col_1=4")
+
+
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+def test_lines_of_json(tmp_path: Path, bom: bytes) -> None:
+    text = '{"text": "a b"}\n\n{"text": "c\\nd"}\r\n   \n{"text": "e"}'
+    (tmp_path / "t.jsonl").write_bytes(bom + text.encode())
+    rows = only(tmp_path).describe(np.array([[0, 0], [0, 1], [0, 2]]))
+    assert [row.line for row in rows] == [(1, 1), (3, 3), (5, 5)]
+    assert [row.excerpt for row in rows] == ["a b", "c d", "e"]
+
+
+def test_rows_that_are_not_lines_have_none(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a"} {"text": "b"}\n{"text": "c"}\n')
+    rows = only(tmp_path).describe(np.array([[0, 1]]))
+    assert (rows[0].line, rows[0].excerpt) == (None, "b")
+    (tmp_path / "a.jsonl").unlink()
+    (tmp_path / "b.json").write_text('[{"text": "a"},\n{"text": "b"}]')
+    rows = only(tmp_path).describe(np.array([[0, 1]]))
+    assert (rows[0].line, rows[0].excerpt) == (None, "b")
+
+
+def test_lines_far_into_a_big_file(tmp_path: Path) -> None:
+    write(tmp_path / "t.jsonl", [{"text": f"{i} " + "x" * 300} for i in range(20_000)])
+    (row,) = only(tmp_path).describe(np.array([[0, 19_998]]))
+    assert row.line == (19_999, 19_999)
+    assert (row.excerpt or "").startswith("19998 x")
+
+
+def test_what_is_shown_is_inert_and_short(tmp_path: Path) -> None:
+    write(tmp_path / "t.jsonl", [{"text": "\x1b[31m\u202e" + "x" * 10_000, "label": "\x07"}])
+    (row,) = only(tmp_path, label_column="label").describe(np.array([[0, 0]]))
+    assert (row.excerpt or "").startswith("\\x1b[31m\\u202exxx")
+    assert len(row.excerpt or "") <= 220
+    assert row.label == "\\x07"
+
+
+def test_picture_files_are_rows_of_their_own(tmp_path: Path) -> None:
+    for i in range(3):
+        path = tmp_path / "train" / f"class{i}" / "p.png"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(encoded(picture(i)))
+    dataset = only(tmp_path)
+    (row,) = dataset.describe(np.array([[0, 2]]), [1.5])
+    assert (row.path, row.index, row.label) == ("train/class2/p.png", 0, "class2")
+    assert (row.split, row.line, row.score) == ("train", None, 1.5)
+    assert dataset.place(0, 1) == ("train/class1/p.png", 0)

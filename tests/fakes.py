@@ -1,0 +1,86 @@
+"""A dataset in memory, and the passes over it that the scan would make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poisonscan.datasets.batch import Batch, Labels, Role
+from poisonscan.datasets.dataset import Dataset, Shard
+from poisonscan.detectors.base import DatasetDetector
+from poisonscan.finding import Finding, Row
+
+
+@dataclass
+class Part:
+    """A shard: a label and a content for each row; None where there is none."""
+
+    labels: Sequence[str | None]
+    contents: Sequence[object] = ()
+    split: str = "train"
+    features: NDArray[np.float32] | None = None
+
+
+def digests(contents: Sequence[object]) -> NDArray[np.uint64]:
+    """Numbers in place of hashes: equal for equal contents, zero for None."""
+    known = {content: number for number, content in enumerate(dict.fromkeys(contents), 1)}
+    words = [(hash(repr(c)) % (1 << 64), known[c]) if c is not None else (0, 0) for c in contents]
+    return np.array(words, np.uint64).reshape(-1, 2)
+
+
+def coded(labels: Sequence[str | None]) -> Labels:
+    names = tuple(dict.fromkeys(label for label in labels if label is not None))
+    codes = [names.index(label) if label is not None else -1 for label in labels]
+    return Labels(np.array(codes, np.int32), names)
+
+
+class FakeDataset:
+    """Ten lines of ``Dataset``, enough for detectors."""
+
+    def __init__(self, *parts: Part, declared: Sequence[str] | None = None) -> None:
+        self.parts = parts
+        self.path = "data"
+        self.shards = [Shard(f"data/{i}.csv", part.split, 0) for i, part in enumerate(parts)]
+        self.label_names = None if declared is None else tuple(declared)
+        self.digests = digests([c for part in parts for c in part.contents])
+
+    def describe(
+        self, rows: NDArray[np.int64], scores: Sequence[float] | None = None
+    ) -> tuple[Row, ...]:
+        assert rows.dtype == np.int64
+        assert rows.ndim == 2
+        numbers = scores if scores is not None else [None] * len(rows)
+        return tuple(
+            Row(f"data/{s}.csv", i, self.shards[s].split, None, self.parts[s].labels[i], score)
+            for (s, i), score in zip(rows.tolist(), numbers, strict=True)
+        )
+
+    def batches(self, size: int = 1_000) -> Iterator[Batch]:
+        first = 0
+        for shard, part in enumerate(self.parts):
+            for start in range(0, len(part.labels), size):
+                stop = min(start + size, len(part.labels))
+                columns: dict[Role, Any] = {Role.LABEL: coded(part.labels[start:stop])}
+                if part.contents:
+                    columns[Role.CONTENT] = self.digests[first + start : first + stop]
+                if part.features is not None:
+                    columns[Role.FEATURES] = part.features[start:stop]
+                yield Batch(shard, start, stop - start, columns)
+            first += len(part.contents)
+
+
+def run(detector: DatasetDetector, dataset: FakeDataset) -> list[Finding]:
+    """What a detector finds; every request is filled by one pass."""
+    steps = detector.detect(cast("Dataset", dataset))
+    try:
+        request = next(steps)
+        while True:
+            for batch in dataset.batches():
+                request.update(batch)
+            request = steps.send(request)
+    except StopIteration as stop:
+        return list(stop.value)
