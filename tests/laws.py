@@ -6,6 +6,7 @@ import dataclasses
 import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,7 @@ def cut(case: Case, rows: list[Rows], draw: Callable[[st.SearchStrategy[Any]], A
     for shard, part in enumerate(rows):
         size = len(part.labels)
         cuts = sorted({0, size, *draw(st.lists(st.integers(0, size), max_size=4))})
-        for start, stop in zip(cuts, cuts[1:], strict=False):
+        for start, stop in pairwise(cuts):
             names = tuple(draw(st.permutations(NAMES)))
             batches.append(part.batch(shard, start, stop, names))
     workers = [case.make() for _ in range(draw(st.integers(1, 4)))]
@@ -135,6 +136,7 @@ def assert_same(one: object, other: object) -> None:
         for left, right in zip(one, other, strict=True):
             assert_same(left, right)
     elif isinstance(one, float):
-        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)  # type: ignore[arg-type]
+        assert isinstance(other, float)
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
     else:
         assert one == other

@@ -109,11 +109,13 @@ def _chunks(file: TableFile) -> Iterator[tuple[bytes, bool]]:
             yield from ((piece, False) for piece in _array(whole))
             return
         while chunk:
-            if not chunk.endswith(b"\n"):
+            whole = chunk.rfind(b"\n") + 1
+            if whole < len(chunk):
                 chunk += source.readline(MAX_RECORD + 1)
-                if len(chunk) > MAX_RECORD + CHUNK:
-                    message = f"a line is longer than {MAX_RECORD:,} bytes"
-                    raise ValueError(message)
+            if len(chunk) - whole > MAX_RECORD:
+                yield chunk[:whole], True
+                message = f"a line is longer than {MAX_RECORD:,} bytes"
+                raise ValueError(message)
             yield chunk, True
             chunk = source.read(CHUNK)
 

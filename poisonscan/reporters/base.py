@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import math
 import re
 import shutil
@@ -119,6 +120,18 @@ def advice(rule: Rule, heading: str, *, whole: bool = False) -> str:
         return ""
     text = escape(" ".join(match.group(1).replace("**", "").split()))
     return text if whole else _SENTENCE.split(text, maxsplit=1)[0]
+
+
+def dump(document: Json, *, indent: int | None = None) -> str:
+    """A document as JSON in ASCII, ending with a newline.
+
+    Raises:
+        ValueError: a number is NaN or infinite; see ``inert``.
+    """
+    separators = (",", ":") if indent is None else None
+    text = json.dumps(document, indent=indent, separators=separators, allow_nan=False)
+    # Build servers act on ``##[name]`` anywhere in a printed line. The escape means the same.
+    return text.replace("##", "#\\u0023") + "\n"
 
 
 def inert(value: Json) -> Json:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Final, cast
 
 from poisonscan.finding import Column, Finding, Json, Report, Rows, Rule, Span, Tensor, as_json
-from poisonscan.reporters.base import Options, Totals, inert, rules_of
+from poisonscan.reporters.base import Options, Totals, dump, inert, rules_of
 
 SCHEMA_VERSION: Final = 1
 """Goes up when a field is removed or changes its meaning; new fields may appear at any time."""
@@ -29,7 +28,7 @@ def render(report: Report, options: Options) -> str:  # noqa: ARG001 - reporters
         "skipped": [inert(as_json(entry)) for entry in report.skipped],
         "rules": [_rule(rule) for rule in rules_of(report)],
     }
-    return json.dumps(document, indent=2, ensure_ascii=True, allow_nan=False) + "\n"
+    return dump(document, indent=2)
 
 
 def _totals(report: Report) -> Json:

@@ -8,14 +8,13 @@ dropped by GitHub.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from poisonscan.escape import escape, quote
 from poisonscan.finding import Finding, Gap, Json, Report, Rows, Rule, Severity, as_json
-from poisonscan.reporters.base import Options, Totals, advice, inert, rules_of
+from poisonscan.reporters.base import Options, Totals, advice, dump, inert, rules_of
 from poisonscan.reporters.sarif_places import LARGEST, Object, Places
 from poisonscan.reporters.sarif_text import sentence
 from poisonscan.rules import rule as rule_by_id
@@ -57,7 +56,7 @@ _TAXONOMIES: Final = (
 def render(report: Report, options: Options) -> str:
     """The report as one SARIF log with one run, in ASCII."""
     log: Object = {"$schema": _SCHEMA, "version": "2.1.0", "runs": [_run(report, options)]}
-    return json.dumps(log, ensure_ascii=True, allow_nan=False, separators=(",", ":")) + "\n"
+    return dump(log)
 
 
 def _run(report: Report, options: Options) -> Object:

@@ -3,24 +3,26 @@ from __future__ import annotations
 import pickle
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from poisonscan.detectors.datasets.label_counts import LabelCounts
-from tests.laws import CASES, NAMES, Case, Rows, assert_same, cut, shards, whole
+from tests.laws import CASES, Case, Rows, assert_same, cut, shards, whole
 
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
 @every_case
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(rows=shards(), data=st.data())
-def test_cutting_and_merging_change_nothing(case: Case, rows: list[Rows], data: st.DataObject) -> None:
+def test_cutting_and_merging_change_nothing(
+    case: Case, rows: list[Rows], data: st.DataObject
+) -> None:
     assert_same(case.result(cut(case, rows, data.draw)), case.result(whole(case, rows)))
 
 
 @every_case
-@settings(deadline=None)
+@settings(deadline=None, max_examples=15)
 @given(rows=shards())
 def test_merging_what_saw_nothing_changes_nothing(case: Case, rows: list[Rows]) -> None:
     one = whole(case, rows)
@@ -32,7 +34,7 @@ def test_merging_what_saw_nothing_changes_nothing(case: Case, rows: list[Rows]) 
 
 
 @every_case
-@settings(deadline=None)
+@settings(deadline=None, max_examples=15)
 @given(rows=shards())
 def test_a_filled_one_pickles(case: Case, rows: list[Rows]) -> None:
     filled = whole(case, rows)
@@ -70,11 +72,10 @@ class Forgetful:
 def test_the_law_can_be_broken() -> None:
     case = Case(Forgetful, lambda forgetful: forgetful.size)
 
-    @settings(deadline=None, database=None)
+    @settings(deadline=None, database=None, phases=[Phase.generate])
     @given(rows=shards(), data=st.data())
     def law(rows: list[Rows], data: st.DataObject) -> None:
         assert_same(case.result(cut(case, rows, data.draw)), case.result(whole(case, rows)))
 
     with pytest.raises((AssertionError, ExceptionGroup)):
         law()
-    assert "cat" in NAMES

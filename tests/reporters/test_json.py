@@ -90,6 +90,12 @@ def test_numbers_that_json_lacks_are_null() -> None:
     assert written["evidence"] == {"ratio": None, "nested": [{"a": None}]}
 
 
+def test_build_commands_in_printed_json_are_broken_without_loss() -> None:
+    report = Report(("###[error]x",), rules=(LOW,))
+    assert "##" not in render(report, Options())
+    assert load(report)["targets"] == ["###[error]x"]
+
+
 def test_rule_of_a_finding_is_listed_even_if_not_announced() -> None:
     document = load(Report(("a",), findings=[HIGH.finding(Location("a"), "x.")], rules=(LOW,)))
     assert [rule["id"] for rule in document["rules"]] == ["PS902", "PS904"]
@@ -108,6 +114,7 @@ def strings(value: object) -> list[str]:
 def test_hostile_strings_stay_inside(report: Report) -> None:
     text = render(report, Options())
     assert text.isascii()
+    assert "##" not in text
     document = load(report)
     VALIDATOR.validate(document)
     del document["rules"]

@@ -42,6 +42,7 @@ ROLES = {"analysisTarget"}
 def load(report: Report, options: Options | None = None) -> Object:
     text = render(report, options or Options())
     assert text.isascii()
+    assert "##" not in text
     log: Object = json.loads(text)
     VALIDATOR.validate(log)
     return log
@@ -332,6 +333,13 @@ def test_rows_of_a_binary_file() -> None:
 
 def test_one_row_needs_no_related_location() -> None:
     assert "relatedLocations" not in result_at(Location("d", csv_rows(1)))
+
+
+def test_row_in_an_archive_has_no_line_of_the_archive() -> None:
+    result = result_at(Location("d.zip", csv_rows(1, "d.zip!/train.csv")))
+    assert region(result) == {"startLine": 1}
+    (logical,) = result["locations"][0]["logicalLocations"]
+    assert logical["fullyQualifiedName"] == "d.zip!/train.csv#row=0"
 
 
 def test_offsets_that_do_not_fit_are_left_out() -> None:

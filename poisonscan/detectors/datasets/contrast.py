@@ -11,6 +11,7 @@ of it is ours.
 from __future__ import annotations
 
 import hashlib
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -121,6 +122,24 @@ def coordinate_scales(variances: Floats) -> Floats:
     return np.sqrt(np.maximum(variances, FLOOR * float(np.median(varying))))
 
 
+def usual_variance(scatters: Sequence[Floats], counts: NDArray[np.int64], scale: Floats) -> float:
+    """Variance of a coordinate in a typical class: the lower median over classes of the mean.
+
+    The mean over all rows would let one wild class blur the yardstick that it is measured by.
+
+    Args:
+        scatters: one matrix of shape (d, d) per class.
+        counts: rows per class.
+        scale: what coordinates are divided by, of shape (d,).
+    """
+    variances = [
+        float((np.diag(scatter) / scale**2).mean()) / (count - 1)
+        for scatter, count in zip(scatters, counts.tolist(), strict=True)
+        if count > 1
+    ]
+    return statistics.median_low(variances) if variances else 1.0
+
+
 def contrast(
     names: tuple[str, ...],
     counts: NDArray[np.int64],
@@ -151,8 +170,9 @@ def contrast(
     units = np.outer(scale, scale)
     pooled = pooled / units
     weight = shrinkage_weight(pooled / degrees, degrees)
-    ridge = weight * float(np.trace(pooled)) / d
+    ridge = weight * degrees * usual_variance(scatters, counts, scale)
     values, vectors = np.linalg.eigh((1 - weight) * pooled + max(ridge, 1e-12) * np.eye(d))
+    values = np.maximum(values, 1e-15 * values[-1])  # what rounding leaves of the smallest
     whitener = (vectors / np.sqrt(values)) @ vectors.T
     found = np.empty((len(names), d, kept))
     loadings = np.empty((len(names), d, kept))

@@ -29,7 +29,7 @@ KEPT_ROWS = 100
 Pair = tuple[str, str | None]
 """A split and a label; the label is None where it is missing."""
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _MANY_NUMBERS = 20
 
 

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from poisonscan.detectors.datasets import moments
+from poisonscan.detectors.datasets.activation_clustering import (
+    DETECTOR,
+    ClusterAxis,
+    cluster_axis,
+    half_width,
+)
+from poisonscan.limits import LimitReached
+from tests.detectors.datasets import backdoors
+from tests.detectors.datasets.backdoors import flagged, part
+from tests.fakes import FakeDataset, run
+
+NULLS, HOSTILE = backdoors.nulls(), backdoors.hostile()
+
+
+@pytest.mark.parametrize("classes", [2, 3, 20])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_second_cluster_is_found(classes: int, seed: int) -> None:
+    vectors, labels, poisoned = backdoors.shifted(seed, classes=classes)
+    (finding,) = run(DETECTOR, FakeDataset(part(vectors, labels)))
+    np.testing.assert_array_equal(flagged(finding, len(labels)), poisoned)
+    assert finding.rule.id == "PS402"
+    assert finding.key == finding.evidence["label"] == "1"
+    assert finding.score is not None
+    assert finding.score > 5
+    assert "60 of" in finding.message
+
+
+@pytest.mark.parametrize("name", NULLS)
+def test_clean_rows_are_quiet(name: str) -> None:
+    assert run(DETECTOR, FakeDataset(part(*NULLS[name]))) == []
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_odd_shapes_are_quiet(name: str) -> None:
+    assert run(DETECTOR, FakeDataset(part(*HOSTILE[name]))) == []
+
+
+@pytest.mark.parametrize("seed", [101, 102, 103, 104])
+def test_digits_are_quiet(seed: int) -> None:
+    hidden, labels, _ = backdoors.digit_activations(seed, 0.0, 0)
+    assert run(DETECTOR, FakeDataset(part(hidden, labels))) == []
+
+
+@pytest.mark.parametrize(("seed", "target"), [(101, 0), (102, 3), (103, 9)])
+def test_a_trigger_in_digits_is_found_in_a_hidden_layer(seed: int, target: int) -> None:
+    hidden, labels, poisoned = backdoors.digit_activations(seed, 0.05, target)
+    (finding,) = run(DETECTOR, FakeDataset(part(hidden, labels)))
+    found = flagged(finding, len(labels))
+    assert finding.key == str(target)
+    assert (found & poisoned).sum() / poisoned.sum() > 0.9
+    assert (found & poisoned).sum() / found.sum() > 0.9
+
+
+def test_pictures_are_quiet() -> None:
+    vectors, labels, _ = backdoors.marked_cifar(0.0, 0, 0)
+    assert run(DETECTOR, FakeDataset(part(vectors, labels))) == []
+
+
+@pytest.mark.parametrize(("rate", "target"), [(0.005, 4), (0.05, 9)])
+def test_a_trigger_in_pictures_is_found(rate: float, target: int) -> None:
+    vectors, labels, poisoned = backdoors.marked_cifar(rate, target, 31)
+    (finding,) = run(DETECTOR, FakeDataset(part(vectors, labels)))
+    assert finding.key == str(target)
+    np.testing.assert_array_equal(flagged(finding, len(labels)), poisoned)
+
+
+def test_too_many_labels_are_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moments, "MAX_CLASSES", 10)
+    with pytest.raises(LimitReached, match="different labels"):
+        run(DETECTOR, FakeDataset(part(*HOSTILE["a class for each row"])))
+
+
+def test_the_line_between_clusters_that_no_coordinate_shows() -> None:
+    draw = np.random.default_rng(0)
+    rows = draw.normal(size=(1_000, 10))
+    rows[:200] += 4  # 4 spreads in each coordinate, 13 along the diagonal
+    axis = cluster_axis(rows)
+    assert axis is not None
+    assert abs(axis.weights.sum()) / np.sqrt(10) > 0.95
+    along = axis.scores(rows)
+    assert along.shape == (1_000, 11)
+    assert (np.sign(along[:200, 0] - along[:, 0].mean()) == np.sign(axis.weights.sum())).all()
+
+
+def test_rows_without_two_clusters_have_no_line() -> None:
+    assert cluster_axis(np.ones((50, 3))) is None
+    assert cluster_axis(np.vstack([np.zeros((49, 3)), np.ones((1, 3))])) is None
+
+
+def test_the_width_of_half_the_rows_ignores_the_other_half() -> None:
+    draw = np.random.default_rng(0)
+    rows = draw.normal(size=(4_000, 2))
+    np.testing.assert_allclose(half_width(rows), 1, rtol=0.05)
+    rows[:1_400] = 1e6 * draw.normal(size=(1_400, 2))
+    assert (half_width(rows) < 2.5).all()
+    assert (half_width(np.ones((9, 2))) > 0).all()
+
+
+def test_scores_are_positions() -> None:
+    axis = ClusterAxis(np.array([0.6, 0.8]))
+    np.testing.assert_allclose(axis.scores(np.array([[1.0, 1.0]])), [[1.4, 1.0, 1.0]])
