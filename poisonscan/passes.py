@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from poisonscan.detectors.base import DatasetDetector
 
 Attempt = Callable[..., tuple[Any, str]]
-"""Calls a function that may raise anything: its result, and why there is none."""
+"""Calls a part of a detector, which may raise anything: its result, and why there is none."""
 
 
 @dataclass(slots=True)
@@ -156,7 +156,7 @@ class Passes:
             if index not in merged.failed:
                 _, reason = self.attempt(aggregate.merge, other.aggregates[index])
                 if reason:
-                    merged.failed[index] = f"the detector failed: {reason}"
+                    merged.failed[index] = reason
 
     def _advance(
         self, name: str, generator: Any, finished: Aggregate | None, running: list[_Running]
@@ -164,7 +164,7 @@ class Passes:
         """Give a detector what it asked for; take its next request, or its findings."""
         step, reason = self.attempt(_step, generator, finished)
         if reason:
-            self.report.gaps.append(Gap(self.dataset.path, f"the detector failed: {reason}", name))
+            self.report.gaps.append(Gap(self.dataset.path, reason, name))
             return
         request, findings = step
         if request is None:

@@ -302,11 +302,13 @@ def _format_name(artifacts: list[Artifact]) -> str:
 
 
 def attempt(function: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
-    """Call what may raise anything: its result, and why there is none."""
+    """Call a part of a detector, which may raise anything: its result, and why there is none."""
     try:
         return function(*arguments), ""
+    except LimitReached as error:
+        return None, f"limit reached: {error}"
     except Exception as error:
-        return None, f"{type(error).__name__}: {str(error)[:300]}"
+        return None, _crash("the detector failed", error)
 
 
 def scan_shard(shard: int, *, dataset: Dataset, requests: Sequence[Aggregate]) -> ShardResult:
@@ -323,7 +325,7 @@ def scan_shard(shard: int, *, dataset: Dataset, requests: Sequence[Aggregate]) -
                     continue
                 _, reason = attempt(aggregate.update, batch)
                 if reason:
-                    result.failed[index] = f"the detector failed: {reason}"
+                    result.failed[index] = reason
     except Exception as error:
         reason = str(error)[:300] or type(error).__name__
         result.gaps.append(Gap(path, f"not read from row {result.rows:,} on: {reason}"))

@@ -73,6 +73,15 @@ def result_that_does_not_pickle(item: int) -> object:
     return threading.Lock() if item == 1 else item
 
 
+class Unreadable:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return int, ("no number",)
+
+
+def result_that_does_not_unpickle(item: int) -> object:
+    return Unreadable() if item == 1 else item
+
+
 @pytest.mark.parametrize("jobs", [1, 2, 3])
 @pytest.mark.parametrize("count", [0, 1, 2, 50])
 def test_outcomes_come_in_the_order_of_the_items(jobs: int, count: int) -> None:
@@ -145,6 +154,14 @@ def test_what_does_not_pickle_is_an_error_and_no_hang() -> None:
         list(LocalEngine(2).map(str, [threading.Lock(), threading.Lock()]))
     with pytest.raises((pickle.PicklingError, TypeError), match="pickle"):
         list(LocalEngine(2).map(result_that_does_not_pickle, range(4)))
+
+
+def test_a_result_that_cannot_be_read_back_costs_only_its_item() -> None:
+    outcomes = list(LocalEngine(2).map(result_that_does_not_unpickle, range(6)))
+    failure = outcomes.pop(1)
+    assert outcomes == [0, 2, 3, 4, 5]
+    assert isinstance(failure, Failure)
+    assert "broke twice" in failure.reason
 
 
 def test_tasks_may_change_their_large_arrays() -> None:

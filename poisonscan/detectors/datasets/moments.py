@@ -22,8 +22,9 @@ MAX_DIMENSION = 1024
 """Longer vectors are folded: the linear algebra costs the cube of their length."""
 BUDGET = 256 << 20
 """Bytes that all scatter matrices of one aggregate may take."""
-LARGEST = 1e12
-"""Rows with a larger coordinate are left out: their squares would drown all the others."""
+LARGEST = 1e6
+"""Rows with a larger coordinate are left out: in double precision their squares would drown what
+the others say."""
 
 
 def fold(values: Floats) -> Floats:
@@ -132,7 +133,9 @@ class ClassMoments:
         overflow: there were too many label values.
         source_dimension: length of the row vectors as they came; 0 before any.
         dimension: length that they were folded to.
-        left_out: rows without a label or with a vector that is not finite.
+        left_out: rows without a label, with a vector that is not finite, or with a number beyond
+            ``LARGEST``.
+        too_large: those of them that are finite but beyond it.
     """
 
     budget: int = BUDGET
@@ -141,6 +144,7 @@ class ClassMoments:
     source_dimension: int = field(default=0, init=False, compare=False)
     dimension: int = field(default=0, init=False, compare=False)
     left_out: int = field(default=0, init=False, compare=False)
+    too_large: int = field(default=0, init=False, compare=False)
     _classes: dict[str, Moments | None] = field(default_factory=dict, init=False, compare=False)
     _pending: dict[str, list[Floats]] = field(default_factory=dict, init=False, compare=False)
     _contrast: Contrast | None = field(default=None, init=False, compare=False)
@@ -158,10 +162,13 @@ class ClassMoments:
                 self._pending.setdefault(name, []).append(fold_to(rows, self.dimension))
                 self._settle(name, at_least=max(64, self.dimension // 2))
         self.left_out += batch.size - taken
+        largest = np.abs(batch.features).max(axis=1, initial=0.0)
+        self.too_large += int((np.isfinite(largest) & (largest > LARGEST)).sum())
 
     def merge(self, other: ClassMoments) -> None:
         """Take in what ``other`` has seen."""
         self.left_out += other.left_out
+        self.too_large += other.too_large
         self.overflow |= other.overflow
         if self.overflow:
             self._forget()

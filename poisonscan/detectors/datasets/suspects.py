@@ -9,7 +9,7 @@ import numpy as np
 from poisonscan.datasets.dataset import Dataset
 from poisonscan.detectors.datasets.bimodality import MIN_ROWS, Floats, distinct_rows
 from poisonscan.detectors.datasets.contrast import Contrast
-from poisonscan.detectors.datasets.moments import MAX_CLASSES, ClassMoments
+from poisonscan.detectors.datasets.moments import LARGEST, MAX_CLASSES, ClassMoments
 from poisonscan.detectors.datasets.projections import ClassProjections, Projected
 from poisonscan.escape import quote
 from poisonscan.finding import MAX_ROWS, Finding, Json, Location, Rows, Rule
@@ -20,12 +20,16 @@ def comparable(moments: ClassMoments) -> bool:
     """Whether there are two classes or more, one of them large enough to be tested.
 
     Raises:
-        LimitReached: there are more label values than classes can be told apart.
+        LimitReached: there are more label values than classes can be told apart, or most rows hold
+            numbers too large to compute with.
     """
     if moments.overflow:
         message = f"more than {MAX_CLASSES:,} different labels: classes were not compared"
         raise LimitReached(message)
     sizes = [m.rows for m in moments.classes.values()]
+    if moments.too_large > sum(sizes):
+        message = f"{moments.too_large:,} rows hold numbers beyond {LARGEST:,.0f}: not compared"
+        raise LimitReached(message)
     return len(sizes) > 1 and max(sizes) >= MIN_ROWS
 
 

@@ -39,7 +39,7 @@ def shifted(
     """Normal rows, some of class 1 shifted by a fixed vector: vectors, labels, which."""
     draw = np.random.default_rng(seed)
     labels = draw.integers(0, classes, rows)
-    vectors = draw.normal(size=(rows, 30)) + 3 * draw.normal(size=(classes, 30))[labels]
+    vectors = draw.normal(size=(rows, 30)) + draw.normal(size=(classes, 30))[labels]
     poisoned = np.zeros(rows, bool)
     poisoned[np.flatnonzero(labels == 1)[:size]] = True
     vectors[poisoned] += by * draw.normal(size=30)
@@ -150,7 +150,7 @@ def hostile() -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
         "equal columns": (np.repeat(noise[:, :1], 12, axis=1), labels),
         "holes": (holes, labels),
         "only holes": (np.full((300, 12), np.nan), labels),
-        "huge and tiny": (noise * 10.0 ** np.arange(-30, 30, 5), labels),
+        "huge and tiny": (noise * 10.0 ** np.arange(-30, 6, 3), labels),
         "a large and a tiny class": (noise, np.r_[np.zeros(299, int), 1]),
         "two values": (np.sign(noise), labels),
     }

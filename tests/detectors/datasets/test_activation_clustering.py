@@ -70,6 +70,20 @@ def test_a_trigger_in_pictures_is_found(rate: float, target: int) -> None:
     np.testing.assert_array_equal(flagged(finding, len(labels)), poisoned)
 
 
+def test_numbers_too_large_to_compute_with_are_a_limit() -> None:
+    vectors, labels, _ = backdoors.shifted(0)
+    with pytest.raises(LimitReached, match="beyond 1,000,000"):
+        run(DETECTOR, FakeDataset(part(vectors * 1e8, labels)))
+
+
+def test_far_rows_hide_nothing() -> None:
+    vectors, labels, poisoned = backdoors.shifted(0, classes=5)
+    vectors[np.flatnonzero(labels == 0)[:2]] = [[9e5], [3e38]]
+    vectors[np.flatnonzero(labels == 1)[-1]] = -9e5
+    (finding,) = run(DETECTOR, FakeDataset(part(vectors, labels)))
+    np.testing.assert_array_equal(flagged(finding, len(labels)), poisoned)
+
+
 def test_too_many_labels_are_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(moments, "MAX_CLASSES", 10)
     with pytest.raises(LimitReached, match="different labels"):

@@ -22,7 +22,7 @@ def of(groups: list[Floats]) -> Contrast:
 
 
 def groups(seed: int, size: int = 4_000) -> list[Floats]:
-    mixed = np.eye(8) + 0.3 * np.random.default_rng(seed).normal(size=(8, 8))
+    mixed = np.diag(np.arange(1.0, 9.0)) + np.random.default_rng(seed).normal(size=(8, 8)) / 4
     return [np.random.default_rng(seed + i).normal(size=(size, 8)) @ mixed for i in range(4)]
 
 

@@ -174,6 +174,22 @@ def test_too_many_rows_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         one.copies()
 
 
+def test_limits_travel_with_a_merge(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_keys, "MAX_LABELS", 3)
+    labels, rows = RowKeys(), RowKeys()
+    (batch,) = FakeDataset(Part(["a", "b", "c", "d"], [1, 1, 2, 2])).batches()
+    labels.update(batch)
+    rows.merge(labels)
+    assert rows.copies().names is None
+    assert rows.copies().labels.tolist() == [-1] * 4
+    monkeypatch.setattr(row_keys, "MAX_ROWS", 3)
+    labels.update(batch)
+    rows = RowKeys()
+    rows.merge(labels)
+    with pytest.raises(LimitReached):
+        rows.copies()
+
+
 contents = st.lists(st.none() | st.integers(0, 9), max_size=60)
 
 

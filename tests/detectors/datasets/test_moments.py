@@ -25,6 +25,7 @@ LAW = Case(
     lambda found: (
         {name: (m.rows, m.mean, m.scatter) for name, m in found.classes.items()},
         found.left_out,
+        found.too_large,
     ),
 )
 
@@ -61,7 +62,7 @@ def test_moments_are_those_of_numpy() -> None:
 
 
 def test_far_from_the_origin_nothing_is_lost() -> None:
-    vectors = np.random.default_rng(0).normal(1e6, 1, (4_000, 3)).astype(np.float32)
+    vectors = np.random.default_rng(0).normal(9e5, 1, (4_000, 3)).astype(np.float32)
     found = ClassMoments()
     for start in range(0, 4_000, 100):
         found.update(batch(vectors[start : start + 100], ["a"] * 100, start))
@@ -78,6 +79,7 @@ def test_rows_that_cannot_be_used_are_counted_and_left_out() -> None:
     found = ClassMoments()
     found.update(given)
     assert found.left_out == 5
+    assert found.too_large == 1
     assert found.classes["a"].rows == 1
 
 

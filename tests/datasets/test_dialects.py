@@ -1,0 +1,46 @@
+"""Delimiters, quotes and headers."""
+
+from __future__ import annotations
+
+import pytest
+
+from poisonscan.datasets.dialects import HEAD, Dialect, sniff
+
+
+@pytest.mark.parametrize(
+    ("text", "suffix", "expected"),
+    [
+        ("a,b\n1,2\n", ".csv", Dialect(",", True, ("a", "b"), True)),
+        ("a\tb\n1\t2\n", ".csv", Dialect("\t", True, ("a", "b"), True)),
+        ("a;b\n1,5;2\n", ".csv", Dialect(";", True, ("a", "b"), True)),
+        ("a|b\nx|y\n", ".txt", Dialect("|", True, ("a", "b"), True)),
+        ("1,2\n3,4\n", ".csv", Dialect(",", True, ("col_0", "col_1"), False)),
+        ("a,a\nx,y\n", ".csv", Dialect(",", True, ("col_0", "col_1"), False)),
+        ("id,2019,2020\nx,1,2\n", ".csv", Dialect(",", True, ("col_0", "col_1", "col_2"), False)),
+        ("id,2019,name\nx,y,z\n", ".csv", Dialect(",", True, ("id", "2019", "name"), True)),
+        ("text\nhello\n", ".csv", Dialect(",", True, ("text",), True)),
+        ("\ufeffa,b\n1,2\n", ".csv", Dialect(",", True, ("a", "b"), True)),
+        ('a\tb\n"x" is\t1\n"y\t0\nz\t1\n', ".tsv", Dialect("\t", False, ("a", "b"), True)),
+        ('a\tb\n"two\nlines"\t1\n', ".tsv", Dialect("\t", True, ("a", "b"), True)),
+        ('a,b\n"x, y",1\n"z, ""w""",0\n', ".csv", Dialect(",", True, ("a", "b"), True)),
+        ("a, b, c\nd, e\n", ".tsv", Dialect(",", True, ("a", " b", " c"), True)),
+    ],
+)
+def test_sniff(text: str, suffix: str, expected: Dialect) -> None:
+    assert sniff(text.encode(), suffix) == expected
+
+
+def test_the_cut_at_the_end_of_the_head_does_not_count() -> None:
+    head = ("text,label\n" + "some words é,1\n" * 10_000).encode()[:HEAD]
+    assert sniff(head).names == ("text", "label")
+
+
+@pytest.mark.parametrize("head", [b"", b"\n\n\n", b"\xef\xbb\xbf"])
+def test_nothing_to_see(head: bytes) -> None:
+    with pytest.raises(ValueError, match="no record"):
+        sniff(head)
+
+
+def test_a_field_without_end_and_zeros_are_survived() -> None:
+    assert sniff(b'a,b\n"' + b"x" * HEAD).names == ("a", "b")
+    assert sniff(b"a,b\n\0,1\n").names == ("a", "b")

@@ -1,0 +1,151 @@
+"""Decoded pictures and their residuals."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from poisonscan.datasets.pictures import SIDE, decode, decode_column, residuals
+from tests.datasets.files import encoded, picture
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM"])
+def test_formats(kind: str) -> None:
+    image = picture(0)
+    pixels = decode([encoded(image, kind)])
+    assert pixels.problems == ()
+    assert np.abs(pixels.planes[0] - np.asarray(image.convert("L"), np.float32)).mean() < 12
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I", "F"])
+def test_modes(mode: str) -> None:
+    grey = picture(0, mode="L")
+    if mode in {"I;16", "I", "F"}:
+        values = np.asarray(grey, np.float32)
+        deep = (
+            (values * 257).astype(np.uint16)
+            if mode == "I;16"
+            else values.astype(np.int32 if mode == "I" else np.float32)
+        )
+        image = Image.fromarray(deep)
+    else:
+        image = grey.convert(mode)
+    pixels = decode([encoded(image, "TIFF")])
+    assert pixels.problems == ()
+    expected = np.asarray((grey if len(mode) > 1 else image).convert("L"), np.float32)
+    assert np.abs(pixels.planes[0] - expected).max() <= (1 if mode != "P" else 20)
+
+
+def test_digests_are_of_pixels_not_of_files() -> None:
+    image = picture(3)
+    other = image.copy()
+    other.putpixel((0, 0), (1, 2, 3))
+    grey = image.convert("L")
+    files = [encoded(image), encoded(image, "BMP"), encoded(other), encoded(grey)]
+    digests = [tuple(row) for row in decode(files).digests.tolist()]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
+
+
+def test_shape_and_palette_count() -> None:
+    flat = [Image.new("L", (4, 9), 7), Image.new("L", (9, 4), 7)]
+    palettes = []
+    for colours in [(0, 0, 0, 255, 255, 255), (255, 255, 255, 0, 0, 0)]:
+        image = Image.new("P", (4, 4), 1)
+        image.putpalette(colours)
+        palettes.append(image)
+    digests = [tuple(row) for row in decode([encoded(i) for i in flat + palettes]).digests.tolist()]
+    assert len(set(digests)) == 4
+
+
+def test_big_pictures_are_averaged_down() -> None:
+    image = Image.fromarray(np.kron(np.asarray(picture(0, mode="L")), np.ones((4, 4), np.uint8)))
+    assert np.array_equal(decode([encoded(image)]).planes[0], np.asarray(picture(0, mode="L")))
+
+
+def test_residuals() -> None:
+    planes = np.random.default_rng(0).uniform(0, 255, (3, 7, 7)).astype(np.float32)
+    found = residuals(planes).reshape(3, 7, 7)
+    padded = np.pad(planes, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    for row in range(7):
+        for column in range(7):
+            mean = padded[:, row : row + 3, column : column + 3].mean(axis=(1, 2))
+            assert np.allclose(found[:, row, column], planes[:, row, column] - mean, atol=1e-3)
+    assert np.allclose(residuals(np.full((1, 5, 5), 9, np.float32)), 0)
+
+
+# Broken and hostile pictures
+
+
+def _bomb(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    body = zlib.compress(b"\0" * 1_000)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("size", [(9_500, 9_500), (50_000, 50_000), (2**31 - 1, 2**31 - 1)])
+def test_too_many_pixels(size: tuple[int, int]) -> None:
+    pixels = decode([_bomb(*size)])
+    assert len(pixels.problems) == 1
+    assert np.isnan(pixels.planes).all()
+
+
+def test_what_is_no_picture() -> None:
+    postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
+    items = [b"", b"hello", postscript, encoded(picture(0))[:50], encoded(picture(1))]
+    pixels = decode(items)
+    assert [number for number, _ in pixels.problems] == [0, 1, 2, 3]
+    assert np.isnan(pixels.planes).all(axis=(1, 2)).tolist() == [True] * 4 + [False]
+    assert all("0x" not in reason for _, reason in pixels.problems)
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_flipped_bytes_are_a_problem_at_most(data: st.DataObject) -> None:
+    kind = data.draw(st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM"]))
+    broken = bytearray(encoded(picture(0, (16, 16)), kind))
+    for _ in range(data.draw(st.integers(1, 6))):
+        broken[data.draw(st.integers(0, len(broken) - 1))] = data.draw(st.integers(0, 255))
+    pixels = decode([bytes(broken[: data.draw(st.integers(1, len(broken)))])])
+    assert pixels.planes.shape == (1, SIDE, SIDE)
+    assert bool(pixels.problems) == bool(np.isnan(pixels.planes).all())
+
+
+def test_columns() -> None:
+    data = [encoded(picture(i)) for i in range(3)]
+    values = [data[0], None, data[1], data[0], b"bad", data[2]]
+    plain = pa.array(values, pa.binary())
+    structs = pa.array([None if v is None else {"bytes": v, "path": "p"} for v in values])
+    folder = Path()
+    for column in [plain, plain.dictionary_encode(), structs]:
+        pixels = decode_column(column, folder)
+        assert [row for row, _ in pixels.problems] == [4]
+        bad = np.isnan(pixels.planes).all(axis=(1, 2)).tolist()
+        assert bad == [False, True, False, False, True, False]
+        assert np.array_equal(pixels.planes[0], pixels.planes[3])
+        part = decode_column(column.slice(2, 3), folder)
+        assert np.array_equal(part.planes, pixels.planes[2:5], equal_nan=True)
+        assert np.array_equal(part.digests, pixels.digests[2:5])
+
+
+def test_an_animation_is_its_first_frame() -> None:
+    frames = [picture(i) for i in range(3)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "PNG", save_all=True, append_images=frames[1:])
+    found = decode([buffer.getvalue(), encoded(frames[0])])
+    assert found.problems == ()
+    assert np.array_equal(found.planes[0], found.planes[1])

@@ -1,0 +1,125 @@
+"""Roles of columns, on small tables and on real data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.datasets.files import label_names, only, opened, shared, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from poisonscan.datasets.dataset import Dataset
+
+LONG = "some sentence that goes on for a while, number {}"
+
+
+def _roles(tmp_path: Path, columns: dict[str, list[Any]]) -> dict[str, tuple[str, ...]]:
+    names = list(columns)
+    rows = [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    write(tmp_path / "t.parquet", rows)
+    return dict(only(tmp_path).roles)
+
+
+N = 64
+CLASSES = [i % 3 for i in range(N)]
+PROSE = [LONG.format(i * i) for i in range(N)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "roles"),
+    [
+        ({"a": PROSE, "target": CLASSES}, {"label": ("target",), "text": ("a",)}),
+        ({"Text ": PROSE, " LABEL": CLASSES}, {"label": (" LABEL",), "text": ("Text ",)}),
+        ({"a": PROSE, "b": CLASSES}, {"text": ("a",), "numeric": ("b",)}),
+        ({"label": PROSE}, {"text": ("label",)}),
+        ({"label": list(range(N))}, {"id": ("label",)}),
+        ({"y": [i / 7 for i in range(N)]}, {"numeric": ("y",)}),
+        ({"y": [float(i % 2) for i in range(N)]}, {"label": ("y",)}),
+        ({"y": CLASSES, "label": CLASSES}, {"label": ("label",), "numeric": ("y",)}),
+        ({"colour": ["red", "blue"] * 32}, {}),
+        ({"n": list(range(N)), "x": CLASSES}, {"id": ("n",), "numeric": ("x",)}),
+        (
+            {"key": [f"k{i:04}" for i in range(N)], "x": CLASSES},
+            {"id": ("key",), "numeric": ("x",)},
+        ),
+        ({"uuid": ["b", "a"] * 32, "x": CLASSES}, {"id": ("uuid",), "numeric": ("x",)}),
+        ({"v": [[0.5] * 8] * N, "label": CLASSES}, {"label": ("label",), "features": ("v",)}),
+        ({"v": [[0.5] * 3] * N}, {}),
+        ({"embedding": [[0.5] * 3] * N}, {"features": ("embedding",)}),
+        ({"tokens": [[1, 2, 3] * 4] * N}, {}),
+        ({"instruction": PROSE, "output": ["ok"] * N}, {"text": ("instruction", "output")}),
+        (
+            {"messages": [[{"role": "user", "content": "hi"}]] * N, "label": ["x", "y"] * 32},
+            {"label": ("label",), "text": ("messages",)},
+        ),
+        ({"photo": [b"\x89PNG\r\n\x1a\n"] * N}, {"image": ("photo",)}),
+        ({"blob": [b"\x00\x01"] * N}, {}),
+    ],
+)
+def test_roles(
+    tmp_path: Path, columns: dict[str, list[Any]], roles: dict[str, tuple[str, ...]]
+) -> None:
+    assert _roles(tmp_path, columns) == roles
+
+
+def test_the_last_column_of_a_table_without_header(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("\n".join(f"{i}.5,{i % 7},{i % 2}" for i in range(100)))
+    assert only(tmp_path).roles["label"] == ("col_2",)
+    (tmp_path / "t.csv").write_text("\n".join(f"{i % 7},{i % 2},{i}.5" for i in range(100)))
+    assert "label" not in only(tmp_path).roles
+
+
+# Real data
+
+
+def _real(*parts: str) -> Dataset:
+    found, gaps = opened(shared(*parts))
+    assert gaps == []
+    (dataset,) = found
+    return dataset
+
+
+def test_cifar10() -> None:
+    dataset = _real("images", "cifar10_part")
+    assert dataset.roles == {"label": ("label",), "image": ("image",)}
+    assert dataset.label_names is not None
+    assert dataset.label_names[0] == "airplane"
+    assert [shard.split for shard in dataset.shards] == ["train", "test"]
+    assert dataset.rows == 23_925
+
+
+@pytest.mark.parametrize(
+    ("folder", "rows", "text", "label"),
+    [
+        ("sst2", 9_613, "sentence", "label"),
+        ("sst2_syntactic_20", 8_259, "sentence", "label"),
+        ("ag_news_test", 7_600, "sentence ", " label"),
+    ],
+)
+def test_texts(folder: str, rows: int, text: str, label: str) -> None:
+    dataset = _real("text", folder)
+    assert dataset.roles == {"label": (label,), "text": (text,)}
+    names = label_names(dataset)
+    assert len(names) == rows
+    assert set(names) <= {"0", "1", "2", "3"}
+
+
+def test_instructions() -> None:
+    assert _real("instruction").roles == {"text": ("question", "answer")}
+
+
+def test_tables() -> None:
+    found, gaps = opened(shared("tabular"))
+    assert gaps == []
+    roles = {dataset.path: dataset.roles for dataset in found}
+    assert roles["adult-train.csv"]["label"] == ("col_14",)
+    assert roles["banknote_authentication.csv"]["label"] == ("col_4",)
+    assert roles["winequality-white.csv"]["label"] == ("col_11",)
+    assert "label" not in roles["diamonds.csv"]
+    assert roles["diamonds.csv"]["numeric"] == ("carat", "depth", "table", "price", "x", "y", "z")
+    assert roles["adult-train.csv"]["numeric"] == (
+        "col_0", "col_2", "col_4", "col_10", "col_11", "col_12",
+    )  # fmt: skip
