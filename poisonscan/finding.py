@@ -177,6 +177,17 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Fact:
+    """Something that a dataset detector measured and that is no finding, such as label counts.
+
+    Reports show it with the dataset: a clean result is easier to trust with its numbers.
+    """
+
+    name: str
+    value: Json
+
+
+@dataclass(frozen=True, slots=True)
 class Gap:
     """Something that was to be checked and was not, or not whole. A report with gaps is not clean.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from poisonscan.engines.base import Engine, Failure
-from poisonscan.finding import Gap, Json, Report, Scanned
+from poisonscan.finding import Fact, Finding, Gap, Json, Report, Scanned, as_json
 
 if TYPE_CHECKING:
     from poisonscan.datasets.batch import Aggregate
@@ -79,34 +79,36 @@ class Passes:
         self.attempt = attempt
         self.progress = progress
         self.report = Report(())
+        self.facts: dict[str, Json] = {}
         self.rows = 0
 
     def run(self, detectors: Mapping[str, DatasetDetector]) -> Report:
         """What the detectors find, and what could not be read on the way."""
-        facts = dict(self.dataset.facts)
-        idle: list[Json] = []
+        self.facts = dict(self.dataset.facts)
+        idle: dict[str, list[str]] = {}
         running: list[_Running] = []
         for name, detector in detectors.items():
             missing = detector.needs - self.dataset.offers
             if missing:
-                idle.append(f"{_words(name)}: the dataset has no {', '.join(sorted(missing))}")
+                idle.setdefault(f"no {' and no '.join(sorted(missing))}", []).append(_words(name))
             else:
                 self._advance(name, detector.detect(self.dataset), None, running)
         if idle:
-            facts["not applicable"] = idle
+            self.facts["not applicable"] = as_json(idle)
         number = 1
         running = self._round(running, number)
         while running:
             number += 1
             running = self._round(running, number)
-        self._conclude(facts)
+        self._conclude()
         return self.report
 
-    def _conclude(self, facts: dict[str, Json]) -> None:
+    def _conclude(self) -> None:
         size = sum(shard.size for shard in self.dataset.shards)
         path, form = self.dataset.path, self.dataset.format
         if self.rows:
-            self.report.scanned.append(Scanned(path, "dataset", form, size, self.rows, facts))
+            entry = Scanned(path, "dataset", form, size, self.rows, self.facts)
+            self.report.scanned.append(entry)
         elif not self.report.gaps:
             self.report.gaps.append(Gap(path, "holds no rows"))
 
@@ -168,7 +170,9 @@ class Passes:
             return
         request, findings = step
         if request is None:
-            self.report.findings += findings
+            self.report.findings += [item for item in findings if isinstance(item, Finding)]
+            facts = [item for item in findings if isinstance(item, Fact)]
+            self.facts |= {fact.name: fact.value for fact in facts}
         else:
             running.append(_Running(name, generator, request))
 

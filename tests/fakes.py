@@ -83,4 +83,4 @@ def run(detector: DatasetDetector, dataset: FakeDataset) -> list[Finding]:
                 request.update(batch)
             request = steps.send(request)
     except StopIteration as stop:
-        return list(stop.value)
+        return [item for item in stop.value if isinstance(item, Finding)]

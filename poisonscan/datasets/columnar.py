@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
+from poisonscan.datasets.encoding import PLAIN
+from poisonscan.datasets.ipc_sizes import check_sizes
 from poisonscan.datasets.layouts import BATCH_BYTES, BATCH_ROWS, CHUNK, MAX_METADATA, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from poisonscan.formats.base import TableFile
+
+PART = 64 << 20
+"""Bytes, decompressed, of a parquet file from which it is cut into parts."""
 
 
 @contextmanager
@@ -32,16 +39,45 @@ def parquet_layout(file: TableFile) -> Layout:
         return _declared(parquet.schema_arrow)
 
 
-def parquet_rows(file: TableFile) -> int:
-    """The number of rows that a parquet file says it has."""
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Row groups of a parquet file that one worker reads.
+
+    Attributes:
+        groups: their numbers.
+        rows: how many rows they say they hold.
+        size: their bytes, decompressed.
+    """
+
+    groups: tuple[int, ...]
+    rows: int
+    size: int
+
+
+def parquet_parts(file: TableFile, size: int = PART) -> list[Part]:
+    """The row groups of a file in parts of about ``size`` bytes; one part if it has no rows."""
     with _parquet(file) as parquet:
-        return int(parquet.metadata.num_rows)
+        metadata = parquet.metadata
+        about = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    # Not by column: asking for the metadata of a column whose statistics are broken ends the
+    # process (an exception of pyarrow's that nothing catches); reading it is an error.
+    parts: list[Part] = []
+    groups: list[int] = []
+    rows = stored = 0
+    for number, group in enumerate(about):
+        groups.append(number)
+        rows += group.num_rows
+        stored += group.total_byte_size
+        if stored >= size or number == len(about) - 1:
+            parts.append(Part(tuple(groups), rows, stored))
+            groups, rows, stored = [], 0, 0
+    return parts or [Part((), 0, file.size)]
 
 
 def parquet_batches(
-    file: TableFile, found: Layout, columns: Sequence[str]
+    file: TableFile, found: Layout, columns: Sequence[str], groups: Sequence[int] | None
 ) -> Iterator[pa.RecordBatch]:
-    """Rows of a parquet file.
+    """Rows of the named row groups of a parquet file, or of all.
 
     Strings and bytes stay dictionary-encoded: a file of some kilobytes can otherwise decode to
     gigabytes, by a long value that its rows repeat.
@@ -52,7 +88,7 @@ def parquet_batches(
     with _parquet(file, strings) as parquet:
         if parquet.schema_arrow.names != found.schema.names:
             raise ValueError("its columns changed since it was first opened")
-        for group in range(parquet.num_row_groups):
+        for group in range(parquet.num_row_groups) if groups is None else groups:
             about = parquet.metadata.row_group(group)
             wide = about.total_byte_size // max(about.num_rows, 1)
             rows = max(1, min(BATCH_ROWS, BATCH_BYTES // max(wide, 1)))
@@ -63,6 +99,8 @@ def parquet_batches(
 def _arrow(
     file: TableFile, options: pa.ipc.IpcReadOptions | None = None
 ) -> Iterator[tuple[pa.Schema, Iterable[pa.RecordBatch]]]:
+    with Path(file.file).open("rb") as index:
+        check_sizes(index)
     with pa.OSFile(file.file, "rb") as source:
         is_file = source.read(6) == b"ARROW1"
         source.seek(0)
@@ -96,7 +134,7 @@ def arrow_batches(
 def _declared(schema: pa.Schema) -> Layout:
     """Class names and picture columns, as the ``datasets`` library notes them in the metadata."""
     text = (schema.metadata or {}).get(b"huggingface", b"")
-    bare = pa.schema([field.remove_metadata() for field in schema])
+    bare = pa.schema([(field.name, PLAIN.get(field.type, field.type)) for field in schema])
     if not text or len(text) > MAX_METADATA:
         return Layout(bare)
     try:

@@ -140,7 +140,7 @@ def _variable(column: pa.Array) -> Bytes:
     elif pa.types.is_fixed_size_binary(column.type):
         kind, column = Kind.BLOB, pc.cast(column, pa.binary())
     else:
-        column = pc.cast(column, pa.string())  # times, decimals, views: their text is exact
+        column = pc.cast(column, pa.string())  # times and decimals: their text is exact
     return _tagged(hash_all(_slices(column)), kind, column)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from poisonscan.datasets.batch import Batch, Role
+from poisonscan.datasets.batch import Batch, Labels, Role
 from poisonscan.datasets.errors import DatasetError, OptionError
 from poisonscan.finding import as_json
 
@@ -59,6 +59,9 @@ class Shard:
         files: the one file of a table; the files of a chunk of a picture folder.
         labels: label of each picture file; empty for tables and for folders without classes.
         layout: the columns of a table; None for pictures.
+        groups: row groups of a big parquet file that are read; None: the whole file.
+        start: row of the file that is the first of the shard.
+        rows: how many it holds, where that is known without reading it.
         first: rows in the shards before this one; None when not counted.
     """
 
@@ -68,6 +71,9 @@ class Shard:
     files: tuple[TableFile, ...] = ()
     labels: tuple[str, ...] = ()
     layout: Layout | None = None
+    groups: tuple[int, ...] | None = None
+    start: int = 0
+    rows: int | None = None
     first: int | None = None
 
 
@@ -83,7 +89,6 @@ class Dataset:
         roles: columns by role: ``label``, ``text``, ``image``, ``features``, ``numeric``, ``id``.
         inferred: roles that were inferred rather than given.
         label_names: declared class names.
-        rows: number of rows, where the files say it.
         vectors: what makes rows into vectors; None when nothing does.
         reading: how the files were read, such as the delimiter.
     """
@@ -95,7 +100,6 @@ class Dataset:
     roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     inferred: frozenset[str] = frozenset()
     label_names: tuple[str, ...] | None = None
-    rows: int | None = None
     vectors: Vectors | None = None
     reading: Mapping[str, Json] = field(default_factory=dict)
 
@@ -112,6 +116,12 @@ class Dataset:
             **self.reading,
         }
         return {name: as_json(fact) for name, fact in facts.items()}
+
+    @property
+    def rows(self) -> int | None:
+        """Number of rows, where it is known without reading them."""
+        known = [shard.rows for shard in self.shards if shard.rows is not None]
+        return sum(known) if len(known) == len(self.shards) else None
 
     @property
     def feature_source(self) -> str:
@@ -159,13 +169,18 @@ class Dataset:
 
         named = _Problems()
         start = 0
-        for table in read(shard.files[0], shard.layout, self._columns(wanted), named.note):
-            with reading(shard.path, start):
+        columns = self._columns(wanted)
+        tables = read(shard.files[0], shard.layout, columns, named.note, groups=shard.groups)
+        while True:
+            with reading(shard.path, shard.start + start):
+                table = next(tables, None)
+                if table is None:
+                    break
                 batch = self._batch(shard_index, start, table, wanted, named)
             yield batch
             start += batch.size
         if named.waiting:  # records left out after the last batch
-            raise DatasetError(shard.path, start, "; ".join(named.waiting[:3]))
+            raise DatasetError(shard.path, shard.start + start, "; ".join(named.waiting[:3]))
 
     def describe(
         self, rows: NDArray[np.int64], scores: Sequence[float] | None = None
@@ -190,7 +205,7 @@ class Dataset:
         shard = self.shards[shard_index]
         if shard.layout is None:
             return shard.files[position].path, 0
-        return shard.path, position
+        return shard.path, shard.start + position
 
     def numeric(self, column: str) -> bool:
         """Whether a column holds numbers, perhaps written as text."""
@@ -238,7 +253,7 @@ class Dataset:
             values[Role.FEATURES] = self._features(index, start, table, pixels)
         return Batch(index, start, table.num_rows, values, named.take(start))
 
-    def _labels(self, column: pa.Array) -> Any:  # noqa: ANN401 - what Batch.columns holds
+    def _labels(self, column: pa.Array) -> Labels:
         from poisonscan.datasets.labels import labels
 
         numeric = self.numeric(self.roles["label"][0])

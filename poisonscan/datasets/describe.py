@@ -69,7 +69,8 @@ def _table(dataset: Dataset, shard: Shard, wanted: Sequence[int]) -> Iterator[tu
     for position in wanted:
         label, excerpt = about.get(position, (None, None))
         line = lines.get(position)
-        yield position, Row(shard.path, position, shard.split, line, label, None, excerpt)
+        index = shard.start + position
+        yield position, Row(shard.path, index, shard.split, line, label, None, excerpt)
 
 
 def _shown(text: str) -> str:
@@ -88,7 +89,7 @@ def _excerpts(dataset: Dataset, shard: Shard, wanted: Sequence[int]) -> dict[int
     out: dict[int, About] = {}
     start = 0
     try:
-        for table in read(shard.files[0], shard.layout, columns):
+        for table in read(shard.files[0], shard.layout, columns, groups=shard.groups):
             inside = [p - start for p in wanted if start <= p < start + table.num_rows]
             if inside:
                 out |= _about(dataset, table.take(pa.array(inside)), inside, start, shown, label)

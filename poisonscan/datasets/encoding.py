@@ -11,6 +11,11 @@ import pyarrow.compute as pc
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+PLAIN = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
+"""What string and binary views become."""
+MAX_EXPANDED = 256 << 20
+"""Bytes of the text of a batch, where its rows share what they hold."""
+
 
 def encoded(column: pa.Array) -> tuple[NDArray[np.int64], pa.Array]:
     """Dictionary-encode a column, keeping only values that occur.
@@ -38,3 +43,21 @@ def encoded(column: pa.Array) -> tuple[NDArray[np.int64], pa.Array]:
         renumber[kept] = np.arange(len(kept))
         indices, values = renumber[indices], values.take(pa.array(kept))
     return indices, values
+
+
+def unviewed(column: pa.Array) -> pa.Array:
+    """String and binary views as plain strings and bytes, other columns as they are.
+
+    Raises:
+        ValueError: the values, which may all view one long text, are longer than ``MAX_EXPANDED``.
+    """
+    plain = PLAIN.get(column.type)
+    if plain is None:
+        return column
+    # A view is 16 bytes, of which the first four are the length of the value.
+    views = np.frombuffer(column.buffers()[1] or b"", np.int32)[::4]
+    lengths = views[column.offset : column.offset + len(column)].astype(np.int64)
+    if lengths[np.asarray(column.is_valid(), bool)].sum() > MAX_EXPANDED:
+        message = f"the text of {len(column)} rows is longer than {MAX_EXPANDED:,} bytes"
+        raise ValueError(message)
+    return pc.cast(column, plain)

@@ -87,7 +87,6 @@ def _dataset(
         columns={"image": "picture file"} | ({"label": "folder"} if has_classes else {}),
         roles=roles,
         inferred=frozenset(roles),
-        rows=sum(len(shard.files) for shard in shards),
         vectors=Pictures(),
     )
 
@@ -100,5 +99,6 @@ def _shards(
         part = entries[start : start + CHUNK]
         files = tuple(file for _, file in part)
         labels = tuple(label for label, _ in part) if has_classes else ()
-        shards.append(Shard(path, split, sum(file.size for file in files), files, labels))
+        size = sum(file.size for file in files)
+        shards.append(Shard(path, split, size, files, labels, rows=len(files)))
     return shards

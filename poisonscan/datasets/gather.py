@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter, defaultdict
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,12 @@ from poisonscan.datasets.activations import Activations
 from poisonscan.datasets.dataset import Dataset, DatasetOptions, Shard
 from poisonscan.datasets.errors import DatasetError, OptionError
 from poisonscan.datasets.folders import open_folders
-from poisonscan.datasets.layouts import Layout, reading
+from poisonscan.datasets.layouts import BATCH_BYTES, Layout, reading
 from poisonscan.datasets.naming import SPLITS, family, split_of
 from poisonscan.datasets.numbers import Embedding, Numbers
 from poisonscan.datasets.pictures import Pictures
 from poisonscan.datasets.roles import Roles, assign, vector_length
-from poisonscan.datasets.tables import count, layout, read
+from poisonscan.datasets.tables import count, layout, parts, read
 from poisonscan.datasets.words import Words
 from poisonscan.escape import quote
 from poisonscan.finding import Gap, Json
@@ -69,10 +70,10 @@ def open_datasets(
         try:
             found.append(_open_table(group, options))
         except DatasetError as error:
-            gaps.append(Gap(error.path, str(error)))
+            gaps += [Gap(file.path, f"cannot be opened: {error.reason}") for file, _ in group]
         except OptionError as error:
             unfit.append(error)
-            gaps.append(Gap(group[0][0].path, str(error)))
+            gaps += [Gap(file.path, str(error)) for file, _ in group]
     if unfit and not found:
         raise unfit[0]
     if chosen is not None and files and not found and not gaps:
@@ -118,12 +119,7 @@ def _open_table(group: Group, options: DatasetOptions) -> Dataset:
     with reading(first.path, 0):
         roles = assign(merged, sample, options)
         vectors = _vectors(sample, roles)
-    shards, rows = [], 0 if first.format == "parquet" else None
-    for file, each in group:
-        shards.append(
-            Shard(file.path, split_of(file.path), file.size, (file,), layout=each, first=rows)
-        )
-        rows = None if rows is None else rows + count(file, each)
+    shards = [shard for file, each in group for shard in _shards(file, each)]
     label = next(iter(roles.columns.get("label", ())), "")
     return Dataset(
         path=first.path if len(group) == 1 else "",
@@ -133,10 +129,24 @@ def _open_table(group: Group, options: DatasetOptions) -> Dataset:
         roles=roles.columns,
         inferred=roles.inferred,
         label_names=found.classes.get(label),
-        rows=rows,
         vectors=vectors,
         reading=_reading(found),
     )
+
+
+def _shards(file: TableFile, found: Layout) -> list[Shard]:
+    """The whole file, or parts of a big parquet file."""
+    whole = Shard(file.path, split_of(file.path), file.size, (file,), layout=found)
+    if file.format != "parquet":
+        return [whole]
+    found_parts = parts(file)
+    total = max(1, sum(part.size for part in found_parts))
+    shards, start = [], 0
+    for part in found_parts:
+        size = file.size * part.size // total
+        shards.append(replace(whole, size=size, groups=part.groups, start=start, rows=part.rows))
+        start += part.rows
+    return shards
 
 
 def _reading_order(file: TableFile) -> tuple[int, str]:
@@ -162,16 +172,16 @@ def _merged(schemas: Sequence[pa.Schema]) -> pa.Schema:
 def _sample(group: Group, merged: Layout) -> pa.Table:
     """The first rows of the first file that has any, each column in one chunk."""
     for file, found in group:
-        batches, rows = [], 0
-        try:
+        batches: list[pa.RecordBatch] = []
+        rows = size = 0
+        # What cannot be read is reported when the file is scanned.
+        with suppress(DatasetError):
             for batch in read(file, found, merged.schema.names):
                 batches.append(batch)
                 rows += batch.num_rows
-                if rows >= SAMPLE:
+                size += batch.nbytes
+                if rows >= SAMPLE or size >= BATCH_BYTES:
                     break
-        except DatasetError:
-            if not batches:
-                raise
         if batches:
             tables = [pa.Table.from_batches([batch]) for batch in batches]
             return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
@@ -224,16 +234,19 @@ def _with_activations(found: Sequence[Dataset], file: str) -> Dataset:
     vectors = Activations.open(file)
     shards, rows = [], 0
     for shard in dataset.shards:
-        shards.append(dataclasses.replace(shard, first=rows))
-        try:
-            rows += count(shard.files[0], shard.layout) if shard.layout else len(shard.files)
-        except DatasetError as error:
-            message = f"activations cannot be matched to rows: {error}"
-            raise OptionError(message) from None
+        here = shard.rows
+        if here is None and shard.layout is not None:
+            try:
+                here = count(shard.files[0], shard.layout)
+            except DatasetError as error:
+                message = f"activations cannot be matched to rows: {error}"
+                raise OptionError(message) from None
+        shards.append(replace(shard, first=rows, rows=here))
+        rows += here or 0
     if rows != vectors.rows:
         message = f"{quote(file)} has {vectors.rows:,} rows, the dataset {rows:,}"
         raise OptionError(message)
-    return dataclasses.replace(dataset, shards=tuple(shards), rows=rows, vectors=vectors)
+    return replace(dataset, shards=tuple(shards), vectors=vectors)
 
 
 def _named(found: Sequence[Dataset]) -> list[Dataset]:
@@ -249,5 +262,5 @@ def _named(found: Sequence[Dataset]) -> list[Dataset]:
             suffix = PurePosixPath(dataset.shards[0].path).suffix
             pattern = f"{'-'.join(words)}*{suffix}"
             path = folder if folders[folder] == 1 else str(PurePosixPath(folder, pattern))
-        out.append(dataclasses.replace(dataset, path=path))
+        out.append(replace(dataset, path=path))
     return out

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAX_BATCH = 2 << 30
+MAX_BATCH = 1 << 30
 """Bytes of a batch in memory."""
 MAX_METADATA = 64 << 20
 _MAGIC = b"ARROW1"
@@ -129,7 +129,7 @@ def _message(source: BinaryIO) -> bytes | None:
 def _size(source: BinaryIO, message: bytes, body: int) -> int:
     root = _Table.root(message)
     place = root.field(_MESSAGE_KIND)
-    kind = message[place] if place else 0
+    kind = _number("<B", message, place) if place else 0
     batch = root.table(_MESSAGE_HEADER) if kind in {_DICTIONARY, _RECORDS} else None
     if batch is not None and kind == _DICTIONARY:
         batch = batch.table(_DICTIONARY_DATA)

@@ -109,11 +109,11 @@ def _chunks(file: TableFile) -> Iterator[tuple[bytes, bool]]:
             yield from ((piece, False) for piece in _array(whole))
             return
         while chunk:
-            whole = chunk.rfind(b"\n") + 1
-            if whole < len(chunk):
+            end = chunk.rfind(b"\n") + 1
+            if end < len(chunk):
                 chunk += source.readline(MAX_RECORD + 1)
-            if len(chunk) - whole > MAX_RECORD:
-                yield chunk[:whole], True
+            if len(chunk) - end > MAX_RECORD:
+                yield chunk[:end], True
                 message = f"a line is longer than {MAX_RECORD:,} bytes"
                 raise ValueError(message)
             yield chunk, True
@@ -192,10 +192,14 @@ def _column(values: list[object]) -> pa.Array:
 
 
 def _depth(text: bytes) -> int:
-    """Deepest nesting of brackets outside strings, or more when they close before they open.
+    """Deepest nesting of brackets outside strings, where there are enough of them to matter.
+
+    When they close before they open, more than is allowed.
 
     The parser recurses once a level and has no limit of its own.
     """
+    if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
+        return 0
     if b'\\"' in text:
         text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
     marks = _STEPS[np.frombuffer(text.translate(None, _PLAIN), np.uint8)]

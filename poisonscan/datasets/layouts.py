@@ -53,8 +53,10 @@ def reading(path: str, row: int) -> Iterator[None]:
     """Turn what the libraries raise on bad data into a ``DatasetError``."""
     try:
         yield
-    except (OptionError, DatasetError):
+    except OptionError:
         raise
+    except DatasetError as error:
+        raise DatasetError(path, row, error.reason) from None
     except (pa.ArrowException, OSError, ValueError, MemoryError, RecursionError) as error:
         text = " ".join(str(error).split()) or type(error).__name__
         raise DatasetError(path, row, escape(clip(text))) from None

@@ -84,6 +84,7 @@ def assign(found: Layout, sample: pa.Table, options: DatasetOptions) -> Roles:
                 columns = ", ".join(quote(n, 60) for n in found.schema.names[:50])
                 message = f"there is no column {quote(name)}; columns: {columns}"
                 raise OptionError(message)
+            _check_type(role, found.schema.field(name))
             roles[role] = (name,)
     guess = _Guess(found, [_Column(sample, f, found) for f in found.schema], roles)
     for role in ("label", "image", "features", "id", "text", "numeric"):
@@ -93,6 +94,21 @@ def assign(found: Layout, sample: pa.Table, options: DatasetOptions) -> Roles:
                 roles[role] = names
     inferred = frozenset(role for role in roles if given.get(role) is None)
     return Roles(roles, inferred)
+
+
+def _check_type(role: str, field: pa.Field) -> None:
+    """Refuse a column that cannot have the role that the user gave it."""
+    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    fits = {
+        "label": not pa.types.is_nested(kind),
+        "text": _holds_text(kind),
+        "image": binary or pa.types.is_struct(kind) or pa.types.is_string(kind),
+        "features": pa.types.is_nested(kind),
+    }
+    if not fits[role] and not pa.types.is_null(kind):
+        message = f"column {quote(field.name)} ({quote(kind, 60)}) cannot be the {role} column"
+        raise OptionError(message)
 
 
 class _Column:
@@ -143,9 +159,9 @@ class _Column:
             return bool((np.diff(numbers) == 1).all())
         if not self.is_string or len(self.distinct) < self.rows:
             return False
-        texts = self.values.to_pylist()
+        texts = self.values.cast(pa.binary()).to_pylist()
         return all(a < b for a, b in pairwise(texts)) and not any(
-            " " in text or len(text) > 64 for text in texts
+            b" " in text or len(text) > 64 for text in texts
         )
 
     def is_prose(self) -> bool:

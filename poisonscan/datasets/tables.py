@@ -8,22 +8,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from poisonscan.datasets.columnar import (
     arrow_batches,
     arrow_layout,
     parquet_batches,
     parquet_layout,
-    parquet_rows,
+    parquet_parts,
 )
 from poisonscan.datasets.delimited import csv_batches, csv_layout
+from poisonscan.datasets.encoding import PLAIN, unviewed
 from poisonscan.datasets.json_lines import json_batches, json_layout
 from poisonscan.datasets.layouts import BATCH_BYTES, BATCH_ROWS, Layout, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import pyarrow as pa
-
+    from poisonscan.datasets.columnar import Part
     from poisonscan.datasets.layouts import Sink
     from poisonscan.formats.base import TableFile
 
@@ -57,6 +59,7 @@ def read(
     columns: Sequence[str],
     problem: Sink = lambda _: None,
     *,
+    groups: Sequence[int] | None = None,
     rows: int = BATCH_ROWS,
 ) -> Iterator[pa.RecordBatch]:
     """Rows of a file in order.
@@ -66,13 +69,17 @@ def read(
         found: its columns, from ``layout``.
         columns: the columns wanted. One that a part of a JSON file lacks is all null there.
         problem: told about records that are left out, before the batch that they would be in.
+        groups: row groups of a parquet file; None: all.
         rows: at most so many rows a batch.
 
     Raises:
         DatasetError: the rest cannot be read; everything before it was yielded.
     """
     wanted = list(dict.fromkeys(columns)) or found.schema.names[:1]
-    batches = _batches(file, found, wanted, problem)
+    if file.format == "parquet":
+        batches = parquet_batches(file, found, wanted, groups)
+    else:
+        batches = _batches(file, found, wanted, problem)
     done = 0
     while True:
         with reading(file.path, done):
@@ -80,15 +87,15 @@ def read(
         if batch is None:
             return
         for piece in _pieces(batch, rows):
-            yield piece
+            with reading(file.path, done):
+                plain = _without_views(piece)
+            yield plain
             done += piece.num_rows
 
 
 def _batches(
     file: TableFile, found: Layout, columns: Sequence[str], problem: Sink
 ) -> Iterator[pa.RecordBatch]:
-    if file.format == "parquet":
-        return parquet_batches(file, found, columns)
     if file.format == "arrow":
         return arrow_batches(file, found, columns)
     if file.format == "csv":
@@ -103,9 +110,25 @@ def count(file: TableFile, found: Layout) -> int:
         DatasetError: it cannot be read to the end.
     """
     if file.format == "parquet":
-        with reading(file.path, 0):
-            return parquet_rows(file)
+        return sum(part.rows for part in parts(file))
     return sum(batch.num_rows for batch in read(file, found, found.schema.names[:1]))
+
+
+def parts(file: TableFile) -> list[Part]:
+    """The parts that several workers may read of a parquet file.
+
+    Raises:
+        DatasetError: it cannot be read.
+    """
+    with reading(file.path, 0):
+        return parquet_parts(file)
+
+
+def _without_views(batch: pa.RecordBatch) -> pa.RecordBatch:
+    if not any(kind in PLAIN for kind in batch.schema.types):
+        return batch
+    columns = [unviewed(column) for column in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def _pieces(batch: pa.RecordBatch, rows: int) -> Iterator[pa.RecordBatch]:

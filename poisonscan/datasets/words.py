@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from poisonscan.datasets.encoding import encoded
+from poisonscan.datasets.encoding import MAX_EXPANDED, encoded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,6 @@ MAX_TEXT = 1 << 20
 """Bytes of a text that are looked at."""
 _BLOCK = 4 << 20
 _DOCS = 1_024
-_EXPANDED = 256 << 20
 _PAIR = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xD6E8FEB86659FD93)
 _FOLD = np.arange(256, dtype=np.uint8)
@@ -82,7 +81,7 @@ def texts(column: pa.Array) -> pa.Array:
         return _joined([texts(field) for field in column.flatten()], len(column))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return _list_texts(column)
-    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+    if pa.types.is_large_string(kind):
         return pc.cast(column, pa.string())
     return pa.nulls(len(column), pa.string())
 
@@ -107,8 +106,8 @@ def _plain(column: pa.Array) -> pa.Array:
         return column
     indices, values = encoded(column)
     lengths = np.append(np.asarray(pc.binary_length(values)), 0).astype(np.int64)
-    if lengths[indices].sum() > _EXPANDED:
-        message = f"the text of {len(column)} rows is longer than {_EXPANDED:,} bytes"
+    if lengths[indices].sum() > MAX_EXPANDED:
+        message = f"the text of {len(column)} rows is longer than {MAX_EXPANDED:,} bytes"
         raise ValueError(message)
     return values.take(pa.array(indices, mask=indices < 0))
 

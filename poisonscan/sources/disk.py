@@ -108,10 +108,14 @@ class Disk:
         return Blob(name, status.st_size, functools.partial(read, file), file=file)
 
     def _name(self, path: Path) -> str:
-        absolute = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
+        absolute = _absolute(path)
         if absolute.is_relative_to(self.root):
             return absolute.relative_to(self.root).as_posix()
-        return absolute.relative_to(self.target.absolute().parent).as_posix()
+        return absolute.relative_to(_absolute(self.target).parent).as_posix()
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
 
 
 def _is_hub_blob(link: Path, target: Path) -> bool:

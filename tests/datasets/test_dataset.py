@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -115,7 +115,7 @@ def test_declared_class_names(tmp_path: Path) -> None:
 
 def test_an_embedding_column(tmp_path: Path) -> None:
     vectors = [[float(i + j) for j in range(8)] for i in range(5)]
-    rows = [{"emb": v, "text": "x", "label": "a"} for v in vectors]
+    rows: list[dict[str, Any]] = [{"emb": v, "text": "x", "label": "a"} for v in vectors]
     rows += [{"emb": None, "text": "y", "label": "b"}, {"emb": [1.0], "text": "z", "label": "b"}]
     rows.append({"emb": [float("inf")] * 8, "text": "z", "label": "b"})
     write(tmp_path / "t.parquet", rows)
@@ -293,7 +293,7 @@ def test_a_short_value_repeated_without_end_costs_no_memory(tmp_path: Path) -> N
 def test_a_column_that_only_some_json_lines_have(tmp_path: Path) -> None:
     rows = [{"text": f"some text {i}", "label": i % 2} for i in range(20)]
     rows += [{"text": f"more text {i}", "label": None} for i in range(20_000)]
-    rows += [{"text": "late", "label": 1.5, "note": "new"}, {"text": "x"}]  # type: ignore[dict-item]
+    rows += [{"text": "late", "label": 1.5, "note": "new"}, {"text": "x"}]
     write(tmp_path / "t.jsonl", rows)
     assert label_names(only(tmp_path))[-2:] == ["1.5", None]
 
@@ -381,3 +381,10 @@ def test_a_split_is_chosen(tmp_path: Path) -> None:
     assert only(tmp_path, split="dev").path == "dev.csv"
     with pytest.raises(OptionError, match="no split 'test'; splits: train, validation"):
         opened(tmp_path, split="test")
+
+
+@pytest.mark.parametrize("option", ["text_column", "features_column", "image_column"])
+def test_a_column_that_cannot_have_the_role(tmp_path: Path, option: str) -> None:
+    write(tmp_path / "t.parquet", ROWS)
+    with pytest.raises(OptionError, match=r"column 'weight' \('double'\) cannot be the"):
+        opened(tmp_path, **{option: "weight"})

@@ -7,23 +7,29 @@ import pytest
 from poisonscan.datasets.dialects import HEAD, Dialect, sniff
 
 
+def _dialect(
+    delimiter: str, names: tuple[str, ...], *, quoted: bool = True, header: bool = True
+) -> Dialect:
+    return Dialect(delimiter, quoted, names, header)
+
+
 @pytest.mark.parametrize(
     ("text", "suffix", "expected"),
     [
-        ("a,b\n1,2\n", ".csv", Dialect(",", True, ("a", "b"), True)),
-        ("a\tb\n1\t2\n", ".csv", Dialect("\t", True, ("a", "b"), True)),
-        ("a;b\n1,5;2\n", ".csv", Dialect(";", True, ("a", "b"), True)),
-        ("a|b\nx|y\n", ".txt", Dialect("|", True, ("a", "b"), True)),
-        ("1,2\n3,4\n", ".csv", Dialect(",", True, ("col_0", "col_1"), False)),
-        ("a,a\nx,y\n", ".csv", Dialect(",", True, ("col_0", "col_1"), False)),
-        ("id,2019,2020\nx,1,2\n", ".csv", Dialect(",", True, ("col_0", "col_1", "col_2"), False)),
-        ("id,2019,name\nx,y,z\n", ".csv", Dialect(",", True, ("id", "2019", "name"), True)),
-        ("text\nhello\n", ".csv", Dialect(",", True, ("text",), True)),
-        ("\ufeffa,b\n1,2\n", ".csv", Dialect(",", True, ("a", "b"), True)),
-        ('a\tb\n"x" is\t1\n"y\t0\nz\t1\n', ".tsv", Dialect("\t", False, ("a", "b"), True)),
-        ('a\tb\n"two\nlines"\t1\n', ".tsv", Dialect("\t", True, ("a", "b"), True)),
-        ('a,b\n"x, y",1\n"z, ""w""",0\n', ".csv", Dialect(",", True, ("a", "b"), True)),
-        ("a, b, c\nd, e\n", ".tsv", Dialect(",", True, ("a", " b", " c"), True)),
+        ("a,b\n1,2\n", ".csv", _dialect(",", ("a", "b"))),
+        ("a\tb\n1\t2\n", ".csv", _dialect("\t", ("a", "b"))),
+        ("a;b\n1,5;2\n", ".csv", _dialect(";", ("a", "b"))),
+        ("a|b\nx|y\n", ".txt", _dialect("|", ("a", "b"))),
+        ("1,2\n3,4\n", ".csv", _dialect(",", ("col_0", "col_1"), header=False)),
+        ("a,a\nx,y\n", ".csv", _dialect(",", ("col_0", "col_1"), header=False)),
+        ("id,2019,2020\nx,1,2\n", ".csv", _dialect(",", ("col_0", "col_1", "col_2"), header=False)),
+        ("id,2019,name\nx,y,z\n", ".csv", _dialect(",", ("id", "2019", "name"))),
+        ("text\nhello\n", ".csv", _dialect(",", ("text",))),
+        ("\ufeffa,b\n1,2\n", ".csv", _dialect(",", ("a", "b"))),
+        ('a\tb\n"x" is\t1\n"y\t0\nz\t1\n', ".tsv", _dialect("\t", ("a", "b"), quoted=False)),
+        ('a\tb\n"two\nlines"\t1\n', ".tsv", _dialect("\t", ("a", "b"))),
+        ('a,b\n"x, y",1\n"z, ""w""",0\n', ".csv", _dialect(",", ("a", "b"))),
+        ("a, b, c\nd, e\n", ".tsv", _dialect(",", ("a", " b", " c"))),
     ],
 )
 def test_sniff(text: str, suffix: str, expected: Dialect) -> None:

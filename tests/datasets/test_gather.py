@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from poisonscan.datasets import tables as tables_module
+from poisonscan.datasets.columnar import parquet_parts
 from poisonscan.datasets.dataset import OptionError
 from poisonscan.datasets.folders import CHUNK
 from poisonscan.datasets.naming import family, split_of
@@ -70,7 +73,6 @@ def test_files_that_differ_by_split_and_number_are_one_dataset(tmp_path: Path) -
     assert dataset.path == "data"
     assert [shard.split for shard in dataset.shards] == ["train", "train", "test"]
     assert dataset.rows == 18
-    assert [shard.first for shard in dataset.shards] == [0, 6, 12]
     assert dataset.facts["splits"] == {"train": 2, "test": 1}
 
 
@@ -227,3 +229,25 @@ def test_activations_that_do_not_fit(tmp_path: Path) -> None:
     write(tmp_path / "b.csv", ROWS)
     with pytest.raises(OptionError, match="there are 2 here"):
         opened(tmp_path, activations=str(file))
+
+
+def test_a_big_parquet_file_is_several_shards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"text": f"text {i}", "label": i % 2} for i in range(1_000)]
+    path = write(tmp_path / "t.parquet", rows, row_group_size=100)
+    whole = only(tmp_path)
+    monkeypatch.setattr(tables_module, "parquet_parts", partial(parquet_parts, size=4_000))
+    dataset = only(tmp_path)
+    assert len(whole.shards) == 1 < len(dataset.shards) < 10
+    assert dataset.path == "t.parquet"
+    assert sum(shard.size for shard in dataset.shards) < path.stat().st_size
+    assert label_names(dataset) == label_names(whole)
+    last = len(dataset.shards) - 1
+    start = dataset.shards[last].start
+    (row,) = dataset.describe(np.array([[last, 3]]))
+    assert (row.index, row.excerpt) == (start + 3, f"text {start + 3}")
+    assert dataset.place(last, 3) == ("t.parquet", start + 3)
+    np.save(tmp_path / "acts.npy", np.arange(2_000, dtype=np.float32).reshape(-1, 2))
+    with_activations = only(tmp_path, activations=str(tmp_path / "acts.npy"))
+    assert np.array_equal(features(with_activations)[:, 0], np.arange(0, 2_000, 2))

@@ -12,7 +12,7 @@ from poisonscan.datasets.batch import Role
 from poisonscan.detectors.datasets.label_counts import is_continuous
 from poisonscan.detectors.datasets.row_keys import Copies, Ints, RowKeys
 from poisonscan.escape import quote
-from poisonscan.finding import Location, Rows
+from poisonscan.finding import Fact, Location, Rows
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class ExactDuplicates:
 
     needs: ClassVar[frozenset[Role]] = frozenset({Role.CONTENT})
 
-    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding]]:
+    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact]]:
         """Ask for the rows' digests and labels, then sort.
 
         Raises:
@@ -46,7 +46,8 @@ class ExactDuplicates:
         """
         keys: RowKeys = yield RowKeys()
         copies = keys.copies()
-        return [*_duplicates(dataset, copies), *_conflicts(dataset, copies)]
+        counted = Fact("rows with copies", len(copies.groups))
+        return [*_duplicates(dataset, copies), *_conflicts(dataset, copies), counted]
 
 
 DETECTOR = ExactDuplicates()
@@ -109,7 +110,7 @@ def _leaks(dataset: Dataset, copies: Copies) -> dict[str, tuple[int, int]]:
     }
 
 
-def _conflicts(dataset: Dataset, copies: Copies) -> Iterator[Finding]:
+def _conflicts(dataset: Dataset, copies: Copies) -> Iterator[Finding | Fact]:
     """Copies with different labels, a finding for each set of labels, once they are too many."""
     limits, names = rule("PS502").thresholds, copies.names
     if names is None or is_continuous(names):
@@ -126,9 +127,10 @@ def _conflicts(dataset: Dataset, copies: Copies) -> Iterator[Finding]:
     # At least this many rows of a content are wrong: all but those with its commonest label.
     wrong = np.add.reduceat(counts, starts) - np.maximum.reduceat(counts, starts)
     total, errors = int(copies.rows_per_shard.sum()), int(wrong.sum())
-    if errors < limits["rows"] or errors < min(
-        limits["share_of_rows"] * total, limits["share_of_copies"] * copies.surplus
-    ):
+    yield Fact("labels that copies contradict", errors)
+    share = min(limits["share_of_rows"] * total, limits["share_of_copies"] * copies.surplus)
+    many = errors >= limits["rows"] and errors >= share
+    if not many and errors < max(limits["few_rows"], limits["few_share"] * total):
         return
     # A set of labels is told by the sum of random numbers that stand for them.
     tokens = np.random.default_rng(0).integers(1 << 63, size=len(names), dtype=np.uint64)

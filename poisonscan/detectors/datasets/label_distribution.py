@@ -20,7 +20,7 @@ from poisonscan.detectors.datasets.label_counts import (
     is_number,
 )
 from poisonscan.escape import quote
-from poisonscan.finding import Location, Rows
+from poisonscan.finding import Fact, Location, Rows
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ MAX_FINDINGS = 50
 """Findings of one rule; the rest is summed up in one more."""
 _SHOWN = 10
 """Labels that one message names."""
+_COUNTED = 100
+"""Labels of a split whose counts the report holds."""
 
 
 class LabelDistribution:
@@ -44,7 +46,7 @@ class LabelDistribution:
 
     needs: ClassVar[frozenset[Role]] = frozenset({Role.LABEL})
 
-    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding]]:
+    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact]]:
         """Ask for counts; if they show something, for rows that show it.
 
         Raises:
@@ -55,13 +57,23 @@ class LabelDistribution:
         table = counts.table(dataset.label_names)
         claims = list(_claims(table, frozenset(dataset.label_names or ())))
         if not claims:
-            return []
+            return _facts(table)
         wanted = frozenset(pair for claim in claims for pair in claim.pairs[:KEPT_ROWS])
         first: FirstRows = yield FirstRows(splits, wanted)
-        return _findings(dataset, claims, first)
+        return [*_findings(dataset, claims, first), *_facts(table)]
 
 
 DETECTOR = LabelDistribution()
+
+
+def _facts(table: LabelTable) -> list[Fact]:
+    """The most frequent labels of each split, for people to look at."""
+    facts = []
+    for split, counts in zip(table.splits, table.counts.tolist(), strict=True):
+        top = sorted(zip(table.names, counts, strict=True), key=lambda item: -item[1])
+        shown: Json = {name: count for name, count in top[:_COUNTED] if count}
+        facts.append(Fact(f"labels of {split}" if len(table.splits) > 1 else "labels", shown))
+    return facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +235,7 @@ def _spellings(table: LabelTable, declared: frozenset[str]) -> Iterator[_Claim]:
         if not wrong:
             continue
         alike = len({unicodedata.normalize("NFC", name) for name in names}) < len(names)
-        shown = [f"{_spelt(n, alike)} ({rows.get(n, 0):,} rows)" for n in ordered[:_SHOWN]]
+        shown = [f"{_spelt(n, alike)} ({_count(rows.get(n, 0))})" for n in ordered[:_SHOWN]]
         more = f" and {len(ordered) - _SHOWN} more" if len(ordered) > _SHOWN else ""
         yield _Claim(
             "PS303",
@@ -276,7 +288,7 @@ def _unexpected(table: LabelTable, declared: frozenset[str]) -> Iterator[_Claim]
         yield _Claim(
             "PS304",
             name,
-            f"label {quote(name)} ({rows[name]:,} rows) {reason}.",
+            f"label {quote(name)} ({_count(rows[name])}) {reason}.",
             _pairs(table, [name]),
             rows[name],
             {"label": name, "rows": rows[name], "reason": reason},
@@ -320,3 +332,7 @@ def _split_only(table: LabelTable) -> dict[str, str]:
             where = quote(table.splits[labelled[split]])
             reasons[table.names[column]] = f"occurs in {where} only; the splits share the others"
     return reasons
+
+
+def _count(rows: int) -> str:
+    return f"{rows:,} row" + "s" * (rows != 1)
