@@ -319,7 +319,9 @@ def scan_shard(shard: int, *, dataset: Dataset, requests: Sequence[Aggregate]) -
     try:
         for batch in dataset.batches(shard, needs):
             result.rows += batch.size
-            result.gaps += [Gap(path, f"row {row:,}: {why}") for row, why in batch.problems]
+            for row, why in batch.problems:
+                file, index = dataset.place(shard, row)
+                result.gaps.append(Gap(file, f"row {index:,}: {why}"))
             for index, aggregate in enumerate(result.aggregates):
                 if index in result.failed:
                     continue

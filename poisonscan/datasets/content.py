@@ -53,11 +53,14 @@ def digests(
         rows: number of rows.
 
     Returns:
-        ``uint64`` of shape (rows, 2).
+        ``uint64`` of shape (rows, 2); (0, 0) for a row that is null in every column.
     """
     parts = [encode(column) for column in columns]
     parts += [np.ascontiguousarray(digest).view(np.uint8) for digest in extra]
-    return hash_rows(np.hstack(parts) if parts else np.zeros((rows, 0), np.uint8))
+    encoded = np.hstack(parts) if parts else np.zeros((rows, 0), np.uint8)
+    out = hash_rows(encoded).copy()
+    out[~encoded.any(axis=1)] = 0
+    return out
 
 
 def hash_rows(rows: Bytes) -> NDArray[np.uint64]:

@@ -266,7 +266,10 @@ class Dataset:
 
         names = [name for name in self.content if name != image]
         extra = [pixels.digests] if pixels is not None else []
-        return digests([table.column(name) for name in names], extra, rows=table.num_rows)
+        out = digests([table.column(name) for name in names], extra, rows=table.num_rows)
+        if pixels is not None:  # what was not seen is not equal to anything
+            out[[row for row, _ in pixels.problems]] = 0
+        return out
 
     def _features(
         self, index: int, start: int, table: pa.RecordBatch, pixels: Pixels | None
@@ -296,7 +299,8 @@ class Dataset:
             if roles & {Role.CONTENT, Role.FEATURES}:
                 pixels = decode(read_picture(Path(file.file)) for file in files)
                 named.broken += [(start + row, reason) for row, reason in pixels.problems]
-                values[Role.CONTENT] = pixels.digests
+                values[Role.CONTENT] = pixels.digests.copy()
+                values[Role.CONTENT][[row for row, _ in pixels.problems]] = 0
                 if isinstance(self.vectors, Pictures):
                     values[Role.FEATURES] = residuals(pixels.planes)
                 elif self.vectors is not None:

@@ -330,7 +330,8 @@ def test_pictures_in_a_table(tmp_path: Path) -> None:
     assert batch.problems[1][1] == "its path leads out of the folder"
     digests = [tuple(row) for row in batch.content.tolist()]
     assert digests[0] == digests[7]
-    assert len(set(digests)) == 7
+    assert digests[4:7] == [(0, 0)] * 3  # what was not seen is not equal to anything
+    assert len(set(digests)) == 5
 
 
 def test_pictures_next_to_a_table(tmp_path: Path) -> None:
