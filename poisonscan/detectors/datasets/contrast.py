@@ -160,6 +160,22 @@ def contrast(
         scatters: one matrix of shape (d, d) per class.
         directions: how many to keep, fewer if d is smaller.
     """
+    from threadpoolctl import threadpool_limits
+
+    # On a busy machine the threads of a matrix library wait for each other longer than they work.
+    with threadpool_limits(1):
+        return _contrast(names, counts, means, scatters, directions)
+
+
+def _contrast(
+    names: tuple[str, ...],
+    counts: NDArray[np.int64],
+    means: Floats,
+    scatters: Sequence[Floats],
+    directions: int,
+) -> Contrast:
+    from scipy.linalg import eigh
+
     d = means.shape[1]
     kept = min(directions, d)
     degrees = max(int(counts.sum()) - len(names), 1)
@@ -179,11 +195,11 @@ def contrast(
     eigenvalues = np.empty((len(names), kept))
     for code, scatter in enumerate(scatters):
         own = whitener @ ((1 - weight) * scatter / units) @ whitener
-        shares, axes = np.linalg.eigh((own + own.T) / 2)
-        share = np.clip(shares[::-1][:kept], 0.0, 1 - 1e-9)
+        shares, axes = eigh((own + own.T) / 2, subset_by_index=(d - kept, d - 1))
+        share = np.clip(shares[::-1], 0.0, 1 - 1e-9)
         others = max(degrees - int(counts[code]) + 1, 1)
         unit = np.sqrt((1 - share) / others)
-        found[code] = (whitener @ axes[:, ::-1][:, :kept]) / unit / scale[:, None]
+        found[code] = (whitener @ axes[:, ::-1]) / unit / scale[:, None]
         loadings[code] = scatter @ found[code] / max(int(counts[code]) - 1, 1)
         eigenvalues[code] = share / (1 - share) * others / max(int(counts[code]) - 1, 1)
         eigenvalues[code] /= 1 - weight
