@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,13 +105,12 @@ class Dataset:
     @property
     def facts(self) -> dict[str, Json]:
         """What was read and inferred, for the report."""
-        splits = Counter(shard.split for shard in self.shards)
         facts = {
             "columns": self.columns,
             "roles": self.roles,
             "inferred": sorted(self.inferred),
             "features": self.feature_source or None,
-            "splits": splits,
+            "splits": list(dict.fromkeys(shard.split for shard in self.shards)),
             **self.reading,
         }
         return {name: as_json(fact) for name, fact in facts.items()}

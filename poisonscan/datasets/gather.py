@@ -218,7 +218,14 @@ def _reading(found: Layout) -> dict[str, Json]:
     dialect = found.dialect
     if dialect is None:
         return {}
-    return {"delimiter": dialect.delimiter, "header": dialect.header, "quoted": dialect.quoted}
+    unusual: dict[str, Json] = {}
+    if dialect.delimiter != ",":
+        unusual["delimiter"] = "tab" if dialect.delimiter == "\t" else dialect.delimiter
+    if not dialect.header:
+        unusual["header"] = "none: columns are numbered"
+    if not dialect.quoted:
+        unusual["quotes"] = "part of the cells"
+    return unusual
 
 
 def _with_activations(found: Sequence[Dataset], file: str) -> Dataset:

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from poisonscan.datasets.batch import Aggregate, Role
     from poisonscan.datasets.dataset import Dataset
 
-A = TypeVar("A", bound=Artifact, contravariant=True)
+A_contra = TypeVar("A_contra", bound=Artifact, contravariant=True)
 
 
-class FileDetector(Protocol[A]):
+class FileDetector(Protocol[A_contra]):
     """Checks one artifact of a model file."""
 
     reads: ClassVar[tuple[type[Artifact], ...]]
 
-    def check(self, artifact: A) -> Iterator[Finding]:
+    def check(self, artifact: A_contra) -> Iterator[Finding]:
         """What is wrong with this artifact."""
 
 

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import importlib
+import inspect
 import pickle
+import pkgutil
 
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+import poisonscan.detectors.datasets as detectors
+from poisonscan.datasets.batch import Aggregate
 from poisonscan.detectors.datasets.label_counts import LabelCounts
+from tests.detectors.datasets import test_moments, test_projections
 from tests.laws import CASES, Case, Rows, assert_same, cut, shards, whole
 
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -79,3 +85,17 @@ def test_the_law_can_be_broken() -> None:
 
     with pytest.raises((AssertionError, ExceptionGroup)):
         law()
+
+
+def test_every_aggregate_is_held_to_the_law() -> None:
+    modules = pkgutil.iter_modules(detectors.__path__, f"{detectors.__name__}.")
+    aggregates = {
+        thing
+        for module in modules
+        for thing in vars(importlib.import_module(module.name)).values()
+        if inspect.isclass(thing)
+        and {"update", "merge"} <= set(vars(thing))
+        and thing is not Aggregate
+    }
+    cases = [*CASES.values(), test_moments.LAW, test_projections.LAW]
+    assert aggregates == {type(case.make()) for case in cases}

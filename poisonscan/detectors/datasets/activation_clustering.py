@@ -20,8 +20,8 @@ from poisonscan.detectors.datasets.bimodality import (
 )
 from poisonscan.detectors.datasets.moments import ClassMoments
 from poisonscan.detectors.datasets.projections import ClassProjections
-from poisonscan.detectors.datasets.suspects import Lineup, comparable
-from poisonscan.finding import Finding
+from poisonscan.detectors.datasets.suspects import UNDECIDED, Lineup, comparable
+from poisonscan.finding import Fact, Finding
 from poisonscan.rules import rule
 
 CLIP = 30.0
@@ -129,7 +129,7 @@ class ActivationClustering:
 
     needs: ClassVar[frozenset[Role]] = frozenset({Role.LABEL, Role.FEATURES})
 
-    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding]]:
+    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact]]:
         """Ask for class moments, then for projections, then report classes with two clusters.
 
         Raises:
@@ -137,7 +137,7 @@ class ActivationClustering:
         """
         moments: ClassMoments = yield ClassMoments()
         if not comparable(moments):
-            return []
+            return [Fact("activation clustering", UNDECIDED)]
         sample: ClassProjections = yield ClassProjections(
             moments.contrast(), moments.source_dimension
         )
@@ -152,7 +152,7 @@ class ActivationClustering:
                 splits[code] = split_by_clusters(lineup, code, rows, axis, 2 * len(tested))
         broken = rule("PS402")
         found, needed = foreign_parts(splits, Thresholds.of(broken.thresholds))
-        return [
+        findings = [
             lineup.finding(
                 broken,
                 code,
@@ -168,6 +168,7 @@ class ActivationClustering:
             )
             for code, split in found.items()
         ]
+        return [*findings, Fact("activation clustering", lineup.tested(tested))]
 
 
 DETECTOR = ActivationClustering()

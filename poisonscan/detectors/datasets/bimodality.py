@@ -256,5 +256,6 @@ def foreign_parts(
         needed[code] = max(limits.separation, limits.contrast * usual[code])
         passing = [s for s in found if is_foreign(s, limits) and s.separation >= needed[code]]
         if passing:
-            chosen[code] = max(passing, key=lambda s: s.separation)
+            # The surest, not the widest: within the poison a part may stand further apart still.
+            chosen[code] = min(passing, key=lambda s: (s.log_p, -s.separation))
     return chosen, needed

@@ -18,8 +18,8 @@ from poisonscan.detectors.datasets.bimodality import (
 )
 from poisonscan.detectors.datasets.moments import ClassMoments
 from poisonscan.detectors.datasets.projections import ClassProjections
-from poisonscan.detectors.datasets.suspects import Lineup, comparable
-from poisonscan.finding import Finding
+from poisonscan.detectors.datasets.suspects import UNDECIDED, Lineup, comparable
+from poisonscan.finding import Fact, Finding
 from poisonscan.rules import rule
 
 
@@ -57,7 +57,7 @@ class SpectralSignature:
 
     needs: ClassVar[frozenset[Role]] = frozenset({Role.LABEL, Role.FEATURES})
 
-    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding]]:
+    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact]]:
         """Ask for class moments, then for projections, then report classes that fall apart.
 
         Raises:
@@ -65,7 +65,7 @@ class SpectralSignature:
         """
         moments: ClassMoments = yield ClassMoments()
         if not comparable(moments):
-            return []
+            return [Fact("spectral signature", UNDECIDED)]
         sample: ClassProjections = yield ClassProjections(
             moments.contrast(), moments.source_dimension
         )
@@ -78,7 +78,7 @@ class SpectralSignature:
         }
         broken = rule("PS401")
         found, needed = foreign_parts(splits, Thresholds.of(broken.thresholds))
-        return [
+        findings = [
             lineup.finding(
                 broken,
                 code,
@@ -95,6 +95,7 @@ class SpectralSignature:
             )
             for code, split in found.items()
         ]
+        return [*findings, Fact("spectral signature", lineup.tested(tested))]
 
 
 DETECTOR = SpectralSignature()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ from poisonscan.detectors.datasets.projections import ClassProjections, Projecte
 from poisonscan.escape import quote
 from poisonscan.finding import MAX_ROWS, Finding, Json, Location, Rows, Rule
 from poisonscan.limits import LimitReached
+
+_NAMED = 5
 
 
 def comparable(moments: ClassMoments) -> bool:
@@ -31,6 +34,12 @@ def comparable(moments: ClassMoments) -> bool:
         message = f"{moments.too_large:,} rows hold numbers beyond {LARGEST:,.0f}: not compared"
         raise LimitReached(message)
     return len(sizes) > 1 and max(sizes) >= MIN_ROWS
+
+
+UNDECIDED = (
+    f"not decided: it takes two classes or more, and {MIN_ROWS} rows with vectors in one of them"
+)
+"""What reports say of a dataset that is too small to tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,14 @@ class Lineup:
         large = np.flatnonzero(self.contrast.counts >= MIN_ROWS)
         rows = {int(code): distinct_rows(self.coordinates(int(code))) for code in large}
         return {code: distinct for code, distinct in rows.items() if len(distinct) >= MIN_ROWS}
+
+    def tested(self, classes: Iterable[int]) -> Json:
+        """How many classes were tested, and which were not, for people."""
+        left = sorted(set(range(len(self.contrast.names))).difference(classes))
+        shown = ", ".join(quote(self.contrast.names[code], 40) for code in left[:_NAMED])
+        more = f" and {len(left) - _NAMED:,} more" if len(left) > _NAMED else ""
+        untested = f"; too few different rows in {shown}{more}" if left else ""
+        return f"{len(self.contrast.names) - len(left):,} classes tested{untested}"
 
     def finding(
         self, rule: Rule, code: int, excess: Floats, what: str, separation: float, **evidence: Json
