@@ -135,6 +135,7 @@ class Passes:
         task = functools.partial(self.task, dataset=self.dataset, requests=requests)
         merged: ShardResult | None = None
         gaps: list[Gap] = []
+        self.progress(f"{self.dataset.path}, pass {number}", 0, len(shards))
         for done, outcome in enumerate(self.engine.map(task, shards), 1):
             if isinstance(outcome, Failure):
                 path = self.dataset.shards[outcome.item].path

@@ -164,6 +164,7 @@ class _Work:
         tables: list[TableFile] = []
         task = functools.partial(scan_file, rules=self.rules, kind=self.kind, limits=self.limits)
         # Model files are cheap for their size: only many of them are worth processes.
+        self.progress("files", 0, len(blobs))
         outcomes = self.engine(len(blobs), 0).map(task, blobs)
         for done, outcome in enumerate(outcomes, 1):
             if isinstance(outcome, Failure):

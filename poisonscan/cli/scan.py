@@ -73,6 +73,12 @@ def _common(command: Command) -> Command:
                 "--ignore", multiple=True, metavar="RULE", help="Leave these rules out. Repeatable."
             ),
             click.option(
+                "--category",
+                default="poisonscan",
+                show_default=True,
+                help="Tells this scan from others of the same repository in SARIF.",
+            ),
+            click.option(
                 "--root",
                 type=click.Path(path_type=Path, exists=True, file_okay=False),
                 help="Paths in reports are relative to this folder.  [default: the current one]",
@@ -180,6 +186,7 @@ def _run(kind: Kind, options: dict[str, Any]) -> None:
         colour=wants_colour(options.pop("colour")),
         width=shutil.get_terminal_size((100, 24)).columns,
         verbosity=-1 if quiet else int(verbose),
+        category=options.pop("category"),
     )
     line = ProgressLine(enabled=options.pop("progress") and not quiet)
     report = _scan(options.pop("targets"), kind, options, line)

@@ -158,7 +158,7 @@ class ActivationClustering:
                 code,
                 split.excess(axes[code].scores(lineup.coordinates(code))),
                 f"form a cluster of their own, {split.separation:.1f} spreads away from the rest "
-                f"of the class (a report takes {needed[code]:.1f})",
+                f"of the class ({needed[code]:.1f} or more are reported)",
                 split.separation,
                 separation_needed=needed[code],
                 variance_ratio=split.eigenvalue,

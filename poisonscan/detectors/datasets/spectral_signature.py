@@ -84,7 +84,7 @@ class SpectralSignature:
                 code,
                 split.excess(lineup.coordinates(code)),
                 f"share a shift that other classes do not have, {split.separation:.1f} spreads away"
-                f" from the rest of the class (a report takes {needed[code]:.1f})",
+                f" from the rest of the class ({needed[code]:.1f} or more are reported)",
                 split.separation,
                 separation_needed=needed[code],
                 eigenvalue=split.eigenvalue,
