@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from poisonscan.datasets.errors import DatasetError, OptionError
 from poisonscan.engines.base import Engine, Failure
 from poisonscan.engines.local import LocalEngine, usable_cores
 from poisonscan.finding import Finding, Gap, Report, Rule, Scanned, Skipped
@@ -180,7 +181,6 @@ class _Work:
     ) -> None:
         """Group files into datasets and scan each."""
         from poisonscan.datasets.dataset import DatasetOptions
-        from poisonscan.datasets.errors import OptionError
         from poisonscan.datasets.gather import open_datasets
 
         try:
@@ -320,19 +320,26 @@ def scan_shard(shard: int, *, dataset: Dataset, requests: Sequence[Aggregate]) -
     try:
         for batch in dataset.batches(shard, needs):
             result.rows += batch.size
-            for row, why in batch.problems:
-                file, index = dataset.place(shard, row)
-                result.gaps.append(Gap(file, f"row {index:,}: {why}"))
+            result.gaps += [_problem(dataset, shard, row, why) for row, why in batch.problems]
             for index, aggregate in enumerate(result.aggregates):
                 if index in result.failed:
                     continue
                 _, reason = attempt(aggregate.update, batch)
                 if reason:
                     result.failed[index] = reason
+    except DatasetError as error:
+        result.gaps.append(Gap(path, f"not read from row {error.row:,} on: {error.reason}"))
     except Exception as error:
-        reason = str(error)[:300] or type(error).__name__
+        reason = _crash("reading failed", error)
         result.gaps.append(Gap(path, f"not read from row {result.rows:,} on: {reason}"))
     return result
+
+
+def _problem(dataset: Dataset, shard: int, row: int, why: str) -> Gap:
+    if row < 0:
+        return Gap(dataset.shards[shard].path, why)
+    path, index = dataset.place(shard, row)
+    return Gap(path, f"row {index:,}: {why}")
 
 
 def _detectors(rules: tuple[Rule, ...], below: str) -> dict[str, Any]:

@@ -52,8 +52,9 @@ class Batch:
         start: position in the shard of the first row, from 0.
         size: number of rows.
         columns: values by role.
-        problems: rows that could not be used, as position in the shard and what is wrong with
-            them, such as a picture that does not decode.
+        problems: what could not be used, as position in the shard and what is wrong there, such
+            as a picture that does not decode. The position is -1 for a record that was left out
+            and so is no row.
     """
 
     shard: int

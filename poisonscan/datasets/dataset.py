@@ -249,7 +249,7 @@ class Dataset:
             values[Role.CONTENT] = self._digests(table, image, pixels)
         if Role.FEATURES in roles:
             values[Role.FEATURES] = self._features(index, start, table, pixels)
-        return Batch(index, start, table.num_rows, values, named.take(start))
+        return Batch(index, start, table.num_rows, values, named.take())
 
     def _labels(self, column: pa.Array) -> Labels:
         from poisonscan.datasets.labels import labels
@@ -304,7 +304,7 @@ class Dataset:
                 elif self.vectors is not None:
                     values[Role.FEATURES] = self._brought(shard, start, len(files))
             columns = {role: values[role] for role in roles if role in values}
-            yield Batch(index, start, len(files), columns, named.take(start))
+            yield Batch(index, start, len(files), columns, named.take())
 
     def _brought(self, shard: Shard, start: int, count: int) -> NDArray[np.float32]:
         from poisonscan.datasets.activations import Activations
@@ -327,14 +327,14 @@ class _Problems:
         if len(self.waiting) <= MAX_PROBLEMS:
             self.waiting.append(reason)
 
-    def take(self, start: int) -> tuple[tuple[int, str], ...]:
-        """What came up since the last call, for a batch that starts at row ``start``."""
-        found = [(start, reason) for reason in self.waiting] + self.broken
+    def take(self) -> tuple[tuple[int, str], ...]:
+        """What came up since the last call."""
+        found = [(-1, reason) for reason in self.waiting] + self.broken
         self.waiting, self.broken = [], []
         left = max(0, MAX_PROBLEMS - self.named)
         taken = found[:left]
         if len(found) > left and self.named <= MAX_PROBLEMS:
-            taken.append((found[left][0], "and more rows like it, which are not named"))
+            taken.append((-1, "and more rows like these, which are not named"))
             self.named += 1
         self.named += len(found[:left])
         return tuple(taken)
