@@ -20,7 +20,7 @@ from poisonscan.datasets.errors import DatasetError, OptionError
 from poisonscan.engines.base import Engine, Failure
 from poisonscan.engines.local import LocalEngine, usable_cores
 from poisonscan.finding import Finding, Gap, Report, Rule, Scanned, Skipped
-from poisonscan.formats.base import Archive, Artifact, Identified, TableFile, Text
+from poisonscan.formats.base import Archive, Artifact, Identified, PickleStream, TableFile, Text
 from poisonscan.formats.registry import identify
 from poisonscan.limits import Budget, LimitReached, Limits
 from poisonscan.passes import Passes, ShardResult
@@ -290,16 +290,18 @@ def _conclude(blob: Blob, kind: Kind, seen: list[Artifact], result: _FileResult)
         report.skipped.append(Skipped(blob.path, "no dataset file; only datasets were asked for"))
         return
     if artifacts:
-        report.scanned.append(Scanned(blob.path, "model", _format_name(artifacts), blob.size))
+        form = _format_name(blob.path, seen)
+        report.scanned.append(Scanned(blob.path, "model", form, blob.size))
 
 
-def _format_name(artifacts: list[Artifact]) -> str:
-    first = artifacts[0]
-    name = getattr(first, "grammar", None) or getattr(first, "format", None) or "safetensors"
-    if isinstance(first, Archive) and first.format not in ("zip", "tar") and len(artifacts) > 1:
-        inner = getattr(artifacts[1], "grammar", "")
-        return f"{name} ({inner})" if inner and first.members == 1 else str(name)
-    return str(name)
+def _format_name(path: str, seen: list[Artifact]) -> str:
+    """The file's own format, with that of a pickle that is all it holds."""
+    forms = [item.format for item in seen if isinstance(item, Identified) and item.path == path]
+    own = [item for item in seen if item.path == path and not isinstance(item, Identified)]
+    inner = [item.grammar for item in seen if isinstance(item, PickleStream) and item.path != path]
+    name = str(getattr(own[0], "grammar", getattr(own[0], "format", forms[0])) if own else forms[0])
+    alone = not own or (isinstance(own[0], Archive) and own[0].members == 1)
+    return f"{name} ({inner[0]})" if inner and alone else name
 
 
 def attempt(function: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
