@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -45,28 +46,33 @@ class Compressed:
 
     def open(self, blob: Blob, view: memoryview, budget: Budget) -> Iterator[Blob | Artifact | Gap]:
         """The content."""
-        budget.take_member()
-        out, reason, rest = b"", "", view
-        while len(rest) and not reason:
-            decompressor = self.make()
-            piece, reason = inflate(decompressor, rest, budget)
-            out += piece
-            rest = (
-                rest[len(rest) - len(decompressor.unused_data or b"") :] if not reason else rest[:0]
-            )
-            if len(rest) and not bytes(rest[:16]).startswith(self.magics):
-                break
+        out: list[bytes] = []
+        reason, rest = "", view
+        while len(rest) and not reason and (not out or self._begins(rest)):
+            budget.take_member()
+            piece, reason, taken = inflate(self.make(), rest, budget)
+            out.append(piece)
+            rest = _behind_padding(rest[taken:])
         name = blob.name
         for suffix in self.suffixes:
             name = name.removesuffix(suffix)
         yield Archive(blob.path, self.name, 1, (), blob.base)
-        if len(rest) and bytes(rest[:64]).strip(b"\0"):
-            tail = blob.part(f"{name}.trailing", rest, None)
-            yield tail
         if reason:
             yield Gap(blob.path, reason)
-        if out:
-            yield blob.part(name or "content", memoryview(out), None)
+        elif len(rest):
+            yield blob.part(f"{name}.trailing", rest, None)
+        content = out[0] if len(out) == 1 else b"".join(out)
+        if content:
+            yield blob.part(name or "content", memoryview(content), None)
+
+    def _begins(self, rest: memoryview) -> bool:
+        return bytes(rest[:16]).startswith(self.magics)
+
+
+def _behind_padding(rest: memoryview) -> memoryview:
+    """Loaders step over zeros between two streams and behind the last."""
+    match = _NO_ZERO.search(rest)
+    return rest[:0] if match is None else rest[match.start() :]
 
 
 def _lz4() -> Decompressor:
@@ -76,6 +82,7 @@ def _lz4() -> Decompressor:
     return decompressor
 
 
+_NO_ZERO: Final = re.compile(rb"[^\0]")
 _XZ_MEMORY: Final = 1 << 28
 """Bytes that a dictionary may take; without a bound a header of a few bytes asks for gigabytes."""
 

@@ -19,8 +19,8 @@ class Decompressor(Protocol):
         """The end of the compressed stream was reached."""
 
     @property
-    def unused_data(self) -> bytes:
-        """Bytes behind the end of the compressed stream."""
+    def unused_data(self) -> bytes | None:
+        """Bytes behind the end of the compressed stream, of those that were fed."""
 
     def decompress(self, data: bytes, max_length: int = ..., /) -> bytes:
         """At most ``max_length`` bytes more."""
@@ -28,11 +28,12 @@ class Decompressor(Protocol):
 
 def inflate(
     decompressor: Decompressor, packed: memoryview, budget: Budget, header: bytes = b""
-) -> tuple[bytes, str]:
+) -> tuple[bytes, str, int]:
     """Decompress one stream.
 
     Returns:
-        What came out, and why that is not all (empty when it is).
+        What came out, why that is not all (empty when it is), and how many bytes of ``packed`` the
+        stream took.
 
     Raises:
         LimitReached: more comes out than allowed.
@@ -44,7 +45,7 @@ def inflate(
             pending = pending or bytes(getattr(decompressor, "unconsumed_tail", b""))
             if not pending and getattr(decompressor, "needs_input", True):
                 if position >= len(packed):
-                    return b"".join(out), "compressed data is cut short"
+                    return b"".join(out), "compressed data is cut short", position
                 pending = bytes(packed[position : position + _STEP])
                 position += len(pending)
             piece = decompressor.decompress(pending, _STEP)
@@ -52,5 +53,5 @@ def inflate(
             budget.take_unpacked(len(piece))
             out.append(piece)
     except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, RuntimeError) as error:
-        return b"".join(out), f"compressed data is damaged: {error}"
-    return b"".join(out), ""
+        return b"".join(out), f"compressed data is damaged: {error}", position
+    return b"".join(out), "", position - len(decompressor.unused_data or b"")

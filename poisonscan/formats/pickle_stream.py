@@ -9,15 +9,16 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from typing import Final
 
 from poisonscan.finding import Gap
 from poisonscan.formats.base import Artifact, PickleStream
-from poisonscan.limits import Budget, LimitReached
-from poisonscan.pickles.events import Broken, Build, Call, Change, Event, Import, Irregular, Stop
+from poisonscan.formats.joblib_arrays import array_bytes
+from poisonscan.formats.trace import Trace
+from poisonscan.limits import Budget, LimitReached, Limits
+from poisonscan.pickles.events import Broken, Build, Call, Irregular, Persistent, Stop
 from poisonscan.pickles.machine import Machine
 from poisonscan.pickles.values import Collection, Global, Long, Result
 from poisonscan.rules import pickle_names
@@ -26,8 +27,6 @@ from poisonscan.sources.base import Blob
 TORCH_MAGIC: Final = 0x1950A86A20F9469CFC6C
 _TORCH_STREAMS: Final = 5
 _WRAPPER: Final = Global("joblib.numpy_pickle", "NumpyArrayWrapper")
-_KEPT_EVENTS: Final = 100_000
-_KEPT_ALIKE: Final = 16
 _ALTERNATE_OPCODES: Final = 2_000
 _CANDIDATES: Final = 2_000
 
@@ -36,59 +35,9 @@ _CANDIDATE: Final = re.compile(
     rb"\x80[\x02-\x05](?=[\x95\(\[\]\}\x8c\x8dcXKJU\x88\x89N])"
     rb"|[ci][A-Za-z_][\w.]{1,80}\r?\n[A-Za-z_][\w.]{0,80}\r?\n"
 )
-_MODULE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.<>]*\r?\Z")
 _HEADER: Final = re.compile(rb"\x80[\x00-\x05]")
-_TEXTUAL: Final = frozenset(b"(lpdcitVSILFNPg])}\x5d\x7d")
-
-
-class Trace:
-    """Events worth keeping: of things that happen again and again, the first few."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        self._seen: dict[object, int] = {}
-
-    def add(self, event: Event) -> None:
-        """Keep the event if it says something new.
-
-        Raises:
-            LimitReached: too many different ones.
-        """
-        if isinstance(event, Import):
-            key: object = event.written
-        elif isinstance(event, Call):
-            key = ("call", _root(event.callee))
-        elif isinstance(event, Build | Change):
-            key = (type(event), _root(event.target))
-        else:
-            key = type(event)
-        seen = self._seen.get(key, 0)
-        self._seen[key] = seen + 1
-        if seen >= (1 if isinstance(event, Import) else _KEPT_ALIKE):
-            return
-        if len(self.events) >= _KEPT_EVENTS:
-            message = f"more than {_KEPT_EVENTS:,} different things happen in one pickle"
-            raise LimitReached(message)
-        self.events.append(event)
-
-    @property
-    def plausible(self) -> bool:
-        """Whether all imported names are such as modules have; random bytes make others."""
-        names = [event.written for event in self.events if isinstance(event, Import)]
-        return all(_MODULE.match(name.module) and _MODULE.match(name.name) for name in names)
-
-    @property
-    def imports(self) -> bool:
-        """Whether anything is imported."""
-        return any(isinstance(event, Import) for event in self.events)
-
-
-def _root(value: object) -> object:
-    if isinstance(value, Global):
-        return value
-    if isinstance(value, Result):
-        return ("result", value.callee if isinstance(value.callee, Global) else None)
-    return type(value)
+_SNIFFED_OPCODES: Final = 100_000
+_SNIFFED_BYTES: Final = 16
 
 
 class Reader:
@@ -139,7 +88,7 @@ class Reader:
             self._search(end)
 
     def _begins(self, start: int) -> bool:
-        return begins_pickle(bytes(self.view[start : start + 512]))
+        return begins_pickle(self.view[start:])
 
     def _broken_at(self) -> int:
         return next((e.offset for e in reversed(self.trace.events) if isinstance(e, Broken)), 0)
@@ -197,7 +146,7 @@ class Reader:
     def _array(self, position: int, event: Build) -> int:
         """Step over an array that joblib stores in the stream."""
         self.grammar = "joblib"
-        size, pickled = _array_bytes(event.state)
+        size, pickled = array_bytes(event.state)
         if pickled:
             end, _ = self.stream(position)
             return position if end is None else end
@@ -242,78 +191,45 @@ class Reader:
 
 
 def _computes_magic(value: object) -> bool:
-    return (
-        isinstance(value, Result)
-        and isinstance(value.arguments, Collection)
-        and any(
-            form in str(item).lower()
-            for item in value.arguments.items
-            for form in (str(TORCH_MAGIC), f"{TORCH_MAGIC:x}")
-        )
-    )
+    if not isinstance(value, Result) or not isinstance(value.arguments, Collection):
+        return False
+    plain = [str(item).lower() for item in value.arguments.items if isinstance(item, str | int)]
+    forms = (str(TORCH_MAGIC), f"{TORCH_MAGIC:x}")
+    return any(form in item for item in plain for form in forms)
 
 
 def _is_wrapper(target: object) -> bool:
     return isinstance(target, Result) and target.callee == _WRAPPER
 
 
-def _array_bytes(state: object) -> tuple[int | None, bool]:
-    """Size in bytes of the array behind a wrapper, and whether it is a pickle instead."""
-    if not isinstance(state, Collection):
-        return None, False
-    dtype, shape = state.get("dtype"), state.get("shape")
-    if not isinstance(dtype, Result) or not isinstance(dtype.arguments, Collection):
-        return None, False
-    code = dtype.arguments.items[0] if dtype.arguments.items else None
-    if not isinstance(code, str) or not isinstance(shape, Collection):
-        return None, False
-    if _has_objects(dtype):
-        return None, True
-    item = _item_size(code)
-    if item is None or len(shape.items) != shape.count:
-        return None, False
-    lengths = [length for length in shape.items if isinstance(length, int) and length >= 0]
-    if len(lengths) != shape.count:
-        return None, False
-    return item * math.prod(lengths), False
+def begins_pickle(view: memoryview) -> bool:
+    """Whether bytes are a pickle: they begin with its header, or run as one."""
+    return bool(_HEADER.match(view)) or runs_as_pickle(view)
 
 
-def _has_objects(dtype: object, depth: int = 8) -> bool:
-    """Whether a dtype, or a field of it at any depth, holds Python objects."""
-    if isinstance(dtype, Collection):
-        return depth > 0 and any(_has_objects(item, depth - 1) for item in dtype.items)
-    if not isinstance(dtype, Result) or depth == 0:
-        return False
-    arguments = dtype.arguments.items if isinstance(dtype.arguments, Collection) else []
-    if arguments and isinstance(arguments[0], str) and arguments[0].lstrip("|<>=")[:1] == "O":
-        return True
-    return _has_objects(dtype.state, depth - 1)
+def runs_as_pickle(view: memoryview) -> bool:
+    """Whether bytes run as opcodes that import something, or to their very end.
 
-
-def _item_size(code: str) -> int | None:
-    match = re.fullmatch(r"[|<>=]?([biufcmMSVU])(\d{1,9})", code)
-    if match is None:
-        return 1 if code in ("?", "b1", "|b1") else None
-    return int(match.group(2)) * (4 if match.group(1) == "U" else 1)
-
-
-def begins_pickle(head: bytes) -> bool:
-    """Whether bytes begin as a pickle of any protocol may begin."""
-    if _HEADER.match(head):
-        return True
-    if not head or head[0] not in _TEXTUAL:
-        return False
+    Any bytes may happen to be opcodes for a while, so names must be such as modules have, and the
+    stream must act on them, end, or be cut off; or run for long without a fault.
+    """
+    machine = Machine(view, 0, Budget(Limits(opcodes=_SNIFFED_OPCODES)))
     trace = Trace()
-    machine = Machine(memoryview(head), 0, Budget())
-    for event in machine.run():
-        trace.add(event)
-    broken = next((event for event in trace.events if isinstance(event, Broken)), None)
-    if broken is None:
+    try:
+        for event in machine.run():
+            trace.add(event)
+            if isinstance(event, Persistent):
+                return False  # plain loaders refuse it; those that take it do not sniff
+            if isinstance(event, Call) and isinstance(event.callee, Global) and trace.plausible:
+                return True
+    except LimitReached:
         return True
-    cut = broken.reason.endswith(("over the end", "before STOP"))
-    return any(isinstance(event, Call) for event in trace.events) or (
-        trace.imports and trace.plausible and cut and broken.offset > 16
-    )
+    if machine.done:
+        behind = bytes(view[machine.position : machine.position + 8]).strip()
+        return (trace.imports and trace.plausible) or not behind
+    last = trace.events[-1]
+    cut = isinstance(last, Broken) and last.reason.endswith(("over the end", "before STOP"))
+    return cut and trace.imports and trace.plausible and last.offset > _SNIFFED_BYTES
 
 
 class Pickle:
@@ -322,28 +238,25 @@ class Pickle:
     name = "pickle"
 
     def matches(self, blob: Blob, head: bytes) -> bool:
-        """By the protocol header, or because the first bytes run as text opcodes."""
-        if _HEADER.match(head):
-            return True
-        return begins_pickle(head) or (
-            blob.suffix in (".pkl", ".pickle", ".joblib", ".dill") and bool(head)
-        )
+        """By the protocol header, because its bytes run as opcodes, or by its name."""
+        named = blob.suffix in (".pkl", ".pickle", ".joblib", ".dill") and bool(head)
+        return named or begins_pickle(blob.open())
 
     def open(self, blob: Blob, view: memoryview, budget: Budget) -> Iterator[Blob | Artifact | Gap]:
         """The streams of the file, then the pickles nested in them."""
         reader = Reader(blob, view, budget)
-        limit: LimitReached | None = None
+        failure: Exception | None = None
         try:
             reader.whole()
-        except LimitReached as error:
-            limit = error
+        except (LimitReached, RecursionError, ArithmeticError, ValueError, MemoryError) as error:
+            failure = error  # what happens before it is told all the same
         yield PickleStream(blob.path, reader.grammar, tuple(reader.trace.events), blob.base)
         for reason in reader.gaps:
             yield Gap(blob.path, reason)
         for name, part, base in reader.nested:
             yield blob.part(name, part, base)
-        if limit is not None:
-            raise limit
+        if failure is not None:
+            raise failure
 
 
 def stored_pickle(blob: Blob, view: memoryview, budget: Budget) -> PickleStream | None:

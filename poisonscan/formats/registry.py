@@ -10,11 +10,11 @@ from poisonscan.finding import Gap
 from poisonscan.formats.base import HEAD, Artifact, Format
 from poisonscan.formats.compressed import COMPRESSED
 from poisonscan.formats.npy import Npy
-from poisonscan.formats.pickle_stream import Pickle
+from poisonscan.formats.pickle_stream import Pickle, runs_as_pickle
 from poisonscan.formats.safetensors import Safetensors
-from poisonscan.formats.tables import TABLES, Prose
+from poisonscan.formats.tables import TABLES, Pointer, Prose
 from poisonscan.formats.tar_archive import Tar
-from poisonscan.formats.zip_archive import Zip, find_end
+from poisonscan.formats.zip_archive import Zip, ends_as_zip
 from poisonscan.limits import Budget
 from poisonscan.sources.base import Blob
 
@@ -49,6 +49,7 @@ UNREAD: Final = (
 )
 
 FORMATS: Final[tuple[Format, ...]] = (
+    Pointer(),
     *UNREAD,
     Npy(),
     *COMPRESSED,
@@ -64,13 +65,16 @@ FORMATS: Final[tuple[Format, ...]] = (
 
 
 def identify(blob: Blob, view: memoryview) -> tuple[Format, ...]:
-    """The formats of a blob: none when it is not known, two for a file that is both.
+    """The formats of a blob: none when it is not known, several for a file that is all of them.
 
-    A zip archive is read from its end, so any other file may have one appended to it.
+    A zip archive is read from its end, so any other file may have one appended to it; and what
+    carries the first bytes of some format may run as a pickle all the same.
     """
     head = bytes(view[:HEAD])
-    first = next((format_ for format_ in FORMATS if format_.matches(blob, head)), None)
-    if first is None or first.name in ("zip", "text", "json", "csv"):
-        return () if first is None else (first,)
-    appended = len(view) > HEAD and find_end(view) >= len(view) - 22 - 256
-    return (first, Zip()) if appended and not head.startswith(b"PK") else (first,)
+    found = [next((format_ for format_ in FORMATS if format_.matches(blob, head)), None)]
+    first = found[0].name if found[0] is not None else ""
+    if first != "pickle" and runs_as_pickle(view):
+        found.append(Pickle())
+    if first != "zip" and ends_as_zip(view):
+        found.append(Zip())
+    return tuple(format_ for format_ in found if format_ is not None)

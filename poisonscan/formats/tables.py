@@ -19,11 +19,14 @@ from poisonscan.sources.base import Blob
 _PICTURES: Final = (
     b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*",
 )  # fmt: skip
-_DELIMITED: Final = (".csv", ".tsv", ".psv", ".tab")
-_PROSE: Final = (
-    ".md", ".rst", ".txt", ".py", ".yaml", ".yml", ".toml", ".cfg", ".ini", ".sh", ".html", ".xml",
-    ".css", ".js", ".ipynb", ".log", ".license", ".names", ".lock", ".jinja", ".c", ".h", ".cpp",
+_DELIMITED: Final = (".csv", ".tsv", ".psv", ".tab", ".data")
+_MODELS: Final = (
+    ".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle", ".joblib", ".npy", ".npz", ".safetensors",
+    ".h5", ".keras", ".onnx", ".gguf", ".tflite", ".pb", ".dill",
 )  # fmt: skip
+_NEWLINE: Final = re.compile(rb"\n")
+_LONGEST_LINE: Final = 16 << 20
+_POINTER: Final = b"version https://git-lfs.github.com/spec/"
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
@@ -65,15 +68,20 @@ def _picture(blob: Blob, head: bytes) -> bool:
 
 
 def _json(blob: Blob, head: bytes) -> bool:
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    """JSON lines, or an array of objects; a single object is configuration, not rows."""
     if blob.suffix in (".jsonl", ".ndjson"):
         return True
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if not is_text(head) or not text.startswith((b"{", b"[")):
         return False
     if text.startswith(b"["):
         return text[1:].lstrip().startswith(b"{") and blob.suffix in (".json", "")
-    first, newline, second = text.partition(b"\n")
-    return bool(newline) and second.lstrip().startswith(b"{") and _is_object(first)
+    view = blob.open()
+    line = _NEWLINE.search(view, 0, _LONGEST_LINE)
+    if line is None:
+        return False
+    behind = bytes(view[line.end() : line.end() + HEAD]).lstrip()
+    return behind.startswith(b"{") and _is_object(bytes(view[: line.start()]))
 
 
 def _delimited(blob: Blob, head: bytes) -> bool:
@@ -106,15 +114,32 @@ _MATCHES: Final = {
 TABLES: Final = tuple(Table(name) for name in _MATCHES)
 
 
+class Pointer:
+    """What Git leaves in the place of a large file that was not fetched."""
+
+    name = "Git LFS pointer"
+
+    def matches(self, blob: Blob, head: bytes) -> bool:  # noqa: ARG002 - the protocol's
+        """By its first line."""
+        return head.startswith(_POINTER)
+
+    def open(self, blob: Blob, view: memoryview, budget: Budget) -> Iterator[Blob | Artifact | Gap]:  # noqa: ARG002
+        """Only a gap."""
+        yield Gap(blob.path, "a Git LFS pointer: the file itself is not here (`git lfs pull`)")
+
+
 class Prose:
     """Text that is neither rows nor a model: documentation, code, configuration."""
 
     name = "text"
 
-    def matches(self, blob: Blob, head: bytes) -> bool:
-        """By its suffix or its name, or because it is text of another kind."""
-        return is_text(head) and (blob.suffix in _PROSE or not head or is_text(head[:HEAD]))
+    def matches(self, blob: Blob, head: bytes) -> bool:  # noqa: ARG002 - the protocol's
+        """By the absence of control characters."""
+        return is_text(head)
 
     def open(self, blob: Blob, view: memoryview, budget: Budget) -> Iterator[Blob | Artifact | Gap]:  # noqa: ARG002
-        """Nothing to detect in."""
+        """Nothing to detect in; a gap where the name promises a model."""
         yield Text(blob.path)
+        if blob.suffix in _MODELS:
+            what = "text" if len(view) else "nothing"
+            yield Gap(blob.path, f"is called {blob.suffix} and holds {what}: not a model")

@@ -15,9 +15,14 @@ from poisonscan.limits import Budget
 from poisonscan.sources.base import Blob
 
 _BLOCK: Final = 512
-_LONGEST_NAME: Final = 4096
+_LONGEST_RECORD: Final = 1 << 16
 _PAX_PATH: Final = re.compile(rb"\d+ path=([^\n]*)\n")
-_FILES: Final = (b"0", b"\0", b"7", b"S")
+_PAX_SIZE: Final = re.compile(rb"\d+ size=(\d{1,18})\n")
+_NO_ZERO: Final = re.compile(rb"[^\0]")
+_EXTENDING: Final = (b"L", b"K", b"x", b"g", b"X")
+"""Headers that say something about the next member, or all that follow."""
+_WITHOUT_DATA: Final = (b"1", b"2", b"3", b"4", b"5", b"6")
+"""Links, devices, folders and pipes. Every other type is unpacked as a file."""
 
 
 class Tar:
@@ -47,35 +52,64 @@ def _walk(
 ) -> tuple[list[tuple[str, int, int]], list[Anomaly], str]:
     members: list[tuple[str, int, int]] = []
     anomalies: list[Anomaly] = []
-    position, long_name = 0, ""
+    position, long_name, long_size = 0, "", None
     while position + _BLOCK <= len(view):
         header = bytes(view[position : position + _BLOCK])
         if not header.strip(b"\0"):
+            _behind_end(view, position, members, anomalies)
             return members, anomalies, ""
         size = _number(header[124:136])
         if size is None or not _checksum_holds(header):
+            members.append((f"@{position}", position, len(view) - position))
             return members, anomalies, f"damaged tar header at byte {position:,}"
         budget.take_member()
-        start = position + _BLOCK
-        kind = header[156:157]
-        if start + size > len(view):
-            size, cut = len(view) - start, True
+        start, kind = position + _BLOCK, header[156:157]
+        if kind in _EXTENDING:
+            data = bytes(view[start : start + min(size, _LONGEST_RECORD)])
+            long_name, long_size = _extended(data, kind, long_name, long_size)
         else:
-            cut = False
-        if kind in (b"L", b"x"):
-            long_name = _long_name(bytes(view[start : start + min(size, _LONGEST_NAME)]), kind)
-        else:
+            size = size if long_size is None or kind in _WITHOUT_DATA else long_size
             name = long_name or _name(header)
-            long_name = ""
-            if kind in _FILES and size:
-                members.append((name, start, size))
+            long_name, long_size = "", None
+            if kind not in _WITHOUT_DATA and size:
+                members.append((name, start, min(size, len(view) - start)))
             if name.startswith("/") or ".." in name.split("/"):
                 what = "leaves the folder that the archive is unpacked in"
                 anomalies.append(Anomaly("path-leaves-folder", what, position, name))
-        if cut:
+            if kind in _WITHOUT_DATA:
+                size = 0
+        if start + size > len(view):
             return members, anomalies, f"the member at byte {position:,} reaches over the end"
         position = start + -(-size // _BLOCK) * _BLOCK
     return members, anomalies, "" if position >= len(view) else "tar archive without an end"
+
+
+def _behind_end(
+    view: memoryview,
+    position: int,
+    members: list[tuple[str, int, int]],
+    anomalies: list[Anomaly],
+) -> None:
+    """Loaders stop at the first block of zeros, unless they are told to go on."""
+    match = _NO_ZERO.search(view, position)
+    if match is not None:
+        what = "stands behind the end of the archive"
+        anomalies.append(Anomaly("data-behind-end", what, match.start(), f"@{match.start()}"))
+        start = match.start() // _BLOCK * _BLOCK
+        members.append((f"@{start}", start, len(view) - start))
+
+
+def _extended(data: bytes, kind: bytes, name: str, size: int | None) -> tuple[str, int | None]:
+    """Name and size of the next member, as a header before it states them."""
+    if kind in (b"x", b"X"):
+        path, length = _PAX_PATH.search(data), _PAX_SIZE.search(data)
+        if path is not None:
+            name = path.group(1).split(b"\0")[0].decode("utf-8", "backslashreplace")
+        if length is not None:
+            size = int(length.group(1))
+    elif kind == b"L":
+        name = data.split(b"\0")[0].decode("utf-8", "backslashreplace")
+    return name, size
 
 
 def _number(field: bytes) -> int | None:
@@ -95,10 +129,3 @@ def _name(header: bytes) -> str:
     name = header[:100].split(b"\0")[0]
     prefix = header[345:500].split(b"\0")[0] if header[257:263] == b"ustar\0" else b""
     return (prefix + b"/" + name if prefix else name).decode("utf-8", "backslashreplace")
-
-
-def _long_name(data: bytes, kind: bytes) -> str:
-    if kind == b"x":
-        match = _PAX_PATH.search(data)
-        data = match.group(1) if match else b""
-    return data.split(b"\0")[0].decode("utf-8", "backslashreplace")

@@ -55,6 +55,16 @@ def find_end(view: memoryview) -> int:
     return bytes(view[start:]).rfind(_END) + start if _END in bytes(view[start:]) else -1
 
 
+def ends_as_zip(view: memoryview) -> bool:
+    """Whether the last bytes are the end record of a zip archive, with its directory before it."""
+    end = find_end(view)
+    if end < 0 or end + 22 > len(view):
+        return False
+    size, _offset, comment = struct.unpack_from("<IIH", view, end + 12)
+    directory = bytes(view[max(end - size, 0) : max(end - size, 0) + 4])
+    return bool(end + 22 + comment == len(view) and size and directory == b"PK\x01\x02")
+
+
 class Zip:
     """Zip archives: torch checkpoints, npz, Keras, skops, plain zips."""
 
@@ -121,7 +131,7 @@ def _member(
             yield pickled or Numbers(child.path, "torch storage")
             return
     else:
-        data, reason = _unpack(packed, entry, budget)
+        data, reason, _ = _unpack(packed, entry, budget)
         child = blob.part(name, memoryview(data), None)
         if reason:
             yield Gap(child.path, reason)
@@ -130,7 +140,7 @@ def _member(
     yield child
 
 
-def _unpack(packed: memoryview, entry: Entry, budget: Budget) -> tuple[bytes, str]:
+def _unpack(packed: memoryview, entry: Entry, budget: Budget) -> tuple[bytes, str, int]:
     """A member's content, and why it is not whole."""
     if entry.method == zlib.DEFLATED:
         return inflate(zlib.decompressobj(-15), packed, budget)
@@ -140,7 +150,7 @@ def _unpack(packed: memoryview, entry: Entry, budget: Budget) -> tuple[bytes, st
         # Section 5.8.8: version, size of the properties, then lc/lp/pb and the dictionary size.
         header = bytes(packed[4:9]) + b"\xff" * 8
         return inflate(lzma.LZMADecompressor(lzma.FORMAT_ALONE), packed[9:], budget, header)
-    return b"", f"compression method {entry.method} is not read"
+    return b"", f"compression method {entry.method} is not read", 0
 
 
 class _Archive:

@@ -205,8 +205,9 @@ class Machine:
             raise MalformedError("a line reaches over the end")
         start, self.position = self.position, match.end()
         length = match.start() - start
-        if length > _TEXT_KEPT:
-            return bytes(self.data[start : start + _TEXT_KEPT]) + b" ..."
+        if length > _TEXT_KEPT:  # the end is kept: whether it is a quote decides about the rest
+            last = bytes(self.data[match.start() - 2 : match.start()])
+            return bytes(self.data[start : start + _TEXT_KEPT]) + b" ... " + last
         return bytes(self.data[start : start + length])
 
     def text(self, size: int) -> object:

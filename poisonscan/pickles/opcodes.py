@@ -57,7 +57,9 @@ def _number(line: bytes) -> object:
     try:
         return int(text, 0)
     except ValueError:
-        return Opaque("number")
+        if not text.isalnum() and not text.lstrip(b"+-").isalnum():
+            raise MalformedError("the argument of INT or LONG is no number") from None
+        return Opaque("number")  # octal and the like, which C reads and Python does not
 
 
 def _float(m: Machine) -> None:
@@ -65,7 +67,10 @@ def _float(m: Machine) -> None:
     try:
         m.push(float(line))
     except ValueError:
-        m.push(Opaque("number"))
+        if len(line) > _DIGITS_KEPT:
+            m.push(Long("digits", m.at, len(line)))
+            return
+        raise MalformedError("the argument of FLOAT is no number") from None
 
 
 def _binint(m: Machine) -> None:

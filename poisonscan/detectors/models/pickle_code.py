@@ -38,9 +38,11 @@ class PickleCode:
     def check(self, artifact: PickleStream) -> Iterator[Finding]:
         """One finding for each rule and name, at its most telling place."""
         judge = _Judge(artifact)
-        for event in artifact.events:
-            judge.take(event)
-        return iter(judge.findings.values())
+        try:
+            for event in artifact.events:
+                judge.take(event)
+        finally:  # what was found before a failure is told all the same
+            yield from judge.findings.values()
 
 
 DETECTOR: Final = PickleCode()

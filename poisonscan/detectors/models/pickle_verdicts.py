@@ -18,6 +18,7 @@ from poisonscan.rules import PickleNames
 DANGEROUS: Final = "PS101"
 UNKNOWN: Final = "PS102"
 COMPUTED: Final = "PS103"
+_LONGEST_PATH: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,8 @@ def dangerous(target: Global, names: PickleNames) -> str:
     if target.dotted in names.dangerous:
         return names.dangerous[target.dotted]
     parts = target.module.split(".")
+    if len(parts) + target.name.count(".") > _LONGEST_PATH:
+        return "reaches through more attributes than any honest name has"
     for end in range(len(parts), 0, -1):
         module = ".".join(parts[:end])
         if module in names.dangerous_modules:
