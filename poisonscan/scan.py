@@ -20,7 +20,16 @@ from poisonscan.datasets.errors import DatasetError, OptionError
 from poisonscan.engines.base import Engine, Failure
 from poisonscan.engines.local import LocalEngine, usable_cores
 from poisonscan.finding import Finding, Gap, Report, Rule, Scanned, Skipped
-from poisonscan.formats.base import Archive, Artifact, Identified, PickleStream, TableFile, Text
+from poisonscan.formats.base import (
+    Archive,
+    Artifact,
+    Identified,
+    Numbers,
+    PickleStream,
+    TableFile,
+    TensorFile,
+    Text,
+)
 from poisonscan.formats.registry import identify
 from poisonscan.limits import Budget, LimitReached, Limits
 from poisonscan.passes import Passes, ShardResult
@@ -37,7 +46,7 @@ Kind = Literal["all", "model", "dataset"]
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done and how much there is."""
 
-_MANY_FILES: Final = 500
+_CHUNK: Final = 64
 _MANY_BYTES: Final = 64 << 20
 
 
@@ -91,7 +100,7 @@ def scan(
     started = time.monotonic()
     targets = [target] if isinstance(target, str | Path) else list(target)
     rules = select_rules(tuple(select), tuple(ignore))
-    base = Path(os.path.abspath(root or "."))  # noqa: PTH100 - links stay links
+    base = _root(targets, root)
     report = Report(
         tuple(os.fspath(t) for t in targets), rules=rules, root=str(base), version=VERSION
     )
@@ -103,10 +112,10 @@ def scan(
         "activations": os.fspath(activations) if activations is not None else None,
         "split": split,
     }
-    blobs, listed = _blobs(targets, base)
-    report.extend(listed)
     work = _Work(rules, kind, limits or Limits(), jobs, progress or (lambda *_: None))
     try:
+        blobs, listed = _blobs(targets, base)
+        report.extend(listed)
         tables = work.files(blobs, report)
         if tables:
             work.datasets(tables, columns, report)
@@ -116,6 +125,22 @@ def scan(
     report.sort()
     report.seconds = time.monotonic() - started
     return report
+
+
+def _root(targets: Sequence[str | Path], root: str | Path | None) -> Path:
+    """What paths in the report are relative to: a folder that holds all targets."""
+    absolute = [Path(os.path.abspath(target)) for target in targets]  # noqa: PTH100 - links stay
+    base = Path(os.path.abspath(root or "."))  # noqa: PTH100
+    outside = [path for path in absolute if not path.is_relative_to(base)]
+    if not outside:
+        return base
+    if root is not None:
+        message = f"{os.fspath(outside[0])!r} is not below the root {os.fspath(root)!r}"
+        raise TargetError(message)
+    try:
+        return Path(os.path.commonpath([path.parent for path in absolute]))
+    except ValueError:  # different drives
+        return base
 
 
 def _blobs(targets: Iterable[str | Path], base: Path) -> tuple[list[Blob], Report]:
@@ -133,7 +158,7 @@ def _blobs(targets: Iterable[str | Path], base: Path) -> tuple[list[Blob], Repor
             elif isinstance(item, Skipped):
                 listed.skipped.append(item)
             else:
-                blobs.setdefault(item.file or item.path, item)
+                blobs.setdefault(os.path.realpath(item.file or item.path), item)
     return list(blobs.values()), listed
 
 
@@ -157,23 +182,32 @@ class _Work:
         """As many processes as asked for, or as the work is worth."""
         if self.jobs is not None:
             return LocalEngine(self.jobs)
-        worth = items >= _MANY_FILES or (items > 1 and size >= _MANY_BYTES)
-        return LocalEngine(usable_cores() if worth else 1)
+        return LocalEngine(usable_cores() if items > 1 and size >= _MANY_BYTES else 1)
 
     def files(self, blobs: list[Blob], report: Report) -> list[TableFile]:
         """Scan every file; returns those that hold rows."""
         tables: list[TableFile] = []
-        task = functools.partial(scan_file, rules=self.rules, kind=self.kind, limits=self.limits)
-        # Model files are cheap for their size: only many of them are worth processes.
-        self.progress("files", 0, len(blobs))
-        outcomes = self.engine(len(blobs), 0).map(task, blobs)
-        for done, outcome in enumerate(outcomes, 1):
-            if isinstance(outcome, Failure):
-                report.gaps.append(Gap(outcome.item.path, outcome.reason))
-            else:
-                report.extend(outcome.report)
-                tables += outcome.tables
+        task = functools.partial(scan_files, rules=self.rules, kind=self.kind, limits=self.limits)
+        # Model files take little time for their size, so processes are used only if asked for.
+        engine = LocalEngine(self.jobs or 1)
+        size = _CHUNK if self.jobs and self.jobs > 1 and len(blobs) > _CHUNK else 1
+        chunks = [blobs[start : start + size] for start in range(0, len(blobs), size)]
+        done = 0
+        while chunks:
             self.progress("files", done, len(blobs))
+            again: list[list[Blob]] = []
+            for outcome in engine.map(task, chunks):
+                if not isinstance(outcome, Failure):
+                    done += len(outcome)
+                    for result in outcome:
+                        report.extend(result.report)
+                        tables += result.tables
+                elif len(outcome.item) > 1:  # one of them took the process down: find out which
+                    again += [[blob] for blob in outcome.item]
+                else:
+                    report.gaps.append(Gap(outcome.item[0].path, outcome.reason))
+                self.progress("files", done, len(blobs))
+            chunks = again
         return tables
 
     def datasets(
@@ -186,7 +220,10 @@ class _Work:
         try:
             datasets, gaps = open_datasets(tables, DatasetOptions(**columns))
         except OptionError as error:
-            raise TargetError(str(error)) from error
+            if not report.scanned:
+                raise TargetError(str(error)) from error
+            report.gaps += [Gap(table.path, str(error)) for table in tables]
+            return
         except Exception as error:
             report.gaps += [Gap(table.path, _crash("opening it failed", error)) for table in tables]
             return
@@ -199,6 +236,13 @@ class _Work:
             found = passes.run(detectors)
             found.findings = [finding for finding in found.findings if finding.rule in self.rules]
             report.extend(found)
+
+
+def scan_files(
+    blobs: list[Blob], *, rules: tuple[Rule, ...], kind: Kind, limits: Limits
+) -> list[_FileResult]:
+    """Scan some files, one after another."""
+    return [scan_file(blob, rules=rules, kind=kind, limits=limits) for blob in blobs]
 
 
 def scan_file(blob: Blob, *, rules: tuple[Rule, ...], kind: Kind, limits: Limits) -> _FileResult:
@@ -286,6 +330,8 @@ def _conclude(blob: Blob, kind: Kind, seen: list[Artifact], result: _FileResult)
         return
     if kind == "dataset":
         report.findings.clear()
+        if not any(isinstance(item, PickleStream | TensorFile | Numbers) for item in artifacts):
+            return  # it may hold rows: what could not be read of it stays a gap
         report.gaps.clear()
         report.skipped.append(Skipped(blob.path, "no dataset file; only datasets were asked for"))
         return

@@ -95,6 +95,9 @@ class Disk:
             if target.is_file() and _is_hub_blob(path, target):
                 return self._blob(path, target)
             return Gap(name, "link that leaves the scanned folder: not followed")
+        inside = target.relative_to(self.target.resolve())
+        if _IGNORED.intersection(inside.parts) and target.is_file():
+            return self._blob(path, target)
         return Skipped(name, "link to something scanned under its own name")
 
     def _blob(self, path: Path, target: Path | None = None) -> Blob | Gap:
