@@ -246,6 +246,7 @@ class Report:
         seconds: wall time.
         version: of poisonscan.
         interrupted: the user stopped the scan; what is here was found before.
+        hidden: findings that were taken out because they are less severe than asked for.
     """
 
     targets: tuple[str, ...]
@@ -258,6 +259,7 @@ class Report:
     seconds: float = 0.0
     version: str = ""
     interrupted: bool = False
+    hidden: int = 0
 
     @property
     def complete(self) -> bool:
@@ -283,6 +285,12 @@ class Report:
         if fail_on is not None and any(f.severity >= fail_on for f in self.findings):
             return 1
         return 0 if self.complete else 3
+
+    def hide_below(self, lowest: Severity) -> None:
+        """Take out findings that are less severe, and count them."""
+        kept = [finding for finding in self.findings if finding.severity >= lowest]
+        self.hidden += len(self.findings) - len(kept)
+        self.findings = kept
 
     def extend(self, other: Report) -> None:
         """Take over what ``other`` found, left out and scanned."""

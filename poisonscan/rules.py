@@ -74,6 +74,8 @@ def select(include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> tupl
 
 
 def _matches(candidate: Rule, selector: str) -> bool:
+    if not selector:
+        return False
     return candidate.name == selector.lower() or candidate.id.startswith(selector.upper())
 
 

@@ -201,6 +201,39 @@ def test_paths_are_relative_and_fingerprints_do_not_depend_on_the_place(
     assert prints[0] == prints[1]
 
 
+def test_targets_outside_of_the_folder_keep_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    for name in ("one", "two"):
+        write(tmp_path / name / "model.pt", EVIL)
+    monkeypatch.chdir(here)
+    report = poisonscan.scan(["../one/model.pt", "../two/model.pt", "../one/../one/model.pt"])
+    assert [f.at.path for f in report.findings] == ["one/model.pt", "two/model.pt"]
+    with pytest.raises(TargetError, match="not below the root"):
+        poisonscan.scan("../one", root=here)
+
+
+def test_a_dataset_scan_keeps_the_gaps_of_what_may_be_data(tmp_path: Path) -> None:
+    write(tmp_path / "good.csv", b"text,label\n" + b"some text,a\nother text,b\n" * 5)
+    write(tmp_path / "data.bin", b"\x00\x01\x02 what is this \xff" * 10)
+    write(tmp_path / "model.pkl", pickle.dumps(1)[:-1])
+    report = poisonscan.scan(tmp_path, kind="dataset")
+    assert [gap.path.rpartition("/")[2] for gap in report.gaps] == ["data.bin"]
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"just text\n", b"version https://git-lfs.github.com/spec/v1\n"]
+)
+def test_a_model_that_is_not_there_is_a_gap(tmp_path: Path, data: bytes) -> None:
+    write(tmp_path / "model.pt", data)
+    write(tmp_path / "good.pkl", pickle.dumps(1))
+    report = poisonscan.scan(tmp_path)
+    assert report.exit_code() == 3
+    assert [gap.path.rpartition("/")[2] for gap in report.gaps] == ["model.pt"]
+
+
 def test_links(tmp_path: Path) -> None:
     outside = write(tmp_path / "outside.pkl", EVIL)
     inside = tmp_path / "inside"
@@ -250,5 +283,4 @@ def test_no_bytes_make_the_scan_raise(tmp_path: Path, seed: bytes, data: Any) ->
     named = b"os" in changed and b"system" in changed and changed.endswith(b"tR.")
     if named and changed.startswith(EVIL):
         assert report.count(Severity.CRITICAL)
-    assert not (report.complete and any("crash" in gap.reason for gap in report.gaps))
     assert not any("Error" in gap.reason for gap in report.gaps), report.gaps

@@ -9,6 +9,7 @@ from typing import Final
 
 import click
 
+from poisonscan.escape import escape
 from poisonscan.version import VERSION
 
 _COMMANDS: Final = {
@@ -56,16 +57,23 @@ def cli() -> None:
 def main() -> None:
     """Run the command line and leave with its exit code."""
     try:
-        cli(auto_envvar_prefix="POISONSCAN")
-    except KeyboardInterrupt:
-        sys.exit(130)
+        code = cli(auto_envvar_prefix="POISONSCAN", standalone_mode=False)
+    except (KeyboardInterrupt, click.Abort):
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except BrokenPipeError:  # the reader of a listing had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
     except Exception as error:
         if os.environ.get("POISONSCAN_DEBUG"):
             raise
         click.echo(
-            f"poisonscan: internal error: {type(error).__name__}: {error}\n"
+            f"poisonscan: internal error: {type(error).__name__}: {escape(str(error))}\n"
             "This is a bug in poisonscan; nothing can be said about what was scanned. "
             "Set POISONSCAN_DEBUG=1 to see where it happened.",
             err=True,
         )
-        sys.exit(4)
+        code = 4
+    sys.exit(code)

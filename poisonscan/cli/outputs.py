@@ -14,6 +14,8 @@ from poisonscan.finding import Report
 from poisonscan.reporters.base import REPORTERS, Options
 from poisonscan.reporters.write import write
 
+_REPORT_HEAD = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class Output:
@@ -23,12 +25,12 @@ class Output:
     path: Path | None
 
 
-def parse(values: tuple[str, ...]) -> list[Output]:
+def parse(values: tuple[str, ...], targets: tuple[Path, ...] = ()) -> list[Output]:
     """Read the option's values; text on standard output when there are none.
 
     Raises:
-        click.BadParameter: an unknown format, a folder that does not exist, or two reports on
-            standard output.
+        click.BadParameter: an unknown format, a folder that does not exist, two reports in one
+            place, or a file that is scanned, or is no report, in the place of one.
     """
     outputs: list[Output] = []
     for value in values or ("text",):
@@ -43,10 +45,33 @@ def parse(values: tuple[str, ...]) -> list[Output]:
             message = f"the folder of {path!r} does not exist"
             raise click.BadParameter(message)
         outputs.append(Output(name, Path(path) if path else None))
+    paths = [output.path.absolute() for output in outputs if output.path is not None]
+    if len(set(paths)) < len(paths):
+        message = "two reports would go to the same file"
+        raise click.BadParameter(message)
+    for place in paths:
+        _refuse_to_replace(place, targets)
     if sum(output.path is None for output in outputs) > 1:
         message = "only one report can go to standard output; give the others a file: -o sarif=FILE"
         raise click.BadParameter(message)
     return outputs
+
+
+def _refuse_to_replace(path: Path, targets: tuple[Path, ...]) -> None:
+    """A report may replace a report, and nothing else that is scanned."""
+    if path.is_dir():
+        message = f"{str(path)!r} is a folder"
+        raise click.BadParameter(message)
+    if not path.is_file() or path.is_symlink():
+        return
+    real = path.resolve()
+    scanned = [target.resolve() for target in targets]
+    with path.open("rb") as stream:
+        is_report = b"poisonscan" in stream.read(_REPORT_HEAD)
+    inside = any(real.is_relative_to(target) for target in scanned)
+    if real in scanned or (inside and not is_report and path.suffix != ".txt"):
+        message = f"{str(path)!r} is among what is scanned and is no report: it would be replaced"
+        raise click.BadParameter(message)
 
 
 def emit(report: Report, outputs: list[Output], options: Options) -> None:
@@ -74,6 +99,6 @@ def wants_colour(choice: str) -> bool:
         return choice == "always"
     if os.environ.get("NO_COLOR"):
         return False
-    if os.environ.get("FORCE_COLOR"):
+    if os.environ.get("FORCE_COLOR", "0") != "0":
         return True
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"

@@ -37,7 +37,7 @@ def _common(command: Command) -> Command:
                 "targets",
                 nargs=-1,
                 required=True,
-                type=click.Path(path_type=Path),
+                type=click.Path(path_type=Path, readable=False),
                 metavar="TARGET...",
             ),
             click.option(
@@ -61,7 +61,7 @@ def _common(command: Command) -> Command:
                 type=click.Choice(_SEVERITIES),
                 default="low",
                 show_default=True,
-                help="Leave out findings below this.",
+                help="Leave findings below this out of reports; they count for the exit code.",
             ),
             click.option(
                 "--select",
@@ -175,7 +175,7 @@ def dataset(**options: Any) -> None:
 
 def _run(kind: Kind, options: dict[str, Any]) -> None:
     try:
-        outputs = parse(options.pop("outputs"))
+        outputs = parse(options.pop("outputs"), options["targets"])
     except click.BadParameter as error:
         error.param_hint = "'-o'"
         raise
@@ -188,9 +188,12 @@ def _run(kind: Kind, options: dict[str, Any]) -> None:
         verbosity=-1 if quiet else int(verbose),
         category=options.pop("category"),
     )
+    for name in ("select", "ignore"):
+        options[name] = [rule for value in options[name] for rule in value.split(",")]
     line = ProgressLine(enabled=options.pop("progress") and not quiet)
     report = _scan(options.pop("targets"), kind, options, line)
-    report.findings = [finding for finding in report.findings if finding.severity >= lowest]
+    code = report.exit_code(None if fail_on == "none" else Severity[fail_on.upper()])
+    report.hide_below(lowest)
     try:
         emit(report, outputs, look)
     except OSError as error:
@@ -199,7 +202,7 @@ def _run(kind: Kind, options: dict[str, Any]) -> None:
             f"poisonscan: the report{place} could not be written: {error.strerror}", err=True
         )
         sys.exit(4)
-    sys.exit(report.exit_code(None if fail_on == "none" else Severity[fail_on.upper()]))
+    sys.exit(code)
 
 
 def _scan(

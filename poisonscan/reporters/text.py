@@ -11,6 +11,7 @@ from poisonscan.escape import quote
 from poisonscan.finding import Column, Finding, Json, Report, Row, Rows, Scanned, Span, Tensor
 from poisonscan.reporters.base import Options, Totals, advice, inert, outermost
 from poisonscan.reporters.terminal import Terminal, bar, no_command, plural, safe, size
+from poisonscan.rules import all_rules
 
 ROWS_SHOWN: Final = 5
 """Rows of a finding that are listed unless every row is asked for."""
@@ -188,10 +189,25 @@ class _Page:
             return terminal.style(stopped + text, bold=True, fg="red")
         if not self.report.scanned:
             return terminal.style(f"{stopped}Nothing was scanned", bold=True, fg="yellow")
-        if not self.report.complete:
-            text = f"{stopped}No findings, but not everything was checked"
+        reservation = self.reservation()
+        if reservation:
+            text = f"{stopped}No findings, but {reservation}"
             return terminal.style(text, bold=True, fg="yellow")
         return terminal.style("Clean", bold=True, fg="green")
+
+    def reservation(self) -> str:
+        """Why a report without findings is not called clean; empty if it is."""
+        if not self.report.complete:
+            return "not everything was checked"
+        if self.report.hidden:
+            return f"{self.report.hidden:,} below the severity asked for"
+        applied = len(self.report.rules)
+        if 0 < applied < len(all_rules()):
+            return f"only {plural(applied, 'rule')} applied"
+        facts = [str(entry.facts) for entry in self.report.scanned]
+        if any("not applicable" in text or "not decided" in text for text in facts):
+            return "not every detector could be applied: see above"
+        return ""
 
 
 def _scanned(totals: Totals) -> str:

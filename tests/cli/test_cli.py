@@ -86,7 +86,29 @@ def test_min_severity_hides_what_is_below(folder: Path) -> None:
     assert "PS102" in run("scan", "unknown.pkl").output
     result = run("scan", "unknown.pkl", "--min-severity", "high")
     assert "PS102" not in result.output
+    assert "1 below the severity asked for" in result.output
+    assert result.exit_code == 1  # what is hidden still fails the build
+
+
+def test_clean_is_said_only_when_every_rule_looked(folder: Path) -> None:
+    assert folder
+    assert run("scan", "good.pkl").output.splitlines()[-1].startswith("Clean")
+    result = run("scan", "evil.pkl", "--ignore", "PS1")
     assert result.exit_code == 0
+    assert "Clean" not in result.output
+    assert "rules applied" in result.output
+
+
+def test_a_report_does_not_replace_what_is_scanned(folder: Path) -> None:
+    (folder / "data.csv").write_text("a,b\n1,2\n", "utf-8")
+    for arguments in (["evil.pkl", "-o", "json=evil.pkl"], [".", "-o", "json=data.csv"]):
+        result = run("scan", *arguments)
+        assert result.exit_code == 2
+        assert "would be replaced" in result.output
+    assert (folder / "evil.pkl").read_bytes() == EVIL
+    assert run("scan", "evil.pkl", "-o", "json=r.json", "-o", "sarif=r.json").exit_code == 2
+    for _ in range(2):  # a report replaces a report
+        assert run("scan", ".", "-o", "json=r.json").exit_code == 1
 
 
 def test_several_reports_in_one_run(folder: Path) -> None:
@@ -176,6 +198,27 @@ def test_an_internal_error_exits_with_4(
         main()
     assert stopped.value.code == 4
     assert "internal error: RuntimeError: boom" in capsys.readouterr().err
+
+
+def test_an_interrupt_anywhere_exits_with_130(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert folder
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("poisonscan.cli.scan.emit", interrupted)
+    monkeypatch.setattr(sys, "argv", ["poisonscan", "scan", "good.pkl"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 130
+
+
+def test_a_listing_may_be_cut_short(folder: Path) -> None:
+    command = f"{sys.executable} -m poisonscan rules | head -1"
+    done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, check=False)
+    assert done.stderr == b""
 
 
 def test_the_module_runs(folder: Path) -> None:
