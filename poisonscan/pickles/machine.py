@@ -19,6 +19,7 @@ from poisonscan.pickles.opcodes import HANDLERS, MalformedError
 from poisonscan.pickles.values import Global, Long, Opaque
 
 _TEXT_KEPT: Final = 4096
+_HEAD_KEPT: Final = 80
 _NEWLINE: Final = re.compile(b"\n")
 
 
@@ -214,15 +215,18 @@ class Machine:
         """A string argument; a long one is left where it is."""
         start = self.skip(size)
         if size > _TEXT_KEPT:
-            return Long("text", start, size)
+            return Long("text", start, size, self._head(start))
         return decode(bytes(self.data[start : start + size]))
 
     def constant(self, kind: str, size: int) -> object:
         """A binary argument; a long one is left where it is."""
         start = self.skip(size)
         if size > _TEXT_KEPT:
-            return Long(kind, start, size)
+            return Long(kind, start, size, self._head(start))
         return bytes(self.data[start : start + size])
+
+    def _head(self, start: int) -> bytes:
+        return bytes(self.data[start : start + _HEAD_KEPT])
 
     def imports(self, written: Global) -> Global:
         """A name is imported; returns what it is today."""

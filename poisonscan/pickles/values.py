@@ -28,11 +28,12 @@ class Global:
 
 @dataclass(frozen=True, slots=True)
 class Long:
-    """A constant too long to keep: its place in the stream."""
+    """A constant too long to keep: its place in the stream, and how it begins."""
 
     kind: str
     offset: int
     length: int
+    head: bytes = b""
 
 
 @dataclass(slots=True, eq=False)
@@ -83,7 +84,8 @@ def expression(value: object, depth: int = 4) -> str:
     if isinstance(value, Global):
         return value.dotted if value.module not in ("builtins", "__builtin__") else value.name
     if isinstance(value, Long):
-        return f"<{value.kind} of {value.length:,} bytes>"
+        begins = f" beginning with {value.head!r}" if value.head else ""
+        return f"<{value.kind} of {value.length:,} bytes{begins}>"
     if isinstance(value, Opaque):
         return f"<{value.what}>"
     if isinstance(value, Persistent):

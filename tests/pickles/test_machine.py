@@ -177,7 +177,7 @@ def test_long_arguments_are_not_copied() -> None:
     data = pickle.dumps("x" * 1_000_000)
     stop = run(data)[-1]
     assert isinstance(stop, events.Stop)
-    assert stop.value == Long("text", data.index(b"xxxx"), 1_000_000)
+    assert stop.value == Long("text", data.index(b"xxxx"), 1_000_000, b"x" * 80)
 
 
 @pytest.mark.parametrize(

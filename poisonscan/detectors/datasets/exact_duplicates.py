@@ -130,6 +130,8 @@ def _conflicts(dataset: Dataset, copies: Copies) -> Iterator[Finding | Fact]:
     yield Fact("labels that copies contradict", errors)
     share = min(limits["share_of_rows"] * total, limits["share_of_copies"] * copies.surplus)
     many = errors >= limits["rows"] and errors >= share
+    if copies.surplus > limits["coarse"] * total:
+        return  # so few different contents that rows of one content need not be copies
     if not many and errors < max(limits["few_rows"], limits["few_share"] * total):
         return
     # A set of labels is told by the sum of random numbers that stand for them.
@@ -186,7 +188,7 @@ class _Conflict:
         return rule("PS502").finding(
             at,
             f"{self.contents:,} contents carry {carry}: of their {len(self.rows):,} rows at least "
-            f"{self.errors:,} are labelled wrongly.",
+            f"{self.errors:,} cannot be labelled rightly.",
             key="\0".join(labels[:MAX_FINDINGS]) or "further sets",
             score=float(self.errors),
             labels=list(labels[:MAX_FINDINGS]),

@@ -30,6 +30,11 @@ _SHOWN: Final = 300
 _COMPUTED: Final = Verdict(COMPUTED, "")
 
 
+def _plainly(name: str) -> str:
+    """A name with other letters than ASCII spelt out: one that looks like another is told apart."""
+    return name.encode("ascii", "backslashreplace").decode()
+
+
 class PickleCode:
     """Rules PS101 (dangerous), PS102 (unknown), PS103 (computed) and PS104 (changes a global)."""
 
@@ -80,13 +85,17 @@ class _Judge:
         verdict = judge_import(event.target, self.names)
         if verdict is None:
             return
-        dotted = event.target.dotted
-        alias = "" if event.written == event.target else f" (written {quote(event.written.dotted)})"
+        dotted = _plainly(event.target.dotted)
+        alias = (
+            ""
+            if event.written == event.target
+            else f" (written {quote(_plainly(event.written.dotted))})"
+        )
         message = f"Loading imports {quote(dotted)}{alias}, which {verdict.why}."
         self._add(verdict, event, dotted, message, imports=clip(dotted))
 
     def _call(self, event: Call) -> None:
-        made = expression(Result(event.callee, event.arguments))
+        made = _plainly(expression(Result(event.callee, event.arguments)))
         callee = named_class(event.callee)
         if not isinstance(callee, Global):
             message = f"Loading calls something that the file computes: {quote(made, _SHOWN)}."
@@ -95,7 +104,7 @@ class _Judge:
         verdict = judge_call(event, callee, self.names)
         if verdict is None:
             return
-        dotted = callee.dotted
+        dotted = _plainly(callee.dotted)
         key = (verdict.rule, dotted)
         if key in self._called:
             return
@@ -108,7 +117,7 @@ class _Judge:
     def _change(self, event: Build | Change) -> None:
         target = made_of(event.target, self.names)
         if isinstance(target, Global):
-            dotted = target.dotted
+            dotted = _plainly(target.dotted)
             does = (
                 "sets state on" if isinstance(event, Build) else f"puts items ({event.opcode}) into"
             )

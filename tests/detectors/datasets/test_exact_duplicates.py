@@ -105,7 +105,7 @@ def flipped(count: int, labels: Sequence[str] = ("cat", "dog"), rows: int = 2_00
 def test_conflicting_labels() -> None:
     (finding,) = found(flipped(9))["PS502"]
     assert "9 contents carry the labels 'cat', 'dog' at once" in finding.message
-    assert "18 rows at least 9 are labelled wrongly" in finding.message
+    assert "18 rows at least 9 cannot be labelled rightly" in finding.message
     assert finding.key == "cat\0dog"
     assert finding.score == 9
     assert sorted(places(finding)) == [
