@@ -18,9 +18,10 @@ class Limits:
         members: archive members.
         unpacked: bytes that decompression may make in total.
         opcodes: pickle opcodes.
-        stack: values on the pickle stack, and as many in the memo.
+        stack: values on the pickle stack at once.
+        memo: entries of the pickle memo.
         header: bytes of a safetensors header, the bound of its specification.
-        search: bytes searched for pickles behind the end of a pickle.
+        search: bytes searched for pickles behind the end of each pickle.
         findings: findings; the rest is counted.
     """
 
@@ -28,7 +29,8 @@ class Limits:
     members: int = 200_000
     unpacked: int = 1 << 30
     opcodes: int = 50_000_000
-    stack: int = 10_000_000
+    stack: int = 1_000_000
+    memo: int = 10_000_000
     header: int = 100_000_000
     search: int = 64 << 20
     findings: int = 1_000

@@ -46,7 +46,7 @@ class Compressed:
 
     def open(self, blob: Blob, view: memoryview, budget: Budget) -> Iterator[Blob | Artifact | Gap]:
         """The content."""
-        out: list[bytes] = []
+        out: list[bytearray] = []
         reason, rest = "", view
         while len(rest) and not reason and (not out or self._begins(rest)):
             budget.take_member()

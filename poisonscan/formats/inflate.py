@@ -28,7 +28,7 @@ class Decompressor(Protocol):
 
 def inflate(
     decompressor: Decompressor, packed: memoryview, budget: Budget, header: bytes = b""
-) -> tuple[bytes, str, int]:
+) -> tuple[bytearray, str, int]:
     """Decompress one stream.
 
     Returns:
@@ -38,20 +38,20 @@ def inflate(
     Raises:
         LimitReached: more comes out than allowed.
     """
-    out: list[bytes] = []
+    out = bytearray()  # grows in place: the content is never there twice
     position, pending = 0, header
     try:
         while not decompressor.eof:
             pending = pending or bytes(getattr(decompressor, "unconsumed_tail", b""))
             if not pending and getattr(decompressor, "needs_input", True):
                 if position >= len(packed):
-                    return b"".join(out), "compressed data is cut short", position
+                    return out, "compressed data is cut short", position
                 pending = bytes(packed[position : position + _STEP])
                 position += len(pending)
             piece = decompressor.decompress(pending, _STEP)
             pending = b""
             budget.take_unpacked(len(piece))
-            out.append(piece)
+            out += piece
     except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, RuntimeError) as error:
-        return b"".join(out), f"compressed data is damaged: {error}", position
-    return b"".join(out), "", position - len(decompressor.unused_data or b"")
+        return out, f"compressed data is damaged: {error}", position
+    return out, "", position - len(decompressor.unused_data or b"")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ _BITS: Final = {
     "F16": 16, "BF16": 16, "F32": 32, "F64": 64, "C64": 64, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
     "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
 }  # fmt: skip
+_OPENING: Final = re.compile(rb"[{\[]")
 _ANOMALIES_KEPT: Final = 100
 
 
@@ -68,14 +70,28 @@ class Safetensors:
             what = f"a header of {length:,} bytes does not fit in a file of {len(view):,}"
             anomalies.append(Anomaly("header-beyond-end", what))
         else:
+            _refuse_floods(view[8 : 8 + length], budget)
             tensors, anomalies = _parse(bytes(view[8 : 8 + length]))
             anomalies += _check(tensors, len(view) - 8 - length, 8 + length)
         yield TensorFile(blob.path, len(tensors), tuple(anomalies[:_ANOMALIES_KEPT]), blob.base)
         if any(a.kind in ("oversized-header", "header-beyond-end", "not-json") for a in anomalies):
             yield Gap(blob.path, "the tensors cannot be located: the header is unreadable")
-        if len(tensors) > budget.limits.members:
-            message = f"more than {budget.limits.members:,} tensors"
-            raise LimitReached(message)
+        if len(anomalies) > _ANOMALIES_KEPT:
+            more = len(anomalies) - _ANOMALIES_KEPT
+            yield Gap(blob.path, f"{more:,} more problems of the header are not listed")
+
+
+def _refuse_floods(header: memoryview, budget: Budget) -> None:
+    """Count what parsing would make, before it does.
+
+    Raises:
+        LimitReached: more objects or lists than so many tensors have.
+    """
+    objects = sum(1 for _ in _OPENING.finditer(header))
+    if objects > 3 * budget.limits.members + 16:
+        most = budget.limits.members
+        message = f"a header with {objects:,} objects and lists, more than {most:,} tensors have"
+        raise LimitReached(message)
 
 
 def _parse(header: bytes) -> tuple[dict[str, Any], list[Anomaly]]:

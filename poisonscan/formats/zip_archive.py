@@ -140,7 +140,7 @@ def _member(
     yield child
 
 
-def _unpack(packed: memoryview, entry: Entry, budget: Budget) -> tuple[bytes, str, int]:
+def _unpack(packed: memoryview, entry: Entry, budget: Budget) -> tuple[bytearray, str, int]:
     """A member's content, and why it is not whole."""
     if entry.method == zlib.DEFLATED:
         return inflate(zlib.decompressobj(-15), packed, budget)
@@ -150,7 +150,7 @@ def _unpack(packed: memoryview, entry: Entry, budget: Budget) -> tuple[bytes, st
         # Section 5.8.8: version, size of the properties, then lc/lp/pb and the dictionary size.
         header = bytes(packed[4:9]) + b"\xff" * 8
         return inflate(lzma.LZMADecompressor(lzma.FORMAT_ALONE), packed[9:], budget, header)
-    return b"", f"compression method {entry.method} is not read", 0
+    return bytearray(), f"compression method {entry.method} is not read", 0
 
 
 class _Archive:

@@ -111,7 +111,7 @@ class Machine:
 
     def push(self, value: object) -> None:
         """Put a value on the stack."""
-        self._room(self._stack, "values on the pickle stack")
+        self._room(len(self._stack), self._budget.limits.stack, "values on the pickle stack")
         self._stack.append(value)
 
     def replace(self, value: object) -> None:
@@ -136,7 +136,7 @@ class Machine:
 
     def mark(self) -> None:
         """Put a mark on the stack."""
-        self._room(self._marks, "marks on the pickle stack")
+        self._room(len(self._marks), self._budget.limits.stack, "marks on the pickle stack")
         self._marks.append(self._stack)
         self._stack = []
 
@@ -153,7 +153,7 @@ class Machine:
 
     def remember(self, index: int, value: object) -> None:
         """Store a value in the memo."""
-        self._room(self._memo, "memo entries")
+        self._room(len(self._memo), self._budget.limits.memo, "memo entries")
         self._memo[index] = value
 
     def memoize(self) -> None:
@@ -241,11 +241,9 @@ class Machine:
             self.irregular("an opcode reaches over the end of its frame")
         self._frame_end = None
 
-    def _room(
-        self, store: list[object] | list[list[object]] | dict[int, object], what: str
-    ) -> None:
-        if len(store) >= self._budget.limits.stack:
-            message = f"more than {self._budget.limits.stack:,} {what}"
+    def _room(self, held: int, limit: int, what: str) -> None:
+        if held >= limit:
+            message = f"more than {limit:,} {what}"
             raise LimitReached(message)
 
 
