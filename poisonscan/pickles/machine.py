@@ -56,7 +56,8 @@ class Machine:
         self._lenient = lenient
         self._stack: list[object] = []
         self._marks: list[list[object]] = []
-        self._memo: dict[int, object] = {}
+        self._memo: list[object] = []  # entries in order, as writers make them
+        self._scattered: dict[int, object] = {}  # entries beyond the next free one
         self._frame_end: int | None = None
         self._events: list[events.Event] = []
 
@@ -153,17 +154,25 @@ class Machine:
 
     def remember(self, index: int, value: object) -> None:
         """Store a value in the memo."""
-        self._room(len(self._memo), self._budget.limits.memo, "memo entries")
-        self._memo[index] = value
+        held = len(self._memo)
+        self._room(held + len(self._scattered), self._budget.limits.memo, "memo entries")
+        if index == held and index not in self._scattered:
+            self._memo.append(value)
+        elif index < held:
+            self._memo[index] = value
+        else:
+            self._scattered[index] = value
 
     def memoize(self) -> None:
         """Store the value on top of the stack under the next free memo index."""
-        self.remember(len(self._memo), self.peek())
+        self.remember(len(self._memo) + len(self._scattered), self.peek())
 
     def recall(self, index: int) -> object:
         """The value stored in the memo."""
-        if index in self._memo:
+        if index < len(self._memo):
             return self._memo[index]
+        if index in self._scattered:
+            return self._scattered[index]
         if self._lenient:
             return Opaque("unknown")
         raise MalformedError(f"memo entry {index} was never stored")

@@ -153,8 +153,8 @@ def _gather(kind: str) -> Handler:
 
 def _tuple(size: int) -> Handler:
     def take(m: Machine) -> None:
-        items = [m.pop() for _ in range(size)][::-1]
-        m.push(Collection("tuple", items, size))
+        items = [m.pop() for _ in range(size)]
+        m.push(Collection("tuple", tuple(reversed(items)), size))
 
     return take
 

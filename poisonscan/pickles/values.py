@@ -6,7 +6,8 @@ the classes below; none of them holds anything that was imported or called.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 KEEP: Final = 32
@@ -41,14 +42,14 @@ class Collection:
     """A list, tuple, set, frozenset or dict (key, value, key, …) made by the stream itself."""
 
     kind: str
-    items: list[object] = field(default_factory=list)
+    items: Sequence[object] = ()
     count: int = 0
 
     def add(self, items: list[object]) -> None:
         """Take in items, remembering the first ones only."""
         self.count += len(items)
         if len(self.items) < KEEP:
-            self.items += items[: KEEP - len(self.items)]
+            self.items = (*self.items, *items[: KEEP - len(self.items)])
 
     def get(self, key: str) -> object:
         """The value of a remembered key of a dict, None if there is none."""

@@ -57,10 +57,10 @@ def is_torch_storage(identifier: object) -> bool:
     if not isinstance(identifier, Collection) or identifier.kind != "tuple":
         return False
     items = identifier.items
-    if items[:1] == ["module"] and len(items) == 4:
+    if tuple(items[:1]) == ("module",) and len(items) == 4:
         return isinstance(items[1], Global)
     return (
-        items[:1] == ["storage"]
+        tuple(items[:1]) == ("storage",)
         and len(items) in (5, 6)
         and isinstance(items[1], Global)
         and items[1].module.split(".")[0] == "torch"

@@ -78,7 +78,7 @@ def named_class(callee: object) -> object:
     """The class that a legacy torch checkpoint names in a persistent id with its source."""
     if isinstance(callee, Persistent) and isinstance(callee.identifier, Collection):
         items = callee.identifier.items
-        if items[:1] == ["module"] and len(items) == 4 and isinstance(items[1], Global):
+        if tuple(items[:1]) == ("module",) and len(items) == 4 and isinstance(items[1], Global):
             return items[1]
     return callee
 
