@@ -26,6 +26,11 @@ LAYERS = [
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+TOP = {
+    path.stem
+    for path in PACKAGE.iterdir()
+    if path.suffix == ".py" or (path / "__init__.py").is_file()
+}
 MODULES = sorted(
     path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem in LEVEL
 )
@@ -41,6 +46,8 @@ def imported(path: Path) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("poisonscan."):
             names.add((node.module or "").split(".")[1])
+        elif isinstance(node, ast.ImportFrom) and node.module == "poisonscan":
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.Import):
             names |= {
                 alias.name.split(".")[1]
@@ -57,8 +64,8 @@ def test_imports_go_one_way(path: Path) -> None:
         assert LEVEL[name] <= LEVEL[layer], f"{layer} may not import {name}"
 
 
-def source(*parts: str) -> str:
-    return (PACKAGE.joinpath(*parts)).read_text("utf-8")
+def test_every_module_has_a_layer() -> None:
+    assert TOP - {"__init__", "__main__"} == set(LEVEL)
 
 
 @pytest.mark.parametrize(
