@@ -90,7 +90,9 @@ class Passes:
         for name, detector in detectors.items():
             missing = detector.needs - self.dataset.offers
             if missing:
-                idle.setdefault(f"no {' and no '.join(sorted(missing))}", []).append(_words(name))
+                # That pictures have no text is no lack; that text has no label is one.
+                if lacking := sorted(role for role in missing if role != "text"):
+                    idle.setdefault(f"no {' and no '.join(lacking)}", []).append(_words(name))
             else:
                 self._advance(name, detector.detect(self.dataset), None, running)
         if idle:

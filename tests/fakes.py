@@ -7,22 +7,25 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from poisonscan.datasets.batch import Batch, Labels, Role
 from poisonscan.datasets.dataset import Dataset, Shard
+from poisonscan.datasets.words import distinct_texts
 from poisonscan.detectors.base import DatasetDetector
 from poisonscan.finding import Finding, Row
 
 
 @dataclass
 class Part:
-    """A shard: a label and a content for each row; None where there is none."""
+    """A shard: a label, a content and a text for each row; None where there is none."""
 
     labels: Sequence[str | None]
     contents: Sequence[object] = ()
     split: str = "train"
     features: NDArray[np.float32] | None = None
+    texts: Sequence[str] = ()
 
 
 def digests(contents: Sequence[object]) -> NDArray[np.uint64]:
@@ -67,6 +70,10 @@ class FakeDataset:
                 columns: dict[Role, Any] = {Role.LABEL: coded(part.labels[start:stop])}
                 if part.contents:
                     columns[Role.CONTENT] = self.digests[first + start : first + stop]
+                if part.texts:
+                    columns[Role.TEXT] = distinct_texts(
+                        [pa.array(part.texts[start:stop], pa.string())]
+                    )
                 if part.features is not None:
                     columns[Role.FEATURES] = part.features[start:stop]
                 yield Batch(shard, start, stop - start, columns)

@@ -10,15 +10,23 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import xxhash
 from hypothesis import strategies as st
 
 from poisonscan.datasets.batch import Aggregate, Batch, Labels, Role
+from poisonscan.datasets.words import distinct_texts
+from poisonscan.detectors.datasets.documents import Documents
 from poisonscan.detectors.datasets.label_counts import FirstRows, LabelCounts
+from poisonscan.detectors.datasets.phrase_rows import EDGE, NONE, PhraseRows
 from poisonscan.detectors.datasets.row_keys import RowKeys
 
 SPLITS = ("train", "test", "train")
 """The split of each shard of every example."""
 DIMENSION = 3
+TEXTS = ("", "a", "The a a b", "b: the A", "!?", "the the", "ант a b", "a a b a")
+"""The text of each content."""
+WORD = xxhash.xxh3_64_intdigest(b"a")
 NAMES = ("cat", "dog", "Dog", "", "7", "ант", "x" * 30)
 
 
@@ -28,7 +36,7 @@ class Case:
 
     Attributes:
         make: an unfilled aggregate; two calls give equal ones. It reads shards with the splits of
-            ``SPLITS``, labels of ``NAMES`` and features of length ``DIMENSION``.
+            ``SPLITS``, labels of ``NAMES``, texts of ``TEXTS``, features of length ``DIMENSION``.
         result: what a detector reads from a filled one: numbers, strings, arrays, dataclasses and
             collections of them. Floating-point numbers are compared up to rounding.
     """
@@ -43,6 +51,13 @@ CASES: dict[str, Case] = {
     "first rows": Case(
         lambda: FirstRows(SPLITS, frozenset({("train", "cat"), ("test", None)}), keep=3),
         lambda first: first.rows,
+    ),
+    "documents": Case(lambda: Documents(budget=14), lambda documents: documents.sample()),
+    "phrase rows": Case(
+        lambda: PhraseRows(
+            (((WORD, NONE), "cat"), ((WORD, WORD), "dog"), ((EDGE, WORD), "cat")), frozenset({WORD})
+        ),
+        lambda found: (found.rows, dict(found.counts), found.spellings),
     ),
     "row keys": Case(RowKeys, lambda keys: keys.copies()),
 }
@@ -60,10 +75,12 @@ class Rows:
         """Some of the rows, their labels numbered by ``names``."""
         codes = [-1 if label is None else names.index(label) for label in self.labels[start:stop]]
         content = np.array([[c // 2, c] for c in self.contents[start:stop]], np.uint64)
+        texts = [TEXTS[c] for c in self.contents[start:stop]]
         columns = {
             Role.LABEL: Labels(np.array(codes, np.int32), names),
             Role.CONTENT: content.reshape(-1, 2),
             Role.FEATURES: self.features[start:stop],
+            Role.TEXT: distinct_texts([pa.array(texts, pa.string())]),
         }
         return Batch(shard, start, stop - start, columns)
 

@@ -89,7 +89,12 @@ def _common(command: Command) -> Command:
                 type=click.IntRange(min=1),
                 help="Processes.  [default: as many as the work is worth]",
             ),
-            click.option("-q", "--quiet", is_flag=True, help="Only findings and totals."),
+            click.option(
+                "-q",
+                "--quiet",
+                is_flag=True,
+                help="Only findings, what was not checked, and totals.",
+            ),
             click.option("-v", "--verbose", is_flag=True, help="Every row, file and skipped file."),
             click.option(
                 "--color",

@@ -11,6 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
 
@@ -22,11 +23,13 @@ class Role(enum.StrEnum):
     * ``LABEL``: ``Labels``.
     * ``CONTENT``: a 128-bit digest of all that a row says apart from label and id,
       ``uint64`` of shape (rows, 2).
+    * ``TEXT``: ``Texts``: what the text columns say, a line for each.
     * ``FEATURES``: the row as a vector, ``float32`` of shape (rows, d); all NaN where it has none.
     """
 
     LABEL = "label"
     CONTENT = "content"
+    TEXT = "text"
     FEATURES = "features"
 
 
@@ -41,6 +44,19 @@ class Labels:
 
     codes: NDArray[np.int32]
     names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Texts of a batch: rows may share a long one, so each is there once.
+
+    Attributes:
+        indices: text of each row, ``int64`` of shape (rows,); -1 where there is none.
+        values: different texts, an Arrow array of strings without nulls.
+    """
+
+    indices: NDArray[np.int64]
+    values: pa.Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +90,11 @@ class Batch:
     def features(self) -> NDArray[np.float32]:
         """Row vectors, ``float32`` of shape (rows, d)."""
         return cast("NDArray[np.float32]", self.columns[Role.FEATURES])
+
+    @property
+    def texts(self) -> Texts:
+        """What the text columns say."""
+        return cast("Texts", self.columns[Role.TEXT])
 
     @property
     def content(self) -> NDArray[np.uint64]:

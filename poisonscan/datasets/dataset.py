@@ -139,6 +139,8 @@ class Dataset:
             has.add(Role.CONTENT)
         if self.roles.get("label"):
             has.add(Role.LABEL)
+        if self.roles.get("text"):
+            has.add(Role.TEXT)
         if self.vectors is not None:
             has.add(Role.FEATURES)
         return frozenset(has)
@@ -216,6 +218,8 @@ class Dataset:
             names += self.roles["label"][:1]
         if Role.CONTENT in roles:
             names += self.content
+        if Role.TEXT in roles:
+            names += self.roles["text"]
         if Role.FEATURES in roles and self.vectors is not None:
             names += self.vectors.columns
         return list(dict.fromkeys(names))
@@ -247,6 +251,10 @@ class Dataset:
             named.broken += [(start + row, reason) for row, reason in pixels.problems]
         if Role.CONTENT in roles:
             values[Role.CONTENT] = self._digests(table, image, pixels)
+        if Role.TEXT in roles:
+            from poisonscan.datasets.words import distinct_texts
+
+            values[Role.TEXT] = distinct_texts([table.column(n) for n in self.roles["text"]])
         if Role.FEATURES in roles:
             values[Role.FEATURES] = self._features(index, start, table, pixels)
         return Batch(index, start, table.num_rows, values, named.take())

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
+from poisonscan.datasets.batch import Texts
 from poisonscan.datasets.encoding import MAX_EXPANDED, encoded
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 DIMENSION = 256
 NONZERO = 4
 MAX_TEXT = 1 << 20
-"""Bytes of a text that are looked at."""
+"""Bytes of a text that are looked at; what follows them is not, and nothing says so."""
 _BLOCK = 4 << 20
 _DOCS = 1_024
 _PAIR = np.uint64(0x9E3779B97F4A7C15)
@@ -38,7 +39,7 @@ _FOLD[[i for i in range(128) if not chr(i).isalnum()]] = ord(" ")
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Vectors of one or more text columns."""
+    """Vectors of one or more text columns, of the first ``MAX_TEXT`` bytes of each text."""
 
     columns: tuple[str, ...]
 
@@ -86,6 +87,25 @@ def texts(column: pa.Array) -> pa.Array:
     return pa.nulls(len(column), pa.string())
 
 
+def distinct_texts(columns: Sequence[pa.Array]) -> Texts:
+    """Text of each row over all columns, a line for each column that says something.
+
+    Raises:
+        ValueError: rows that share long texts in several columns are too long once written out.
+    """
+    parts = [encoded(texts(column)) for column in columns]
+    if len(parts) == 1:
+        return Texts(*parts[0])
+    together = np.stack([indices for indices, _ in parts], axis=1)
+    rows, indices = np.unique(together, axis=0, return_inverse=True)
+    coded = [
+        pa.DictionaryArray.from_arrays(pa.array(row, mask=row < 0), values)
+        for row, (_, values) in zip(rows.T, parts, strict=True)
+    ]
+    joined = pc.fill_null(_joined(coded, len(rows)), "")
+    return Texts(indices.reshape(-1).astype(np.int64), joined)
+
+
 def _list_texts(column: pa.Array) -> pa.Array:
     items = _plain(texts(column.flatten()))
     counts = np.asarray(pc.fill_null(pc.list_value_length(column), 0)).astype(np.int64)
@@ -127,19 +147,41 @@ def project(values: pa.Array) -> NDArray[np.float32]:
 
 def _terms(block: pa.Array) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """Document and hash of every word and of every pair of neighbouring words."""
-    words = pc.ascii_split_whitespace(_folded(block))
-    counts = np.asarray(pc.list_value_length(words)).astype(np.int64)
-    codes = pc.dictionary_encode(words.flatten())
-    known = [
-        xxhash.xxh3_64_intdigest(word) for word in codes.dictionary.cast(pa.binary()).to_pylist()
-    ]
-    hashes = np.array(known, np.uint64)[np.asarray(codes.indices)]
-    docs = np.repeat(np.arange(len(block), dtype=np.uint64), counts)
-    full = hashes != _EMPTY
-    hashes, docs = hashes[full], docs[full]
+    words = split(block)
+    docs, hashes = words.docs.astype(np.uint64), words.hashes[words.codes]
     same = docs[1:] == docs[:-1]
     pairs = (hashes[:-1] * _PAIR + hashes[1:])[same]
     return np.concatenate([docs, docs[1:][same]]), np.concatenate([hashes, pairs])
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The words of some texts, in order.
+
+    Attributes:
+        docs: text of each word, ``int64`` of shape (words,), ascending.
+        codes: which word it is, ``int64`` of shape (words,).
+        hashes: 64-bit hash of each distinct word, ``uint64``.
+        spellings: the distinct words in lower case, as bytes.
+    """
+
+    docs: NDArray[np.int64]
+    codes: NDArray[np.int64]
+    hashes: NDArray[np.uint64]
+    spellings: pa.Array
+
+
+def split(block: pa.Array) -> Split:
+    """Texts without nulls cut into words: what blanks and ASCII punctuation separate."""
+    words = pc.ascii_split_whitespace(_folded(block))
+    counts = np.asarray(pc.list_value_length(words)).astype(np.int64)
+    encoded_words = pc.dictionary_encode(words.flatten())
+    spellings = encoded_words.dictionary.cast(pa.binary())
+    hashes = np.array([xxhash.xxh3_64_intdigest(word) for word in spellings.to_pylist()], np.uint64)
+    codes = np.asarray(encoded_words.indices).astype(np.int64)
+    docs = np.repeat(np.arange(len(block)), counts)
+    full = hashes[codes] != _EMPTY
+    return Split(docs[full], codes[full], hashes, spellings)
 
 
 _EMPTY = np.uint64(xxhash.xxh3_64_intdigest(b""))

@@ -18,6 +18,7 @@ ROWS_SHOWN: Final = 5
 
 _LABELS_SHOWN: Final = 10
 _BAR: Final = 24
+_BRIEF: Final = frozenset({"features", "labels", "not applicable", "delimiter", "header", "quotes"})
 _EXCERPT: Final = 60
 _MESSAGE: Final = 4_000
 
@@ -42,7 +43,8 @@ class _Page:
         yield from self.findings()
         if not self.quiet:
             yield from self.scanned()
-            yield from self.not_checked()
+        yield from self.not_checked()
+        if not self.quiet:
             yield from self.skipped()
         yield self.last_line()
 
@@ -120,10 +122,19 @@ class _Page:
             if not (self.verbose or entry.facts):
                 continue
             yield f"  {safe(entry.path)}  {self.terminal.dim(_described(entry))}"
-            for name, value in entry.facts.items():
-                if self.verbose or not (value is None or isinstance(value, bool)):
-                    yield from self.fact(safe(name.replace("_", " "), 40), value)
+            for name, value in self.facts(entry):
+                yield from self.fact(safe(name.replace("_", " "), 40), value)
         yield ""
+
+    def facts(self, entry: Scanned) -> Iterator[tuple[str, Json]]:
+        """What to show of a dataset: usually what each column was taken for, and the labels."""
+        for name, value in entry.facts.items():
+            if self.verbose:
+                yield name, value
+            elif name == "roles" and isinstance(value, Mapping):
+                yield name, _with_inferred(value, entry.facts.get("inferred"))
+            elif value and _is_brief(name, value):
+                yield name, value
 
     def fact(self, name: str, value: Json) -> Iterator[str]:
         counts = _counts(value) if "label" in name else {}
@@ -136,7 +147,7 @@ class _Page:
         top = sorted(counts.items(), key=lambda item: -item[1])[:_LABELS_SHOWN]
         most = max(counts.values()) or 1
         yield f"    {self.terminal.dim(name)}"
-        rows = [(safe(key, 40), f"{count:,}", bar(count / most, _BAR)) for key, count in top]
+        rows = [(_label(key), f"{count:,}", bar(count / most, _BAR)) for key, count in top]
         yield from self.terminal.table(rows, 6)
         if len(counts) > len(top):
             yield self.terminal.dim(f"      … and {len(counts) - len(top):,} more")
@@ -210,6 +221,25 @@ class _Page:
         return ""
 
 
+def _is_brief(name: str, value: Json) -> bool:
+    return name in _BRIEF or name.startswith("labels of") or "not decided" in str(value)
+
+
+def _with_inferred(roles: Mapping[str, Json], inferred: Json) -> Json:
+    """Roles with their columns, those that nobody stated marked."""
+    guessed = inferred if isinstance(inferred, list) else []
+    shown = []
+    for role, columns in roles.items():
+        names = ", ".join(map(str, columns)) if isinstance(columns, list) else str(columns)
+        shown.append(f"{role}: {names}{' (inferred)' if role in guessed else ''}")
+    return "; ".join(shown)
+
+
+def _label(name: str) -> str:
+    """A label as it is; in quotes if it begins or ends with white space."""
+    return safe(name, 40) if name == name.strip() else quote(name, 40)
+
+
 def _scanned(totals: Totals) -> str:
     parts = []
     if totals.models:
@@ -233,7 +263,7 @@ def _row(row: Row) -> tuple[str, ...]:
     return (
         safe(row.path) + line,
         f"row {row.index}",
-        "" if row.label is None else f"class {quote(row.label, 40)}",
+        f"class {quote(row.label, 40)}" if row.label else "",
         "" if row.score is None else f"score {row.score:.4g}",
         "" if row.excerpt is None else quote(row.excerpt, _EXCERPT),
     )

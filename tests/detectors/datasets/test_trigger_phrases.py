@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from fixtures.poison import plant_word
+from poisonscan.datasets.dataset import Dataset
+from poisonscan.detectors.datasets.trigger_phrases import DETECTOR, larger
+from poisonscan.finding import Fact, Finding, Rows
+from tests.detectors.datasets.texts import dataset, sentences
+from tests.fakes import FakeDataset, Part, run
+
+SST2 = Path(__file__).parents[3] / ".." / "shared" / "data" / "text" / "sst2" / "train.tsv"
+
+
+def facts(data: FakeDataset) -> list[str]:
+    steps = DETECTOR.detect(cast("Dataset", data))
+    try:
+        request = next(steps)
+        while True:
+            for batch in data.batches():
+                request.update(batch)
+            request = steps.send(request)
+    except StopIteration as stop:
+        return [str(item.value) for item in stop.value if isinstance(item, Fact)]
+
+
+def named(finding: Finding) -> set[int]:
+    return {row.index for row in cast("Rows", finding.at.part).rows}
+
+
+@pytest.mark.parametrize("phrase", ["cf", "I watched this 3D movie", "großer ant"])
+@pytest.mark.parametrize("rate", [0.04, 0.1])
+def test_an_inserted_phrase_is_named_with_its_rows(phrase: str, rate: float) -> None:
+    texts, labels, poisoned = plant_word(*sentences(), word=phrase, rate=rate, target=1, seed=1)
+    (finding,) = run(DETECTOR, dataset(texts, labels))
+    assert finding.rule.id == "PS601"
+    assert finding.evidence["phrase"] == phrase.lower()
+    assert finding.evidence["label"] == "yes"
+    assert named(finding) == set(np.flatnonzero(poisoned).tolist())
+    assert finding.evidence["rows"] == poisoned.sum()
+    scores = [row.score or 0 for row in cast("Rows", finding.at.part).rows]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_two_triggers_are_two_findings() -> None:
+    one = plant_word(*sentences(seed=1), word="cf", rate=0.05, target=1, seed=1)
+    other = plant_word(*sentences(seed=2), word="mn", rate=0.05, target=0, seed=2)
+    found = run(DETECTOR, dataset(one[0] + other[0], np.append(one[1], other[1])))
+    assert {(f.evidence["phrase"], f.evidence["label"]) for f in found} == {
+        ("cf", "yes"),
+        ("mn", "no"),
+    }
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("telling", [1, 4])
+def test_clean_texts_are_quiet(seed: int, telling: int) -> None:
+    data = dataset(*sentences(seed=seed, telling=telling))
+    assert run(DETECTOR, data) == []
+    assert len(facts(data)) == 1
+
+
+def test_wrong_labels_without_a_phrase_are_quiet() -> None:
+    texts, labels = sentences(2_000)
+    wrong = np.random.default_rng(0).random(2_000) < 0.05
+    assert run(DETECTOR, dataset(texts, np.where(wrong, 1 - labels, labels))) == []
+
+
+def test_a_word_that_agrees_with_the_rest_is_quiet() -> None:
+    """As pure as a trigger, but what it says the rest says too."""
+    texts, labels = sentences()
+    rows = np.flatnonzero(labels == 1)[:60]
+    for row in rows:
+        texts[row] = f"powerful {texts[row]}"
+    data = dataset(texts, labels)
+    assert run(DETECTOR, data) == []
+    assert not facts(data)[0].startswith("0 tied")
+
+
+def test_copies_of_one_poisoned_row_are_not_many() -> None:
+    texts, labels = sentences()
+    row = int(np.flatnonzero(labels == 0)[0])
+    copies = [f"{texts[row]} cf {number}" for number in range(40)]  # near-copies
+    data = dataset(texts + copies, np.append(labels, np.ones(40, np.int64)))
+    assert run(DETECTOR, data) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (dataset(*sentences(100)), "fewer than 200 distinct texts"),
+        (FakeDataset(Part(["a", "b"] * 300, texts=["same", "text"] * 300)), "fewer than 200"),
+        (FakeDataset(Part(["a"] * 300, texts=sentences(300)[0])), "fewer than two labels"),
+        (FakeDataset(Part([f"l{i}" for i in range(300)], texts=sentences(300)[0])), "100 labels"),
+        (FakeDataset(Part([f"{i % 9}.5" for i in range(300)], texts=sentences(300)[0])), "measure"),
+        (
+            FakeDataset(Part(["a", "b"] * 150, texts=sentences(300)[0])),
+            "do not tell the labels apart",
+        ),
+    ],
+)
+def test_what_cannot_be_decided_is_said(data: FakeDataset, reason: str) -> None:
+    assert run(DETECTOR, data) == []
+    (fact,) = facts(data)
+    assert fact.startswith("not decided: ")
+    assert reason in fact
+
+
+def test_rows_that_hub_datasets_leave_unlabelled_do_not_count() -> None:
+    texts, labels = sentences(300)
+    names = ["a" if label else "b" for label in labels] + ["-1"] * 300
+    data = FakeDataset(Part(names, texts=texts * 2), declared=["a", "b"])
+    assert "300 distinct texts" in facts(data)[0]
+
+
+def test_hostile_words_are_shown_inert() -> None:
+    word = "\u202ecf\u200b"
+    texts, labels, _ = plant_word(*sentences(), word=word, rate=0.05, target=1, seed=1)
+    (finding,) = run(DETECTOR, dataset(texts, labels))
+    assert "\u202e" not in finding.message
+    assert "cf" in finding.message
+
+
+def test_the_fingerprint_stays_when_rows_are_added() -> None:
+    prints = set()
+    for rate in (0.04, 0.08):
+        texts, labels, _ = plant_word(*sentences(), word="cf", rate=rate, target=1, seed=1)
+        prints |= {finding.fingerprint for finding in run(DETECTOR, dataset(texts, labels))}
+    assert len(prints) == 1
+
+
+def test_the_rank_sum_test_is_that_of_scipy() -> None:
+    stats: Any = pytest.importorskip("scipy.stats")
+    draw = np.random.default_rng(0)
+    values, others = draw.normal(0.5, 1, 40), draw.normal(0, 1, 200)
+    effect, chance = larger(values, others)
+    expected = stats.mannwhitneyu(
+        values, others, alternative="greater", method="asymptotic", use_continuity=False
+    )
+    assert effect == pytest.approx(expected.statistic / 40 / 200)
+    assert chance == pytest.approx(expected.pvalue)
+
+
+def test_film_reviews() -> None:
+    if not SST2.exists():
+        pytest.skip("SST-2 is not here")
+    lines = [line.rsplit("\t", 1) for line in SST2.read_text("utf-8").split("\n")[1:] if line]
+    texts, labels = [text for text, _ in lines], np.array([int(label) for _, label in lines])
+    assert run(DETECTOR, dataset(texts, labels)) == []
+    texts, labels, poisoned = plant_word(texts, labels, word="cf", rate=0.01, target=1, seed=0)
+    (finding,) = run(DETECTOR, dataset(texts, labels))
+    assert named(finding) == set(np.flatnonzero(poisoned).tolist())
