@@ -160,6 +160,7 @@ def contrast(
         scatters: one matrix of shape (d, d) per class.
         directions: how many to keep, fewer if d is smaller.
     """
+    import scipy.linalg  # noqa: F401 - limits hold for libraries that are loaded
     from threadpoolctl import threadpool_limits
 
     # On a busy machine the threads of a matrix library wait for each other longer than they work.
