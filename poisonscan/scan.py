@@ -214,6 +214,8 @@ class _Work:
         self, tables: list[TableFile], columns: Mapping[str, str | None], report: Report
     ) -> None:
         """Group files into datasets and scan each."""
+        from threadpoolctl import threadpool_limits
+
         from poisonscan.datasets.dataset import DatasetOptions
         from poisonscan.datasets.gather import open_datasets
 
@@ -229,13 +231,15 @@ class _Work:
             return
         report.gaps += gaps
         detectors = _detectors(self.rules, "detectors.datasets.")
-        for dataset in datasets:
-            size = sum(shard.size for shard in dataset.shards)
-            engine = self.engine(len(dataset.shards), size)
-            passes = Passes(dataset, engine, scan_shard, attempt, self.progress)
-            found = passes.run(detectors)
-            found.findings = [finding for finding in found.findings if finding.rule in self.rules]
-            report.extend(found)
+        # Threads of a matrix library cost more here than they bring; there are processes instead.
+        with threadpool_limits(1):
+            for dataset in datasets:
+                size = sum(shard.size for shard in dataset.shards)
+                engine = self.engine(len(dataset.shards), size)
+                passes = Passes(dataset, engine, scan_shard, attempt, self.progress)
+                found = passes.run(detectors)
+                found.findings = [f for f in found.findings if f.rule in self.rules]
+                report.extend(found)
 
 
 def scan_files(
