@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from poisonscan.datasets.encoding import PLAIN
 from poisonscan.datasets.ipc_sizes import check_sizes
-from poisonscan.datasets.layouts import BATCH_BYTES, BATCH_ROWS, CHUNK, MAX_METADATA, Layout
+from poisonscan.datasets.layouts import BATCH_BYTES, CHUNK, MAX_METADATA, Layout
+from poisonscan.datasets.parquet_sizes import rows_at_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -80,7 +81,10 @@ def parquet_batches(
     """Rows of the named row groups of a parquet file, or of all.
 
     Strings and bytes stay dictionary-encoded: a file of some kilobytes can otherwise decode to
-    gigabytes, by a long value that its rows repeat.
+    gigabytes, by a long value that its rows repeat. What a batch takes is looked up beforehand.
+
+    Raises:
+        ValueError: the file changed, or a row would take too much memory.
     """
     with _parquet(file) as parquet:
         leaves = [parquet.schema.column(i) for i in range(len(parquet.schema))]
@@ -91,7 +95,8 @@ def parquet_batches(
         for group in range(parquet.num_row_groups) if groups is None else groups:
             about = parquet.metadata.row_group(group)
             wide = about.total_byte_size // max(about.num_rows, 1)
-            rows = max(1, min(BATCH_ROWS, BATCH_BYTES // max(wide, 1)))
+            most = rows_at_once(file.file, parquet, group, columns)
+            rows = max(1, min(most, BATCH_BYTES // max(wide, 1)))
             yield from parquet.iter_batches(rows, [group], columns=columns, use_threads=False)
 
 

@@ -20,6 +20,7 @@ from poisonscan.datasets.layouts import (
     MAX_RECORD,
     Layout,
 )
+from poisonscan.escape import quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from poisonscan.datasets.layouts import Sink
     from poisonscan.formats.base import TableFile
 
+_NAMED = 5
 _BOM = b"\xef\xbb\xbf"
 _QUOTE = 2
 _STEPS = np.zeros(256, np.int8)
@@ -67,7 +69,11 @@ def json_layout(file: TableFile) -> Layout:
 def json_batches(
     file: TableFile, found: Layout, columns: Sequence[str], problem: Sink
 ) -> Iterator[pa.RecordBatch]:
-    """Rows of a file. A line that is no JSON object is left out and told to ``problem``."""
+    """Rows of a file.
+
+    A line that is no JSON object is left out, and so is a column that the first megabyte does not
+    have; ``problem`` is told about both.
+    """
     for part in parts(file, found.schema, problem):
         yield from _selected(part.table, columns).to_batches()
 
@@ -81,23 +87,42 @@ def parts(
         file: what to read.
         schema: types of columns that are not numbers; numbers are left to each piece, because an
             integer column may hold its first fraction late.
-        problem: told about lines that are left out.
+        problem: told about lines that are left out, and about columns that are not in ``schema``.
         numbered: whether to say which lines the rows are.
 
     Raises:
         ValueError: a line longer than ``MAX_RECORD``, or an array longer than ``MAX_JSON``.
     """
-    known = None
+    known = names = None
     if schema is not None:
         known = pa.schema([field for field in schema if not _is_number(field.type)])
+        names = set(schema.names)
     line = 1
     for chunk, is_lines in _chunks(file):
         count = chunk.count(b"\n")
         if chunk.strip():
             part = _part(chunk, known, line, problem, numbered=numbered and is_lines)
+            if names and not names.issuperset(part.table.column_names):
+                lines = part.lines or _full_lines(chunk, line)
+                problem(_late(part.table, lines, "line" if is_lines else "record", names))
+                names = None  # once: a file can have a new one in every line
             if part.table.num_rows:
                 yield part
         line += count
+
+
+def _late(table: pa.Table, lines: Sequence[int], unit: str, names: set[str]) -> str:
+    """What to say of a piece with columns that are not among ``names``."""
+    late = [name for name in table.column_names if name not in names]
+    places = []
+    for name in late[:_NAMED]:
+        valid = np.asarray(table[name].combine_chunks().is_valid(), bool)
+        row = int(valid.argmax()) if valid.any() else 0
+        # Lines and rows do not match where a line holds several objects.
+        line = lines[row] if len(lines) == table.num_rows else lines[0]
+        places.append(f"{quote(name, 40)} ({unit} {line:,})")
+    more = f" and {len(late) - _NAMED:,} more" if len(late) > _NAMED else ""
+    return f"columns that first come late are not looked at, such as {', '.join(places)}{more}"
 
 
 def _chunks(file: TableFile) -> Iterator[tuple[bytes, bool]]:

@@ -113,8 +113,10 @@ def decode_column(column: pa.Array, folder: Path) -> Pixels:
     indices = np.where(present, indices, -1)
     pixels = decode(value.as_buffer() for value in values)
     outside = np.flatnonzero((indices < 0) & np.asarray(paths.is_valid(), bool) & present)
-    from_files = decode([_inside(folder, paths[int(i)].as_py()) for i in outside])
-    indices[outside] = len(values) + np.arange(len(outside))
+    # One file after the other, each once: rows may all name the same large one.
+    which, names = encoded(paths.take(pa.array(outside)))
+    from_files = decode(_inside(folder, name.as_py()) for name in names)
+    indices[outside] = len(values) + which
     return _gather(pixels, from_files, indices)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from poisonscan.datasets import pictures
 from poisonscan.datasets.pictures import SIDE, decode, decode_column, residuals
 from tests.datasets.files import encoded, picture
 
@@ -149,3 +151,44 @@ def test_an_animation_is_its_first_frame() -> None:
     found = decode([buffer.getvalue(), encoded(frames[0])])
     assert found.problems == ()
     assert np.array_equal(found.planes[0], found.planes[1])
+
+
+def test_a_file_that_many_rows_name_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["a.png", "b.png", "gone.png"]
+    for i, name in enumerate(names[:2]):
+        (tmp_path / name).write_bytes(encoded(picture(i)))
+    read: list[str] = []
+    real = pictures.read_picture
+
+    def counted(file: Path) -> bytes | str:
+        read.append(file.name)
+        return real(file)
+
+    monkeypatch.setattr(pictures, "read_picture", counted)
+    paths = [*names, None] * 100
+    strings = pa.array(paths)
+    for column in [
+        strings,
+        pa.StructArray.from_arrays([pa.nulls(400, pa.binary()), strings], ["bytes", "path"]),
+    ]:
+        read.clear()
+        pixels = decode_column(column, tmp_path)
+        assert sorted(read) == names
+        assert [row for row, _ in pixels.problems] == list(range(2, 400, 4))
+        assert np.array_equal(pixels.digests[0], pixels.digests[396])
+        assert len({tuple(digest) for digest in pixels.digests.tolist()}) == 4
+
+
+def test_files_are_held_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "MAX_FILE", 6_000_000)
+    paths = [f"{i}.png" for i in range(10)]
+    for path in paths:
+        (tmp_path / path).write_bytes(b"\x89PNG\r\n\x1a\n" + b"x" * 5_000_000)
+    tracemalloc.start()
+    pixels = decode_column(pa.array(paths), tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(pixels.problems) == 10
+    assert peak < 30_000_000

@@ -18,9 +18,7 @@ from poisonscan.detectors.datasets.bimodality import (
     foreign_parts,
     split_along,
 )
-from poisonscan.detectors.datasets.moments import ClassMoments
-from poisonscan.detectors.datasets.projections import ClassProjections
-from poisonscan.detectors.datasets.suspects import UNDECIDED, Lineup, comparable
+from poisonscan.detectors.datasets.suspects import Lineup
 from poisonscan.finding import Fact, Finding
 from poisonscan.rules import rule
 
@@ -133,15 +131,12 @@ class ActivationClustering:
         """Ask for class moments, then for projections, then report classes with two clusters.
 
         Raises:
-            LimitReached: too many different labels to be classes.
+            LimitReached: too many different labels to be classes, or too many rows with numbers too
+                large to compute with.
         """
-        moments: ClassMoments = yield ClassMoments()
-        if not comparable(moments):
-            return [Fact("activation clustering", UNDECIDED)]
-        sample: ClassProjections = yield ClassProjections(
-            moments.contrast(), moments.source_dimension
-        )
-        lineup = Lineup.of(dataset, sample)
+        lineup = yield from Lineup.of(dataset)
+        if isinstance(lineup, str):
+            return [Fact("activation clustering", lineup)]
         tested = lineup.testable()
         axes: dict[int, ClusterAxis] = {}
         splits: dict[int, list[Split]] = {}

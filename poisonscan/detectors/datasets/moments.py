@@ -133,8 +133,7 @@ class ClassMoments:
         overflow: there were too many label values.
         source_dimension: length of the row vectors as they came; 0 before any.
         dimension: length that they were folded to.
-        left_out: rows without a label, with a vector that is not finite, or with a number beyond
-            ``LARGEST``.
+        left_out: rows with a label whose vector is not finite or has a number beyond ``LARGEST``.
         too_large: those of them that are finite but beyond it.
     """
 
@@ -161,9 +160,10 @@ class ClassMoments:
                 rows = batch.features[positions].astype(np.float64)
                 self._pending.setdefault(name, []).append(fold_to(rows, self.dimension))
                 self._settle(name, at_least=max(64, self.dimension // 2))
-        self.left_out += batch.size - taken
+        labelled = batch.labels.codes >= 0
+        self.left_out += int(labelled.sum()) - taken
         largest = np.abs(batch.features).max(axis=1, initial=0.0)
-        self.too_large += int((np.isfinite(largest) & (largest > LARGEST)).sum())
+        self.too_large += int((labelled & np.isfinite(largest) & (largest > LARGEST)).sum())
 
     def merge(self, other: ClassMoments) -> None:
         """Take in what ``other`` has seen."""

@@ -16,9 +16,7 @@ from poisonscan.detectors.datasets.bimodality import (
     foreign_parts,
     split_along,
 )
-from poisonscan.detectors.datasets.moments import ClassMoments
-from poisonscan.detectors.datasets.projections import ClassProjections
-from poisonscan.detectors.datasets.suspects import UNDECIDED, Lineup, comparable
+from poisonscan.detectors.datasets.suspects import Lineup
 from poisonscan.finding import Fact, Finding
 from poisonscan.rules import rule
 
@@ -61,17 +59,14 @@ class SpectralSignature:
         """Ask for class moments, then for projections, then report classes that fall apart.
 
         Raises:
-            LimitReached: too many different labels to be classes.
+            LimitReached: too many different labels to be classes, or too many rows with numbers too
+                large to compute with.
         """
-        moments: ClassMoments = yield ClassMoments()
-        if not comparable(moments):
-            return [Fact("spectral signature", UNDECIDED)]
-        sample: ClassProjections = yield ClassProjections(
-            moments.contrast(), moments.source_dimension
-        )
-        lineup = Lineup.of(dataset, sample)
+        lineup = yield from Lineup.of(dataset)
+        if isinstance(lineup, str):
+            return [Fact("spectral signature", lineup)]
         tested = lineup.testable()
-        looks = 2 * sample.contrast.eigenvalues.shape[1] * max(len(tested), 1)
+        looks = 2 * lineup.contrast.eigenvalues.shape[1] * max(len(tested), 1)
         splits = {
             code: splits_along_directions(lineup, code, rows, looks)
             for code, rows in tested.items()
@@ -88,7 +83,7 @@ class SpectralSignature:
                 split.separation,
                 separation_needed=needed[code],
                 eigenvalue=split.eigenvalue,
-                eigenvalue_z=sample.contrast.z_score(code),
+                eigenvalue_z=lineup.contrast.z_score(code),
                 log10_p=split.log_p,
                 coordinates=split.participation,
                 other_classes_beyond=split.outside,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from poisonscan.datasets.batch import Aggregate
 from poisonscan.datasets.dataset import Dataset
 from poisonscan.detectors.datasets.bimodality import MIN_ROWS, Floats, distinct_rows
 from poisonscan.detectors.datasets.contrast import Contrast
@@ -16,6 +18,9 @@ from poisonscan.escape import quote
 from poisonscan.finding import MAX_ROWS, Finding, Json, Location, Rows, Rule
 from poisonscan.limits import LimitReached
 
+MAX_TOO_LARGE = 0.01
+"""Share of the labelled rows that may hold numbers too large to compute with. Left out without
+limit, they would be a place to hide."""
 _NAMED = 5
 
 
@@ -23,15 +28,19 @@ def comparable(moments: ClassMoments) -> bool:
     """Whether there are two classes or more, one of them large enough to be tested.
 
     Raises:
-        LimitReached: there are more label values than classes can be told apart, or most rows hold
-            numbers too large to compute with.
+        LimitReached: there are more label values than classes can be told apart, or more than
+            ``MAX_TOO_LARGE`` of the labelled rows hold numbers too large to compute with.
     """
     if moments.overflow:
         message = f"more than {MAX_CLASSES:,} different labels: classes were not compared"
         raise LimitReached(message)
     sizes = [m.rows for m in moments.classes.values()]
-    if moments.too_large > sum(sizes):
-        message = f"{moments.too_large:,} rows hold numbers beyond {LARGEST:,.0f}: not compared"
+    labelled = sum(sizes) + moments.left_out
+    if moments.too_large > MAX_TOO_LARGE * labelled:
+        message = (
+            f"{moments.too_large:,} of {labelled:,} labelled rows hold numbers beyond"
+            f" {LARGEST:,.0f}: classes were not compared"
+        )
         raise LimitReached(message)
     return len(sizes) > 1 and max(sizes) >= MIN_ROWS
 
@@ -42,19 +51,47 @@ UNDECIDED = (
 """What reports say of a dataset that is too small to tell."""
 
 
+def _left_out(rows: int) -> str:
+    """How many rows could not be looked at, for people; empty for none."""
+    return f"; {rows:,} labelled rows without a usable vector were left out" if rows else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Lineup:
-    """The classes of a dataset, each with its rows and some of others along its directions."""
+    """The classes of a dataset, each with its rows and some of others along its directions.
+
+    Attributes:
+        dataset: where the rows are.
+        contrast: the classes and their directions.
+        own: rows on the directions of their own class.
+        others: rows on the directions of one other class.
+        left_out: labelled rows without a usable vector, which are in no class.
+    """
 
     dataset: Dataset
     contrast: Contrast
     own: Projected
     others: Projected
+    left_out: int
 
     @classmethod
-    def of(cls, dataset: Dataset, sample: ClassProjections) -> Lineup:
-        """From a finished second pass."""
-        return cls(dataset, sample.contrast, sample.own, sample.others)
+    def of(cls, dataset: Dataset) -> Generator[Aggregate, Any, Lineup | str]:
+        """Ask for class moments, then for projections.
+
+        Returns:
+            The lineup; where there is none, why, for people.
+
+        Raises:
+            LimitReached: too many different labels to be classes, or too many rows with numbers too
+                large to compute with.
+        """
+        moments: ClassMoments = yield ClassMoments()
+        if not comparable(moments):
+            return UNDECIDED + _left_out(moments.left_out)
+        sample: ClassProjections = yield ClassProjections(
+            moments.contrast(), moments.source_dimension
+        )
+        return cls(dataset, sample.contrast, sample.own, sample.others, moments.left_out)
 
     def coordinates(self, code: int) -> Floats:
         """All kept rows of a class, of shape (rows, k)."""
@@ -71,12 +108,17 @@ class Lineup:
         return {code: distinct for code, distinct in rows.items() if len(distinct) >= MIN_ROWS}
 
     def tested(self, classes: Iterable[int]) -> Json:
-        """How many classes were tested, and which were not, for people."""
+        """How many classes were tested, and which classes and rows were not, for people."""
         left = sorted(set(range(len(self.contrast.names))).difference(classes))
         shown = ", ".join(quote(self.contrast.names[code], 40) for code in left[:_NAMED])
         more = f" and {len(left) - _NAMED:,} more" if len(left) > _NAMED else ""
         untested = f"; too few different rows in {shown}{more}" if left else ""
-        return f"{len(self.contrast.names) - len(left):,} classes tested{untested}"
+        rows, kept = int(self.contrast.counts.sum()), len(self.own.classes)
+        sample = f"; a sample of {kept:,} of {rows:,} rows" if kept < rows else ""
+        return (
+            f"{len(self.contrast.names) - len(left):,} classes tested{untested}"
+            f"{_left_out(self.left_out)}{sample}"
+        )
 
     def finding(
         self, rule: Rule, code: int, excess: Floats, what: str, separation: float, **evidence: Json

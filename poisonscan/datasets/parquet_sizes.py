@@ -1,0 +1,334 @@
+"""How much memory the rows of a parquet file would take, before any of them is decoded.
+
+A list of sixty million equal numbers fits in some hundred bytes, and the reader makes whole rows.
+What a row group would take is looked up where the reader gets it from: in the headers of its pages,
+not in the footer's totals, which may say anything. Where a row group is large, the repetition
+levels tell the longest row (Apache Parquet format 2.11, "Metadata", "Data pages", "Encodings").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+
+from poisonscan.datasets.layouts import BATCH_ROWS
+from poisonscan.datasets.thrift import Compact, Fields, ShortError, integer, structure
+from poisonscan.escape import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pyarrow.parquet as pq
+
+MAX_DECODED = 256 << 20
+"""Bytes that a batch of rows may take, decoded; a row group below it is not looked into further."""
+MAX_PAGES = 1 << 30
+"""Bytes that the largest page of every column read may take together, decompressed."""
+MAX_FOOTER = 64 << 20
+MAX_HEADER = 1 << 20
+"""Bytes of a page's header."""
+MAX_PAGE_COUNT = 1 << 20
+"""Pages of a column of a row group."""
+MAX_RUNS = 16 << 20
+"""Runs of repetition levels of a row group that are looked at."""
+_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
+_LEVELS = 4
+"""Bytes of the definition and the repetition level of a value."""
+_CODECS = {0: None, 1: "snappy", 2: "gzip", 4: "brotli", 6: "zstd", 7: "lz4_raw"}
+_DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3
+_DELTA_BYTES = 7
+_RLE = 3
+_ROW_GROUPS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """A page of a column: its kind, its header's fields, where its data lies and how long it is."""
+
+    kind: int
+    header: Fields
+    start: int
+    stored: int
+    unpacked: int
+
+    @property
+    def values(self) -> int:
+        return integer(self.header, 1)
+
+    @property
+    def encoding(self) -> int:
+        return integer(self.header, 4 if self.kind == _DATA_V2 else 2)
+
+
+@dataclass(slots=True)
+class _Column:
+    """What a column of a row group takes.
+
+    Attributes:
+        name: its path, as parquet writes it.
+        levels: how many lists are around a value.
+        each: bytes of a value, decoded.
+        codec: number of its compression.
+        pages: its data pages.
+        largest: bytes of its largest page and of its dictionary, decompressed.
+    """
+
+    name: str
+    levels: int
+    each: int
+    codec: int
+    pages: list[_Page]
+    largest: int
+
+    @property
+    def total(self) -> int:
+        """Bytes of all its values, decoded."""
+        return self.each * sum(page.values for page in self.pages)
+
+
+def rows_at_once(file: str, parquet: pq.ParquetFile, group: int, columns: Sequence[str]) -> int:
+    """How many rows of a row group may be decoded at once.
+
+    Args:
+        file: path of the file.
+        parquet: the same, open.
+        group: number of the row group.
+        columns: the columns that are read.
+
+    Returns:
+        1 to ``BATCH_ROWS``.
+
+    Raises:
+        ValueError: a row takes more than ``MAX_DECODED``, the pages that are held at once take more
+            than ``MAX_PAGES``, or the file's description of itself makes no sense.
+    """
+    with Path(file).open("rb") as source:
+        found = _columns(source, file, parquet, group, columns)
+        held = sum(column.largest for column in found)
+        if held > MAX_PAGES:
+            message = f"row group {group}: pages of {held:,} bytes; at most {MAX_PAGES:,} are read"
+            raise ValueError(message)
+        if sum(column.total for column in found) <= MAX_DECODED:
+            return BATCH_ROWS
+        runs = _Runs(MAX_RUNS)
+        row = 0
+        for column in found:
+            longest = _longest_row(source, column, runs) if column.levels else 1
+            row += longest * column.each
+            if row > MAX_DECODED:
+                message = (
+                    f"row group {group}, column {quote(column.name)}: a row may take {row:,} bytes;"
+                    f" at most {MAX_DECODED:,} are read at once"
+                )
+                raise ValueError(message)
+    return max(1, min(BATCH_ROWS, MAX_DECODED // max(row, 1)))
+
+
+def _columns(
+    source: BinaryIO, file: str, parquet: pq.ParquetFile, group: int, columns: Sequence[str]
+) -> list[_Column]:
+    stat = Path(file).stat()
+    places = _row_groups(file, stat.st_size, stat.st_mtime_ns)
+    schema = parquet.schema
+    if group >= len(places):
+        raise ValueError("a row group is not described")
+    chunks = Compact(_footer(source), places[group]).struct().get(1)
+    if not isinstance(chunks, list) or len(chunks) != len(schema):
+        raise ValueError("a row group does not have the columns of the file")
+    found = []
+    for number in range(len(schema)):
+        leaf = schema.column(number)
+        if any(leaf.path == name or leaf.path.startswith(name + ".") for name in columns):
+            found.append(_column(source, leaf, chunks[number]))
+    return found
+
+
+def _column(source: BinaryIO, leaf: Any, chunk: Any) -> _Column:
+    about = structure(chunk, 3) if isinstance(chunk, dict) else {}
+    dictionary = data = each = 0
+    pages = []
+    for page in _pages(source, about):
+        if page.kind == _DICTIONARY:
+            dictionary = max(dictionary, page.unpacked)
+        else:
+            data = max(data, page.unpacked)
+            pages.append(page)
+        # What a value takes in the mean of its page: rows that fill pages cannot take more, and of
+        # the two pages that they may fill in part none is larger than the largest. Values that are
+        # written as what differs from the one before may each be as long as the page.
+        if leaf.physical_type == "BYTE_ARRAY" and page.values:
+            alone = page.encoding == _DELTA_BYTES and page.kind != _DICTIONARY
+            each = max(each, page.unpacked // (1 if alone else page.values))
+    width = _WIDTHS.get(leaf.physical_type, 4 + each)
+    if leaf.physical_type == "FIXED_LEN_BYTE_ARRAY":
+        width = leaf.length
+    levels = leaf.max_repetition_level
+    each = width + (_LEVELS if levels else 0)
+    return _Column(leaf.path, levels, each, integer(about, 4), pages, dictionary + data)
+
+
+@lru_cache(maxsize=8)
+def _row_groups(file: str, _size: int, _changed: int) -> tuple[int, ...]:
+    """Where in the footer each row group is described."""
+    with Path(file).open("rb") as source:
+        footer = Compact(_footer(source))
+    places: list[int] = []
+    for number, kind in footer.fields():
+        if number != _ROW_GROUPS or kind != 9:
+            footer.value(kind)
+            continue
+        places.clear()
+        for _ in range(footer.items()[0]):
+            places.append(footer.place)
+            footer.struct()
+    return tuple(places)
+
+
+def _footer(source: BinaryIO) -> bytes:
+    end = source.seek(0, 2)
+    source.seek(max(0, end - 8))
+    length = int.from_bytes(source.read(4), "little")
+    if length > min(MAX_FOOTER, end - 8):
+        raise ValueError("its footer is too long")
+    source.seek(end - 8 - length)
+    return source.read(length)
+
+
+def _pages(source: BinaryIO, about: Fields) -> Iterator[_Page]:
+    """The pages of a column, up to the one that completes it: where the reader stops."""
+    first = integer(about, 9)
+    dictionary = integer(about, 11)
+    place = min(first, dictionary) if dictionary > 0 else first
+    end = place + integer(about, 7)
+    left = integer(about, 5)
+    for _ in range(MAX_PAGE_COUNT):
+        if left <= 0 or place >= end:
+            return
+        page = _page(source, place)
+        yield page
+        if page.kind != _DICTIONARY:
+            left -= page.values
+        place = page.start + page.stored
+    raise ValueError("a column has too many pages")
+
+
+def _page(source: BinaryIO, place: int) -> _Page:
+    size = 256
+    while True:
+        source.seek(max(0, place))
+        reader = Compact(source.read(size))
+        try:
+            header = reader.struct()
+            break
+        except ShortError:
+            if size >= MAX_HEADER:
+                raise
+            size *= 8
+    kind, unpacked, stored = (integer(header, number) for number in (1, 2, 3))
+    about = structure(header, {_DATA: 5, _DICTIONARY: 7, _DATA_V2: 8}.get(kind, 0))
+    page = _Page(kind, about, place + reader.place, stored, unpacked)
+    if unpacked < 0 or stored < 0 or page.values < 0:
+        raise ValueError("a page's header makes no sense")
+    return page
+
+
+def _octet(levels: int) -> tuple[int, int, int]:
+    """Of eight levels of one bit: how many before the first 0, between two, from the last on."""
+    starts = [place for place in range(8) if not levels >> place & 1]
+    if not starts:
+        return 8, 0, -1
+    return starts[0], max(np.diff(starts).tolist(), default=0), 8 - starts[-1]
+
+
+_OCTETS = [_octet(levels) for levels in range(256)]
+
+
+@dataclass(slots=True)
+class _Runs:
+    """Rows as runs of repetition levels: a level of 0 starts a row.
+
+    Attributes:
+        left: how many more runs are looked at.
+        current: values of the row so far.
+        longest: values of the longest row.
+    """
+
+    left: int
+    current: int = 0
+    longest: int = 0
+
+    def take(self, data: bytes, count: int, width: int) -> None:
+        """Take in a page's levels: runs of one level, and levels packed by eights.
+
+        Args:
+            data: the levels, encoded.
+            count: how many there are.
+            width: bits of a level.
+        """
+        levels = Compact(data)
+        while count > 0:
+            self.left -= 1
+            if self.left < 0:
+                raise ValueError("a row group of lists has too many runs of levels")
+            head = levels.varint()
+            size = head >> 1
+            if not head & 1:
+                self._repeated(levels.take((width + 7) // 8), min(size, count))
+                count -= size
+            elif size == 1 == width and count >= 8:
+                self._rows(*_OCTETS[levels.byte()])
+                count -= 8
+            else:
+                self._packed(levels.take(size * width), width, count)
+                count -= size * 8
+
+    def _repeated(self, level: bytes, count: int) -> None:
+        if any(level) or not count:
+            self.current += count
+        else:
+            self.longest = max(self.longest, self.current, 1)
+            self.current = 1
+
+    def _packed(self, levels: bytes, width: int, count: int) -> None:
+        bits = np.unpackbits(np.frombuffer(levels, np.uint8), bitorder="little")
+        starts = np.flatnonzero(~bits.reshape(-1, width)[:count].any(axis=1))
+        size = min(count, len(bits) // width)
+        if not len(starts):
+            self._rows(size, 0, -1)
+            return
+        self._rows(int(starts[0]), int(np.diff(starts).max(initial=0)), size - int(starts[-1]))
+
+    def _rows(self, before: int, between: int, after: int) -> None:
+        """How many levels come before a start, between two, from the last on (-1: no start)."""
+        if after < 0:
+            self.current += before
+            return
+        self.longest = max(self.longest, self.current + before, between)
+        self.current = after
+
+
+def _longest_row(source: BinaryIO, column: _Column, runs: _Runs) -> int:
+    """Values of the longest row of a column."""
+    runs.current = runs.longest = 0
+    for page in (page for page in column.pages if page.values):
+        runs.take(_level_bytes(source, column, page), page.values, column.levels.bit_length())
+    return max(runs.longest, runs.current)
+
+
+def _level_bytes(source: BinaryIO, column: _Column, page: _Page) -> bytes:
+    """The repetition levels of a page, encoded."""
+    source.seek(page.start)
+    if page.kind == _DATA_V2:
+        return source.read(max(0, min(integer(page.header, 6), page.stored)))
+    codec = _CODECS.get(column.codec, "")
+    if codec == "" or integer(page.header, 4) != _RLE:
+        raise ValueError("a large row group of lists in an encoding that is not looked into")
+    data = source.read(page.stored)
+    if codec is not None:
+        data = pa.Codec(codec).decompress(data, page.unpacked, asbytes=True)
+    return data[4 : 4 + int.from_bytes(data[:4], "little")]

@@ -1,0 +1,71 @@
+"""What both backdoor detectors say about rows that they could not look at."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from poisonscan.detectors.datasets import activation_clustering, projections, spectral_signature
+from poisonscan.finding import Fact
+from poisonscan.limits import LimitReached
+from tests.detectors.datasets import backdoors
+from tests.detectors.datasets.backdoors import part
+from tests.fakes import FakeDataset
+
+DETECTORS = [spectral_signature.DETECTOR, activation_clustering.DETECTOR]
+
+
+def _fact(detector: Any, vectors: Any, labels: Any) -> str:
+    """What a detector says about the run."""
+    dataset = FakeDataset(part(vectors, labels))
+    steps = detector.detect(cast("Any", dataset))
+    try:
+        request = next(steps)
+        while True:
+            for batch in dataset.batches():
+                request.update(batch)
+            request = steps.send(request)
+    except StopIteration as stop:
+        (fact,) = [item for item in stop.value if isinstance(item, Fact)]
+    return str(fact.value)
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_rows_without_a_usable_vector_are_counted(detector: Any) -> None:
+    vectors, labels, _ = backdoors.shifted(0)
+    assert _fact(detector, vectors, labels) == "3 classes tested"
+    vectors[:90], vectors[90:110], vectors[110:120] = np.nan, np.inf, 1e9
+    assert _fact(detector, vectors, labels) == (
+        "3 classes tested; 120 labelled rows without a usable vector were left out"
+    )
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_rows_left_out_are_said_where_nothing_is_decided(detector: Any) -> None:
+    vectors, labels, _ = backdoors.shifted(0)
+    said = _fact(detector, vectors * np.nan, labels)
+    assert said.startswith("not decided: ")
+    assert said.endswith("; 3,000 labelled rows without a usable vector were left out")
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_a_sample_is_said_with_its_size(detector: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, labels, _ = backdoors.shifted(0)
+    monkeypatch.setattr(projections, "MAX_ROWS", 1_500)
+    said = _fact(detector, vectors, labels)
+    kept = int(said.split("; a sample of ")[1].split(" of 3,000 rows")[0].replace(",", ""))
+    assert 1_350 < kept < 1_650
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+@pytest.mark.parametrize("rows", [30, 31])
+def test_more_than_one_in_a_hundred_too_large_is_a_limit(detector: Any, rows: int) -> None:
+    vectors, labels, _ = backdoors.shifted(0)
+    vectors[100 : 100 + rows] *= 1e9
+    if rows == 30:
+        assert "; 30 labelled rows without" in _fact(detector, vectors, labels)
+        return
+    with pytest.raises(LimitReached, match=r"31 of 3,000 labelled rows hold numbers beyond"):
+        _fact(detector, vectors, labels)
