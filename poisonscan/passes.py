@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -174,6 +175,8 @@ class Passes:
         request, findings = step
         if request is None:
             self.report.findings += [item for item in findings if isinstance(item, Finding)]
+            gaps = [item for item in findings if isinstance(item, Gap)]
+            self.report.gaps += [dataclasses.replace(gap, detector=name) for gap in gaps]
             facts = [item for item in findings if isinstance(item, Fact)]
             self.facts |= {fact.name: fact.value for fact in facts}
         else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
-from poisonscan.finding import Fact, Finding
+from poisonscan.finding import Fact, Finding, Gap
 from poisonscan.formats.base import Artifact
 
 if TYPE_CHECKING:
@@ -32,11 +32,11 @@ class DatasetDetector(Protocol):
     """Checks a dataset in passes.
 
     ``detect`` is a generator: it yields the aggregate that it needs next and is sent the finished
-    one; what it returns are its findings, and facts to show with the dataset. The scan fuses the
-    requests of all detectors into one pass per round.
+    one; what it returns are its findings, facts to show with the dataset, and gaps for what it
+    could not look at. The scan fuses the requests of all detectors into one pass per round.
     """
 
     needs: ClassVar[frozenset[Role]]
 
-    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact]]:
+    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact | Gap]]:
         """Ask for aggregates, then say what was found."""

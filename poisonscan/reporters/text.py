@@ -18,6 +18,7 @@ ROWS_SHOWN: Final = 5
 
 _LABELS_SHOWN: Final = 10
 _BAR: Final = 24
+_UNDECIDED: Final = ("not applicable", "not decided", "'0 classes tested")
 _BRIEF: Final = frozenset({"features", "labels", "not applicable", "delimiter", "header", "quotes"})
 _EXCERPT: Final = 60
 _MESSAGE: Final = 4_000
@@ -216,13 +217,17 @@ class _Page:
         if 0 < applied < len(all_rules()):
             return f"only {plural(applied, 'rule')} applied"
         facts = [str(entry.facts) for entry in self.report.scanned]
-        if any("not applicable" in text or "not decided" in text for text in facts):
+        if any(sign in text for text in facts for sign in _UNDECIDED):
             return "not every detector could be applied: see above"
         return ""
 
 
 def _is_brief(name: str, value: Json) -> bool:
-    return name in _BRIEF or name.startswith("labels of") or "not decided" in str(value)
+    return (
+        name in _BRIEF
+        or name.startswith("labels of")
+        or any(sign in f"'{value}" for sign in _UNDECIDED)
+    )
 
 
 def _with_inferred(roles: Mapping[str, Json], inferred: Json) -> Json:

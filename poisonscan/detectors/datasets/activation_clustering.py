@@ -19,7 +19,7 @@ from poisonscan.detectors.datasets.bimodality import (
     split_along,
 )
 from poisonscan.detectors.datasets.suspects import Lineup
-from poisonscan.finding import Fact, Finding
+from poisonscan.finding import Fact, Finding, Gap
 from poisonscan.rules import rule
 
 CLIP = 30.0
@@ -127,7 +127,7 @@ class ActivationClustering:
 
     needs: ClassVar[frozenset[Role]] = frozenset({Role.LABEL, Role.FEATURES})
 
-    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact]]:
+    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact | Gap]]:
         """Ask for class moments, then for projections, then report classes with two clusters.
 
         Raises:
@@ -163,7 +163,7 @@ class ActivationClustering:
             )
             for code, split in found.items()
         ]
-        return [*findings, Fact("activation clustering", lineup.tested(tested))]
+        return [*findings, Fact("activation clustering", lineup.tested(tested)), *lineup.gaps()]
 
 
 DETECTOR = ActivationClustering()

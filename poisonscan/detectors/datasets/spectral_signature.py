@@ -17,7 +17,7 @@ from poisonscan.detectors.datasets.bimodality import (
     split_along,
 )
 from poisonscan.detectors.datasets.suspects import Lineup
-from poisonscan.finding import Fact, Finding
+from poisonscan.finding import Fact, Finding, Gap
 from poisonscan.rules import rule
 
 
@@ -55,7 +55,7 @@ class SpectralSignature:
 
     needs: ClassVar[frozenset[Role]] = frozenset({Role.LABEL, Role.FEATURES})
 
-    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact]]:
+    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact | Gap]]:
         """Ask for class moments, then for projections, then report classes that fall apart.
 
         Raises:
@@ -90,7 +90,7 @@ class SpectralSignature:
             )
             for code, split in found.items()
         ]
-        return [*findings, Fact("spectral signature", lineup.tested(tested))]
+        return [*findings, Fact("spectral signature", lineup.tested(tested)), *lineup.gaps()]
 
 
 DETECTOR = SpectralSignature()

@@ -15,7 +15,7 @@ from poisonscan.detectors.datasets.contrast import Contrast
 from poisonscan.detectors.datasets.moments import LARGEST, MAX_CLASSES, ClassMoments
 from poisonscan.detectors.datasets.projections import ClassProjections, Projected
 from poisonscan.escape import quote
-from poisonscan.finding import MAX_ROWS, Finding, Json, Location, Rows, Rule
+from poisonscan.finding import MAX_ROWS, Finding, Gap, Json, Location, Rows, Rule
 from poisonscan.limits import LimitReached
 
 MAX_TOO_LARGE = 0.01
@@ -28,8 +28,9 @@ def comparable(moments: ClassMoments) -> bool:
     """Whether there are two classes or more, one of them large enough to be tested.
 
     Raises:
-        LimitReached: there are more label values than classes can be told apart, or more than
-            ``MAX_TOO_LARGE`` of the labelled rows hold numbers too large to compute with.
+        LimitReached: there are more label values than classes can be told apart, more than
+            ``MAX_TOO_LARGE`` of the labelled rows hold numbers too large to compute with, or more
+            than half of them have no vector at all.
     """
     if moments.overflow:
         message = f"more than {MAX_CLASSES:,} different labels: classes were not compared"
@@ -40,6 +41,12 @@ def comparable(moments: ClassMoments) -> bool:
         message = (
             f"{moments.too_large:,} of {labelled:,} labelled rows hold numbers beyond"
             f" {LARGEST:,.0f}: classes were not compared"
+        )
+        raise LimitReached(message)
+    if moments.left_out > labelled / 2:
+        message = (
+            f"{moments.left_out:,} of {labelled:,} labelled rows have no usable vector:"
+            " classes were not compared"
         )
         raise LimitReached(message)
     return len(sizes) > 1 and max(sizes) >= MIN_ROWS
@@ -119,6 +126,14 @@ class Lineup:
             f"{len(self.contrast.names) - len(left):,} classes tested{untested}"
             f"{_left_out(self.left_out)}{sample}"
         )
+
+    def gaps(self) -> list[Gap]:
+        """What was not tested, where that is more than a few rows."""
+        labelled = int(self.contrast.counts.sum()) + self.left_out
+        if self.left_out <= MAX_TOO_LARGE * labelled:
+            return []
+        what = f"{self.left_out:,} of {labelled:,} labelled rows have no usable vector: not tested"
+        return [Gap(self.dataset.path, what)]
 
     def finding(
         self, rule: Rule, code: int, excess: Floats, what: str, separation: float, **evidence: Json

@@ -149,7 +149,6 @@ def hostile() -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
         "constant columns": (constant, labels),
         "equal columns": (np.repeat(noise[:, :1], 12, axis=1), labels),
         "holes": (holes, labels),
-        "only holes": (np.full((300, 12), np.nan), labels),
         "huge and tiny": (noise * 10.0 ** np.arange(-30, 6, 3), labels),
         "a large and a tiny class": (noise, np.r_[np.zeros(299, int), 1]),
         "two values": (np.sign(noise), labels),

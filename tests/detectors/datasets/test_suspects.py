@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from poisonscan.detectors.datasets import activation_clustering, projections, spectral_signature
-from poisonscan.finding import Fact
+from poisonscan.finding import Fact, Gap
 from poisonscan.limits import LimitReached
 from tests.detectors.datasets import backdoors
 from tests.detectors.datasets.backdoors import part
@@ -17,8 +17,8 @@ from tests.fakes import FakeDataset
 DETECTORS = [spectral_signature.DETECTOR, activation_clustering.DETECTOR]
 
 
-def _fact(detector: Any, vectors: Any, labels: Any) -> str:
-    """What a detector says about the run."""
+def _said(detector: Any, vectors: Any, labels: Any) -> list[Any]:
+    """All that a detector returns."""
     dataset = FakeDataset(part(vectors, labels))
     steps = detector.detect(cast("Any", dataset))
     try:
@@ -28,7 +28,12 @@ def _fact(detector: Any, vectors: Any, labels: Any) -> str:
                 request.update(batch)
             request = steps.send(request)
     except StopIteration as stop:
-        (fact,) = [item for item in stop.value if isinstance(item, Fact)]
+        return list(stop.value)
+
+
+def _fact(detector: Any, vectors: Any, labels: Any) -> str:
+    """What a detector says about the run."""
+    (fact,) = [item for item in _said(detector, vectors, labels) if isinstance(item, Fact)]
     return str(fact.value)
 
 
@@ -43,11 +48,20 @@ def test_rows_without_a_usable_vector_are_counted(detector: Any) -> None:
 
 
 @pytest.mark.parametrize("detector", DETECTORS)
-def test_rows_left_out_are_said_where_nothing_is_decided(detector: Any) -> None:
+def test_vectors_that_are_mostly_missing_are_a_limit(detector: Any) -> None:
     vectors, labels, _ = backdoors.shifted(0)
-    said = _fact(detector, vectors * np.nan, labels)
-    assert said.startswith("not decided: ")
-    assert said.endswith("; 3,000 labelled rows without a usable vector were left out")
+    with pytest.raises(LimitReached, match="3,000 of 3,000 labelled rows have no usable vector"):
+        _fact(detector, vectors * np.nan, labels)
+
+
+@pytest.mark.parametrize(("share", "gaps"), [(0.005, 0), (0.3, 1)])
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_more_than_a_few_missing_vectors_are_a_gap(detector: Any, share: float, gaps: int) -> None:
+    vectors, labels, _ = backdoors.shifted(0)
+    holes = vectors.copy()
+    holes[: int(share * len(holes))] = np.nan
+    found = [item for item in _said(detector, holes, labels) if isinstance(item, Gap)]
+    assert len(found) == gaps
 
 
 @pytest.mark.parametrize("detector", DETECTORS)
