@@ -213,8 +213,13 @@ def test_a_cycle_can_be_shown() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [b"S'" + b"A" * 9000 + b"'\n", b"V" + b"A" * 9000 + b"\n", b"I" + b"9" * 9000 + b"\n"]
-    + [b"L" + b"9" * 9000 + b"L\n", b"F1." + b"0" * 9000 + b"\n"],
+    [
+        b"S'" + b"A" * 9000 + b"'\n",
+        b"V" + b"A" * 9000 + b"\n",
+        b"I" + b"9" * 9000 + b"\n",
+        b"L" + b"9" * 9000 + b"L\n",
+        b"F1." + b"0" * 9000 + b"\n",
+    ],
 )
 def test_a_payload_behind_a_long_line_is_seen(line: bytes) -> None:
     assert [call.callee for call in only(line + b"0cos\nsystem\n(tR.", events.Call)] == [
