@@ -21,6 +21,7 @@ from poisonscan.finding import (
     Tensor,
 )
 from poisonscan.limits import Limits
+from poisonscan.rules import RuleError
 from poisonscan.scan import TargetError, scan
 from poisonscan.version import VERSION
 
@@ -36,6 +37,7 @@ __all__ = [
     "Row",
     "Rows",
     "Rule",
+    "RuleError",
     "Scanned",
     "Severity",
     "Skipped",

@@ -98,6 +98,9 @@ def scan(
         poisonscan.rules.RuleError: ``select`` or ``ignore`` matches no rule.
     """
     started = time.monotonic()
+    if kind not in ("all", "model", "dataset"):
+        message = f"{kind!r} is no kind; there are all, model and dataset"
+        raise TargetError(message)
     targets = [target] if isinstance(target, str | Path) else list(target)
     rules = select_rules(tuple(select), tuple(ignore))
     base = _root(targets, root)
