@@ -20,7 +20,7 @@ format:    ## put the code in shape
 fixtures:  ## rebuild the samples and say what differs
 	$(PYTHON) fixtures/build.py --check
 
-docs:      ## rebuild the page of each rule
+docs:      ## rebuild the page of each rule, and the help in the README
 	$(PYTHON) docs/build.py
 
 check: lint types test
