@@ -9,24 +9,27 @@ import math
 import re
 from typing import Final
 
-from poisonscan.pickles.values import Collection, Result
+from poisonscan.pickles.values import Collection, Global, Result
 
 _DTYPE_PARTS: Final = 10_000
+_DTYPE: Final = Global("numpy", "dtype")
+_ELSIZE: Final = 5
 
 
 def array_bytes(state: object) -> tuple[int | None, bool]:
     """Size in bytes of the array behind a wrapper, and whether it is a pickle instead."""
-    if not isinstance(state, Collection):
+    if not isinstance(state, Collection) or state.count > len(state.items):
         return None, False
     dtype, shape = state.get("dtype"), state.get("shape")
-    if not isinstance(dtype, Result) or not isinstance(dtype.arguments, Collection):
+    if not isinstance(dtype, Result) or dtype.callee != _DTYPE:
         return None, False
-    code = dtype.arguments.items[0] if dtype.arguments.items else None
+    arguments = dtype.arguments.items if isinstance(dtype.arguments, Collection) else ()
+    code = arguments[0] if arguments else None
     if not isinstance(code, str) or not isinstance(shape, Collection):
         return None, False
     if _has_objects(dtype):
         return None, True
-    item = _item_size(code)
+    item = _item_size(code, dtype.state)
     if item is None or len(shape.items) != shape.count:
         return None, False
     lengths = [length for length in shape.items if isinstance(length, int) and length >= 0]
@@ -56,8 +59,12 @@ def _has_objects(dtype: object) -> bool:
     return False
 
 
-def _item_size(code: str) -> int | None:
+def _item_size(code: str, state: object) -> int | None:
     match = re.fullmatch(r"[|<>=]?([biufcmMSVU])(\d{1,9})", code)
     if match is None:
         return 1 if code in ("?", "b1", "|b1") else None
+    if match.group(1) in "SVU" and isinstance(state, Collection) and state.count > _ELSIZE:
+        # Types without a size of their own take it from their state (arraydescr_setstate).
+        size = state.items[_ELSIZE]
+        return size if isinstance(size, int) and size >= 0 else None
     return int(match.group(2)) * (4 if match.group(1) == "U" else 1)

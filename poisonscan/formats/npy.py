@@ -42,7 +42,7 @@ class Npy:
         reason, objects, size = _read(header, length)
         base = None if blob.base is None else blob.base + start
         if objects:
-            yield blob.part("objects", view[start:], base)
+            yield blob.part("objects.pkl", view[start:], base)
             return
         yield Numbers(blob.path, "npy")
         if reason:

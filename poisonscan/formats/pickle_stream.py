@@ -154,9 +154,8 @@ class Reader:
             reason = "an array of unknown size stands in the stream; read on behind its header"
             self.gaps.append(f"byte {event.offset:,}: {reason}")
             return position
-        if isinstance(event.state, Collection) and isinstance(
-            event.state.get("numpy_array_alignment_bytes"), int
-        ):
+        alignment = "numpy_array_alignment_bytes"
+        if isinstance(event.state, Collection) and event.state.get(alignment) is not None:
             if position >= len(self.view):
                 return position
             position += 1 + self.view[position]
@@ -175,7 +174,7 @@ class Reader:
             return
         arguments = event.arguments.items if isinstance(event.arguments, Collection) else []
         for argument in arguments:
-            name = f"pickle@{event.offset}"
+            name = f"{event.offset}.pkl"
             if isinstance(argument, bytes | str):
                 data = (
                     argument
@@ -248,7 +247,10 @@ class Pickle:
         failure: Exception | None = None
         try:
             reader.whole()
-        except (LimitReached, RecursionError, ArithmeticError, ValueError, MemoryError) as error:
+        except (
+            LimitReached, RecursionError, ArithmeticError, LookupError, TypeError, ValueError,
+            MemoryError,
+        ) as error:  # fmt: skip
             failure = error  # what happens before it is told all the same
         yield PickleStream(blob.path, reader.grammar, tuple(reader.trace.events), blob.base)
         for reason in reader.gaps:

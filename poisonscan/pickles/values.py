@@ -52,8 +52,8 @@ class Collection:
             self.items = (*self.items, *items[: KEEP - len(self.items)])
 
     def get(self, key: str) -> object:
-        """The value of a remembered key of a dict, None if there is none."""
-        pairs = zip(self.items[::2], self.items[1::2], strict=False)
+        """The value of a remembered key of a dict, None if there is none; the last one counts."""
+        pairs = reversed(list(zip(self.items[::2], self.items[1::2], strict=False)))
         return next((value for name, value in pairs if name == key), None)
 
 
