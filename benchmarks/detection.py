@@ -25,13 +25,13 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.alone import findings
 from benchmarks.backdoors import Case, calibration, cnn_activations, held_out
 from poisonscan.datasets.batch import Batch, Labels, Role
-from poisonscan.datasets.dataset import Dataset
 from poisonscan.detectors.base import DatasetDetector
 from poisonscan.detectors.datasets.activation_clustering import DETECTOR as CLUSTERING
 from poisonscan.detectors.datasets.spectral_signature import DETECTOR as SPECTRAL
-from poisonscan.finding import Finding, Row, Rows
+from poisonscan.finding import Row, Rows
 
 ROWS_PER_BATCH = 2_048
 EPSILON = 0.33
@@ -59,23 +59,10 @@ class Arrays:
         return tuple(Row("data", int(i), score=s) for (_, i), s in zip(rows, scores, strict=True))
 
 
-def findings(detector: DatasetDetector, case: Case) -> list[Finding]:
-    data = Arrays(case)
-    steps = detector.detect(cast("Dataset", data))
-    try:
-        request = next(steps)
-        while True:
-            for batch in data.batches():
-                request.update(batch)
-            request = steps.send(request)
-    except StopIteration as end:
-        return list(end.value)
-
-
 def ours(detector: DatasetDetector, case: Case) -> Mask:
     """Rows that the findings name: all that they count, as none here has more than 1,000."""
     flagged = np.zeros(len(case.labels), bool)
-    for finding in findings(detector, case):
+    for finding in findings(detector, Arrays(case)):
         part = cast("Rows", finding.at.part)
         flagged[[row.index for row in part.rows]] = True
     return flagged

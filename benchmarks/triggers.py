@@ -21,12 +21,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from benchmarks.alone import findings
 from fixtures.poison import plant_word
 from poisonscan.datasets.batch import Batch, Labels, Role
-from poisonscan.datasets.dataset import Dataset
 from poisonscan.datasets.words import distinct_texts
 from poisonscan.detectors.datasets.trigger_phrases import DETECTOR
-from poisonscan.finding import Finding, Row, Rows
+from poisonscan.finding import Row, Rows
 
 ROWS_PER_BATCH = 2_048
 RATES = (0.003, 0.01, 0.05)
@@ -58,18 +58,6 @@ class Case:
     def describe(self, rows: NDArray[np.int64], scores: Iterable[float]) -> tuple[Row, ...]:
         """Rows by their number."""
         return tuple(Row("data", int(i), score=s) for (_, i), s in zip(rows, scores, strict=True))
-
-
-def findings(case: Case) -> list[Finding]:
-    steps = DETECTOR.detect(cast("Dataset", case))
-    try:
-        request = next(steps)
-        while True:
-            for batch in case.batches():
-                request.update(batch)
-            request = steps.send(request)
-    except StopIteration as end:
-        return [item for item in end.value if isinstance(item, Finding)]
 
 
 def read(path: Path) -> tuple[list[str], NDArray[np.int64]]:
@@ -139,7 +127,7 @@ def table(title: str, cases: Iterable[Case]) -> None:
     )
     for case in cases:
         started = time.process_time()
-        found = findings(case)
+        found = findings(DETECTOR, case)
         seconds = time.process_time() - started
         flagged = np.zeros(len(case.texts), bool)
         for finding in found:

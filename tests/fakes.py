@@ -14,7 +14,7 @@ from poisonscan.datasets.batch import Batch, Labels, Role
 from poisonscan.datasets.dataset import Dataset, Shard
 from poisonscan.datasets.words import distinct_texts
 from poisonscan.detectors.base import DatasetDetector
-from poisonscan.finding import Finding, Row
+from poisonscan.finding import Fact, Finding, Gap, Row
 
 
 @dataclass
@@ -81,7 +81,12 @@ class FakeDataset:
 
 
 def run(detector: DatasetDetector, dataset: FakeDataset) -> list[Finding]:
-    """What a detector finds; every request is filled by one pass."""
+    """What a detector finds."""
+    return [item for item in returned(detector, dataset) if isinstance(item, Finding)]
+
+
+def returned(detector: DatasetDetector, dataset: FakeDataset) -> list[Finding | Fact | Gap]:
+    """All that a detector returns; every request is filled by one pass."""
     steps = detector.detect(cast("Dataset", dataset))
     try:
         request = next(steps)
@@ -90,4 +95,4 @@ def run(detector: DatasetDetector, dataset: FakeDataset) -> list[Finding]:
                 request.update(batch)
             request = steps.send(request)
     except StopIteration as stop:
-        return [item for item in stop.value if isinstance(item, Finding)]
+        return list(stop.value)

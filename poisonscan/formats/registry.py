@@ -71,10 +71,15 @@ def identify(blob: Blob, view: memoryview) -> tuple[Format, ...]:
     carries the first bytes of some format may run as a pickle all the same.
     """
     head = bytes(view[:HEAD])
-    found = [next((format_ for format_ in FORMATS if format_.matches(blob, head)), None)]
-    first = found[0].name if found[0] is not None else ""
-    if first != "pickle" and runs_as_pickle(view):
+    found: list[Format] = []
+    asked = False  # whether it is a pickle
+    for format_ in FORMATS:
+        asked = asked or isinstance(format_, Pickle)
+        if format_.matches(blob, head):
+            found.append(format_)
+            break
+    if not asked and runs_as_pickle(view):
         found.append(Pickle())
-    if first != "zip" and ends_as_zip(view):
+    if not any(isinstance(format_, Zip) for format_ in found) and ends_as_zip(view):
         found.append(Zip())
-    return tuple(format_ for format_ in found if format_ is not None)
+    return tuple(found)

@@ -29,10 +29,6 @@ _OPENING: Final = re.compile(rb"[{\[]")
 _ANOMALIES_KEPT: Final = 100
 
 
-class _DuplicateKey(ValueError):  # noqa: N818 - private signal
-    """A JSON object that has a key twice."""
-
-
 @dataclass(frozen=True, slots=True)
 class Safetensors:
     """Tensors without code.

@@ -52,7 +52,8 @@ class Entry:
 def find_end(view: memoryview) -> int:
     """Offset of the end-of-directory record, -1 if there is none."""
     start = max(0, len(view) - _TAIL)
-    return bytes(view[start:]).rfind(_END) + start if _END in bytes(view[start:]) else -1
+    found = bytes(view[start:]).rfind(_END)
+    return found + start if found >= 0 else -1
 
 
 def ends_as_zip(view: memoryview) -> bool:

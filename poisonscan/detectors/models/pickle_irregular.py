@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar, Final
 
+from poisonscan.detectors.models.pickle_verdicts import torch_class
 from poisonscan.escape import quote
 from poisonscan.finding import Finding, Location, Span
 from poisonscan.formats.base import Artifact, PickleStream
@@ -56,9 +57,9 @@ def is_torch_storage(identifier: object) -> bool:
     """
     if not isinstance(identifier, Collection) or identifier.kind != "tuple":
         return False
+    if torch_class(identifier) is not None:
+        return True
     items = identifier.items
-    if tuple(items[:1]) == ("module",) and len(items) == 4:
-        return isinstance(items[1], Global)
     return (
         tuple(items[:1]) == ("storage",)
         and len(items) in (5, 6)

@@ -74,13 +74,17 @@ def made_of(target: object, names: PickleNames) -> object:
     return target
 
 
+def torch_class(identifier: object) -> Global | None:
+    """The class in a persistent id ``("module", class, file, source)`` of legacy torch."""
+    if not isinstance(identifier, Collection) or identifier.count != 4:
+        return None
+    kind, named = identifier.items[:2]
+    return named if kind == "module" and isinstance(named, Global) else None
+
+
 def named_class(callee: object) -> object:
-    """The class that a legacy torch checkpoint names in a persistent id with its source."""
-    if isinstance(callee, Persistent) and isinstance(callee.identifier, Collection):
-        items = callee.identifier.items
-        if tuple(items[:1]) == ("module",) and len(items) == 4 and isinstance(items[1], Global):
-            return items[1]
-    return callee
+    """What is called: for a persistent object of legacy torch the class that its id names."""
+    return (isinstance(callee, Persistent) and torch_class(callee.identifier)) or callee
 
 
 def judge_change(event: Change, names: PickleNames) -> tuple[Global, Verdict] | None:

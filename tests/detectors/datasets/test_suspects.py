@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,23 +12,14 @@ from poisonscan.finding import Fact, Gap
 from poisonscan.limits import LimitReached
 from tests.detectors.datasets import backdoors
 from tests.detectors.datasets.backdoors import part
-from tests.fakes import FakeDataset
+from tests.fakes import FakeDataset, returned
 
 DETECTORS = [spectral_signature.DETECTOR, activation_clustering.DETECTOR]
 
 
 def _said(detector: Any, vectors: Any, labels: Any) -> list[Any]:
     """All that a detector returns."""
-    dataset = FakeDataset(part(vectors, labels))
-    steps = detector.detect(cast("Any", dataset))
-    try:
-        request = next(steps)
-        while True:
-            for batch in dataset.batches():
-                request.update(batch)
-            request = steps.send(request)
-    except StopIteration as stop:
-        return list(stop.value)
+    return list(returned(detector, FakeDataset(part(vectors, labels))))
 
 
 def _fact(detector: Any, vectors: Any, labels: Any) -> str:

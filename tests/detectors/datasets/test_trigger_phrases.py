@@ -7,25 +7,16 @@ import numpy as np
 import pytest
 
 from fixtures.poison import plant_word
-from poisonscan.datasets.dataset import Dataset
 from poisonscan.detectors.datasets.trigger_phrases import DETECTOR, larger
 from poisonscan.finding import Fact, Finding, Rows
 from tests.detectors.datasets.texts import dataset, sentences
-from tests.fakes import FakeDataset, Part, run
+from tests.fakes import FakeDataset, Part, returned, run
 
 SST2 = Path(__file__).parents[3] / ".." / "shared" / "data" / "text" / "sst2" / "train.tsv"
 
 
 def facts(data: FakeDataset) -> list[str]:
-    steps = DETECTOR.detect(cast("Dataset", data))
-    try:
-        request = next(steps)
-        while True:
-            for batch in data.batches():
-                request.update(batch)
-            request = steps.send(request)
-    except StopIteration as stop:
-        return [str(item.value) for item in stop.value if isinstance(item, Fact)]
+    return [str(item.value) for item in returned(DETECTOR, data) if isinstance(item, Fact)]
 
 
 def named(finding: Finding) -> set[int]:
