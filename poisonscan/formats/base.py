@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from poisonscan.finding import Gap
+from poisonscan.finding import Gap, Json
 from poisonscan.limits import Budget
 from poisonscan.pickles.events import Event
 from poisonscan.sources.base import Blob
@@ -68,6 +68,128 @@ class Archive(Artifact):
     members: int
     anomalies: tuple[Anomaly, ...]
     base: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Structure(Artifact):
+    """What is wrong with the structure of a file whose format has fixed rules for it."""
+
+    format: str
+    anomalies: tuple[Anomaly, ...]
+    base: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """A kind of operation in a graph.
+
+    Attributes:
+        domain: who defines it; empty for the format's own.
+        name: such as ``ReadFile`` or ``Conv``.
+        node: the first node of this kind, as the file calls it.
+        count: how many nodes are of this kind.
+        constants: texts that the first few nodes are given, such as file names.
+    """
+
+    domain: str
+    name: str
+    node: str = ""
+    count: int = 1
+    constants: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Graph(Artifact):
+    """A computation graph: ONNX, TensorFlow, TensorFlow Lite and the like; each operator once."""
+
+    format: str
+    operators: tuple[Operator, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Another file that a file names, to be read when it is loaded.
+
+    Attributes:
+        target: as written.
+        what: what refers to it, such as ``external data of tensor 'w'``.
+        offset: where it is written, if known.
+    """
+
+    target: str
+    what: str
+    offset: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class References(Artifact):
+    """Other files that a file names."""
+
+    format: str
+    references: tuple[Reference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings(Artifact):
+    """A configuration: a JSON or YAML document, of a repository or inside a container.
+
+    Attributes:
+        kind: what reads it, such as ``transformers``, ``keras`` or ``skops``.
+        document: its content.
+    """
+
+    kind: str
+    document: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Script(Artifact):
+    """Source code. ``role`` says when it would run: ``module``, ``setup``, ``handler``, …"""
+
+    language: str
+    text: str
+    role: str = "module"
+
+
+@dataclass(frozen=True, slots=True)
+class Template(Artifact):
+    """A text template that a loader renders; ``key`` says where in the file it stands."""
+
+    text: str
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard(Artifact):
+    """A file of tensors, to be compared with an index beside it.
+
+    Attributes:
+        tensors: their names, None if they are not known without loading it.
+    """
+
+    tensors: frozenset[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShardIndex(Artifact):
+    """Which tensor is in which file: ``*.index.json``. Values are as written."""
+
+    weight_map: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Folder(Artifact):
+    """What was scanned in one folder, for checks across files.
+
+    Attributes:
+        files: names of all files in the folder.
+        shards: shards by file name.
+        indexes: the indexes, each with its own path.
+    """
+
+    files: frozenset[str]
+    shards: Mapping[str, Shard] = field(default_factory=dict)
+    indexes: tuple[ShardIndex, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
