@@ -216,7 +216,7 @@ class Scanned:
 
     Attributes:
         path: the file; for a dataset of many files their folder.
-        kind: ``model`` or ``dataset``.
+        kind: ``model``, ``dataset``, or ``settings``: configuration or code beside a model.
         format: such as ``pickle``, ``torch zip`` or ``parquet``.
         size: bytes read of it.
         rows: rows of a dataset.
@@ -247,6 +247,7 @@ class Report:
         version: of poisonscan.
         interrupted: the user stopped the scan; what is here was found before.
         hidden: findings that were taken out because they are less severe than asked for.
+        isolation: what the processes that read model files had given up before.
     """
 
     targets: tuple[str, ...]
@@ -260,6 +261,7 @@ class Report:
     version: str = ""
     interrupted: bool = False
     hidden: int = 0
+    isolation: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -291,6 +293,17 @@ class Report:
         kept = [finding for finding in self.findings if finding.severity >= lowest]
         self.hidden += len(self.findings) - len(kept)
         self.findings = kept
+
+    def add(self, item: Finding | Gap | Scanned | Skipped) -> None:
+        """Take over one result."""
+        if isinstance(item, Finding):
+            self.findings.append(item)
+        elif isinstance(item, Gap):
+            self.gaps.append(item)
+        elif isinstance(item, Scanned):
+            self.scanned.append(item)
+        else:
+            self.skipped.append(item)
 
     def extend(self, other: Report) -> None:
         """Take over what ``other`` found, left out and scanned."""

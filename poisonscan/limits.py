@@ -22,7 +22,12 @@ class Limits:
         memo: entries of the pickle memo.
         header: bytes of a safetensors header, the bound of its specification.
         search: bytes searched for pickles behind the end of each pickle.
-        findings: findings; the rest is counted.
+        findings: findings of each severity; the rest is counted.
+        memory: bytes that a process may allocate to read model files; mapped files do not count.
+        seconds: CPU time for one file, and as much wall time again; large files have more.
+        fields: fields, tables and elements of a graph (protobuf, flatbuffer, XML).
+        strings: strings and lists in the arrays of a GGUF file, read one by one.
+        template: characters of a chat template.
     """
 
     depth: int = 8
@@ -34,6 +39,11 @@ class Limits:
     header: int = 100_000_000
     search: int = 64 << 20
     findings: int = 1_000
+    memory: int = 2 << 30
+    seconds: int = 60
+    fields: int = 20_000_000
+    strings: int = 10_000_000
+    template: int = 1 << 20
 
 
 @dataclass(slots=True)
@@ -44,6 +54,7 @@ class Budget:
     members: int = 0
     unpacked: int = 0
     opcodes: int = 0
+    fields: int = 0
 
     def take_member(self) -> None:
         """Count an archive member.
@@ -65,4 +76,15 @@ class Budget:
         self.unpacked += size
         if self.unpacked > self.limits.unpacked:
             message = f"decompresses to more than {self.limits.unpacked:,} bytes"
+            raise LimitReached(message)
+
+    def take_field(self) -> None:
+        """Count a field of a graph.
+
+        Raises:
+            LimitReached: too many.
+        """
+        self.fields += 1
+        if self.fields > self.limits.fields:
+            message = f"a graph of more than {self.limits.fields:,} fields"
             raise LimitReached(message)

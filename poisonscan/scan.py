@@ -1,37 +1,27 @@
 """The flow: target, source, blobs, format, artifact, detector, finding, report.
 
-Everything that goes wrong on the way becomes a gap in the report: this is the only module that
-catches whatever a detector or a parser may raise.
+Everything that goes wrong on the way becomes a gap in the report: with `files`, which looks after
+single files, this is the only module that catches whatever a detector or a parser may raise.
 """
 
 from __future__ import annotations
 
 import copy
-import functools
-import importlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from poisonscan.datasets.errors import DatasetError, OptionError
-from poisonscan.engines.base import Engine, Failure
+from poisonscan.engines.base import Engine
 from poisonscan.engines.local import LocalEngine, usable_cores
-from poisonscan.finding import Finding, Gap, Report, Rule, Scanned, Skipped
-from poisonscan.formats.base import (
-    Archive,
-    Artifact,
-    Identified,
-    Numbers,
-    PickleStream,
-    TableFile,
-    TensorFile,
-    Text,
-)
-from poisonscan.formats.registry import identify
-from poisonscan.limits import Budget, LimitReached, Limits
+from poisonscan.files import Kind, Task, check_folders, crash, load_detectors
+from poisonscan.finding import Gap, Report, Rule, Skipped
+from poisonscan.formats.base import Shard, ShardIndex, TableFile
+from poisonscan.isolation.workers import Mode, Workers
+from poisonscan.limits import LimitReached, Limits
 from poisonscan.passes import Passes, ShardResult
 from poisonscan.rules import select as select_rules
 from poisonscan.sources.base import Blob
@@ -42,11 +32,9 @@ if TYPE_CHECKING:
     from poisonscan.datasets.batch import Aggregate
     from poisonscan.datasets.dataset import Dataset
 
-Kind = Literal["all", "model", "dataset"]
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done and how much there is."""
 
-_CHUNK: Final = 64
 _MANY_BYTES: Final = 64 << 20
 
 
@@ -69,6 +57,7 @@ def scan(
     jobs: int | None = None,
     limits: Limits | None = None,
     root: str | Path | None = None,
+    isolation: Mode = "auto",
     progress: Progress | None = None,
 ) -> Report:
     """Scan model files and datasets. Nothing that is scanned is executed or unpickled.
@@ -87,6 +76,8 @@ def scan(
         jobs: processes; None: as many as there are cores when there is enough to do.
         limits: what one file may cost.
         root: paths in the report are relative to this folder; by default the current one.
+        isolation: ``auto`` reads model files in processes that can do nothing else, as far as
+            the system offers it; ``require`` insists on all of it; ``off`` uses this process.
         progress: called now and then during long work.
 
     Returns:
@@ -96,6 +87,7 @@ def scan(
     Raises:
         TargetError: a target does not exist, or an option names what is not there.
         poisonscan.rules.RuleError: ``select`` or ``ignore`` matches no rule.
+        poisonscan.isolation.workers.IsolationError: isolation is required and there is none.
     """
     started = time.monotonic()
     if kind not in ("all", "model", "dataset"):
@@ -115,7 +107,7 @@ def scan(
         "activations": os.fspath(activations) if activations is not None else None,
         "split": split,
     }
-    work = _Work(rules, kind, limits or Limits(), jobs, progress or (lambda *_: None))
+    work = _Work(rules, kind, limits or Limits(), jobs, isolation, progress or (lambda *_: None))
     try:
         blobs, listed = _blobs(targets, base)
         report.extend(listed)
@@ -165,20 +157,13 @@ def _blobs(targets: Iterable[str | Path], base: Path) -> tuple[list[Blob], Repor
     return list(blobs.values()), listed
 
 
-@dataclass(slots=True)
-class _FileResult:
-    """What came of one file, with the dataset files among it."""
-
-    report: Report = field(default_factory=lambda: Report(()))
-    tables: list[TableFile] = field(default_factory=list)
-
-
 @dataclass(frozen=True, slots=True)
 class _Work:
     rules: tuple[Rule, ...]
     kind: Kind
     limits: Limits
     jobs: int | None
+    isolation: Mode
     progress: Progress
 
     def engine(self, items: int, size: int) -> Engine:
@@ -190,27 +175,22 @@ class _Work:
     def files(self, blobs: list[Blob], report: Report) -> list[TableFile]:
         """Scan every file; returns those that hold rows."""
         tables: list[TableFile] = []
-        task = functools.partial(scan_files, rules=self.rules, kind=self.kind, limits=self.limits)
-        # Model files take little time for their size, so processes are used only if asked for.
-        engine = LocalEngine(self.jobs or 1)
-        size = _CHUNK if self.jobs and self.jobs > 1 and len(blobs) > _CHUNK else 1
-        chunks = [blobs[start : start + size] for start in range(0, len(blobs), size)]
-        done = 0
-        while chunks:
-            self.progress("files", done, len(blobs))
-            again: list[list[Blob]] = []
-            for outcome in engine.map(task, chunks):
-                if not isinstance(outcome, Failure):
-                    done += len(outcome)
-                    for result in outcome:
-                        report.extend(result.report)
-                        tables += result.tables
-                elif len(outcome.item) > 1:  # one of them took the process down: find out which
-                    again += [[blob] for blob in outcome.item]
+        shards: list[Shard | ShardIndex] = []
+        task = Task(self.rules, self.kind, self.limits)
+        workers = Workers(task, self.jobs or usable_cores(), self.isolation)
+        self.progress("files", 0, len(blobs))
+        for done, (_, items) in enumerate(workers.run(blobs), 1):
+            for item in items:
+                if isinstance(item, TableFile):
+                    tables.append(item)
+                elif isinstance(item, Shard | ShardIndex):
+                    shards.append(item)
                 else:
-                    report.gaps.append(Gap(outcome.item[0].path, outcome.reason))
-                self.progress("files", done, len(blobs))
-            chunks = again
+                    report.add(item)
+            self.progress("files", done, len(blobs))
+        report.isolation = tuple(sorted(workers.layers or ()))
+        for item in check_folders(shards, (blob.path for blob in blobs), task):
+            report.add(item)
         return tables
 
     def datasets(
@@ -230,10 +210,10 @@ class _Work:
             report.gaps += [Gap(table.path, str(error)) for table in tables]
             return
         except Exception as error:
-            report.gaps += [Gap(table.path, _crash("opening it failed", error)) for table in tables]
+            report.gaps += [Gap(table.path, crash("opening it failed", error)) for table in tables]
             return
         report.gaps += gaps
-        detectors = _detectors(self.rules, "detectors.datasets.")
+        detectors = load_detectors(self.rules, "detectors.datasets.")
         # Threads of a matrix library cost more here than they bring; there are processes instead.
         with threadpool_limits(1):
             for dataset in datasets:
@@ -245,118 +225,6 @@ class _Work:
                 report.extend(found)
 
 
-def scan_files(
-    blobs: list[Blob], *, rules: tuple[Rule, ...], kind: Kind, limits: Limits
-) -> list[_FileResult]:
-    """Scan some files, one after another."""
-    return [scan_file(blob, rules=rules, kind=kind, limits=limits) for blob in blobs]
-
-
-def scan_file(blob: Blob, *, rules: tuple[Rule, ...], kind: Kind, limits: Limits) -> _FileResult:
-    """Identify a file and everything nested in it, and apply the detectors for each artifact."""
-    result = _FileResult()
-    report, budget = result.report, Budget(limits)
-    detectors = _detectors(rules, "detectors.models.") if kind != "dataset" else {}
-    seen: list[Artifact] = []
-    pending = [blob]
-    while pending:
-        current = pending.pop()
-        children: list[Blob] = []
-        for item in _read(current, budget):
-            if isinstance(item, Gap):
-                report.gaps.append(item)
-            elif isinstance(item, Blob):
-                children.append(item)
-            elif isinstance(item, TableFile):
-                result.tables.append(item)
-            else:
-                seen.append(item)
-                report.findings += _check(item, detectors, rules, report.gaps)
-        pending += reversed(children)
-    _conclude(blob, kind, seen, result)
-    kept = limits.findings
-    if len(report.findings) > kept:
-        report.sort()
-        more = len(report.findings) - kept
-        report.findings = report.findings[:kept]
-        report.gaps.append(Gap(blob.path, f"{more:,} more findings in this file are not listed"))
-    return result
-
-
-def _read(blob: Blob, budget: Budget) -> Iterator[Blob | Artifact | Gap]:
-    """Everything that a blob turns out to hold; whatever goes wrong is a gap."""
-    if blob.depth > budget.limits.depth:
-        yield Gap(blob.path, f"nested more than {budget.limits.depth} containers deep")
-        return
-    try:
-        view = blob.open()
-        formats = identify(blob, view)
-        if not formats:
-            yield Gap(blob.path, "unknown format: nothing here knows how to check it")
-            return
-        yield Identified(blob.path, formats[0].name, blob.suffix)
-        for format_ in formats:
-            yield from format_.open(blob, view, budget)
-    except LimitReached as error:
-        yield Gap(blob.path, f"limit reached: {error}")
-    except OSError as error:
-        yield Gap(blob.path, f"cannot be read: {error.strerror or error}")
-    except Exception as error:
-        yield Gap(blob.path, _crash("reading it failed", error))
-
-
-def _check(
-    artifact: Artifact,
-    detectors: Mapping[str, Any],
-    rules: tuple[Rule, ...],
-    gaps: list[Gap],
-) -> list[Finding]:
-    """What the detectors find in an artifact; the findings that one made before it failed stay."""
-    findings: list[Finding] = []
-    for name, detector in detectors.items():
-        if not isinstance(artifact, detector.reads):
-            continue
-        try:
-            findings.extend(f for f in detector.check(artifact) if f.rule in rules)
-        except Exception as error:
-            gaps.append(Gap(artifact.path, _crash("the detector failed", error), name))
-    return findings
-
-
-def _conclude(blob: Blob, kind: Kind, seen: list[Artifact], result: _FileResult) -> None:
-    """Say what became of a file: scanned as a model, a dataset, or neither."""
-    artifacts = [item for item in seen if not isinstance(item, Identified)]
-    report = result.report
-    if result.tables:
-        if kind == "model":
-            report.skipped.append(Skipped(blob.path, "dataset file; only models were asked for"))
-            result.tables.clear()
-        return
-    if artifacts and all(isinstance(item, Text) for item in artifacts):
-        report.skipped.append(Skipped(blob.path, "text that is neither a table nor a model"))
-        return
-    if kind == "dataset":
-        report.findings.clear()
-        if not any(isinstance(item, PickleStream | TensorFile | Numbers) for item in artifacts):
-            return  # it may hold rows: what could not be read of it stays a gap
-        report.gaps.clear()
-        report.skipped.append(Skipped(blob.path, "no dataset file; only datasets were asked for"))
-        return
-    if artifacts:
-        form = _format_name(blob.path, seen)
-        report.scanned.append(Scanned(blob.path, "model", form, blob.size))
-
-
-def _format_name(path: str, seen: list[Artifact]) -> str:
-    """The file's own format, with that of a pickle that is all it holds."""
-    forms = [item.format for item in seen if isinstance(item, Identified) and item.path == path]
-    own = [item for item in seen if item.path == path and not isinstance(item, Identified)]
-    inner = [item.grammar for item in seen if isinstance(item, PickleStream) and item.path != path]
-    name = str(getattr(own[0], "grammar", getattr(own[0], "format", forms[0])) if own else forms[0])
-    alone = not own or (isinstance(own[0], Archive) and own[0].members == 1)
-    return f"{name} ({inner[0]})" if inner and alone else name
-
-
 def attempt(function: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
     """Call a part of a detector, which may raise anything: its result, and why there is none."""
     try:
@@ -364,7 +232,7 @@ def attempt(function: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
     except LimitReached as error:
         return None, f"limit reached: {error}"
     except Exception as error:
-        return None, _crash("the detector failed", error)
+        return None, crash("the detector failed", error)
 
 
 def scan_shard(shard: int, *, dataset: Dataset, requests: Sequence[Aggregate]) -> ShardResult:
@@ -385,7 +253,7 @@ def scan_shard(shard: int, *, dataset: Dataset, requests: Sequence[Aggregate]) -
     except DatasetError as error:
         result.gaps.append(Gap(path, f"not read from row {error.row:,} on: {error.reason}"))
     except Exception as error:
-        reason = _crash("reading failed", error)
+        reason = crash("reading failed", error)
         result.gaps.append(Gap(path, f"not read from row {result.rows:,} on: {reason}"))
     return result
 
@@ -395,13 +263,3 @@ def _problem(dataset: Dataset, shard: int, row: int, why: str) -> Gap:
         return Gap(dataset.shards[shard].path, why)
     path, index = dataset.place(shard, row)
     return Gap(path, f"row {index:,}: {why}")
-
-
-def _detectors(rules: tuple[Rule, ...], below: str) -> dict[str, Any]:
-    """The detectors that the rules name, by module, loaded when needed."""
-    names = dict.fromkeys(rule.detector for rule in rules if rule.detector.startswith(below))
-    return {name: importlib.import_module(f"poisonscan.{name}").DETECTOR for name in names}
-
-
-def _crash(what: str, error: Exception) -> str:
-    return f"{what}: {type(error).__name__}: {str(error)[:300]}"

@@ -178,8 +178,12 @@ def test_a_target_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
 
 def test_kinds(tmp_path: Path) -> None:
     write(tmp_path / "a.pkl", EVIL)
-    assert poisonscan.scan(tmp_path, kind="dataset").findings == []
-    assert poisonscan.scan(tmp_path, kind="dataset").exit_code() == 3
+    write(tmp_path / "b.pkl", b"N.")
+    write(tmp_path / "rows.csv", b"text,label\ngood,1\nbad,0\n")
+    both = poisonscan.scan(tmp_path, kind="dataset")
+    assert ids(both) == {"PS101"}, "a pickle among the rows is as dangerous as anywhere"
+    assert [item.kind for item in both.scanned] == ["dataset"]
+    assert {item.path.rpartition("/")[2] for item in both.skipped} == {"a.pkl", "b.pkl"}
     assert ids(poisonscan.scan(tmp_path, kind="model")) == {"PS101"}
 
 

@@ -13,6 +13,12 @@ _PATIENCE: Final = 0.5
 _INTERVAL: Final = 0.2
 
 
+class _Drawing(threading.Thread):
+    """Writes to the terminal and does nothing else: forked processes need not wait for it."""
+
+    holds_no_locks = True
+
+
 class ProgressLine:
     """Shows progress on a terminal; silent in a pipe.
 
@@ -28,7 +34,7 @@ class ProgressLine:
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         if enabled and sys.stderr.isatty():
-            self._thread = threading.Thread(target=self._draw, daemon=True)
+            self._thread = _Drawing(target=self._draw, daemon=True)
             self._thread.start()
 
     def __call__(self, what: str, done: int, total: int) -> None:

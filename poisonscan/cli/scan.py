@@ -12,10 +12,12 @@ import click
 
 from poisonscan.cli.outputs import emit, parse, wants_colour
 from poisonscan.cli.progress import ProgressLine
+from poisonscan.files import Kind
 from poisonscan.finding import Report, Severity
+from poisonscan.isolation.workers import IsolationError
 from poisonscan.reporters.base import Options
 from poisonscan.rules import RuleError
-from poisonscan.scan import Kind, TargetError
+from poisonscan.scan import TargetError
 from poisonscan.scan import scan as run_scan
 
 _SEVERITIES: Final = [str(severity) for severity in Severity]
@@ -88,6 +90,14 @@ def _common(command: Command) -> Command:
                 "--jobs",
                 type=click.IntRange(min=1),
                 help="Processes.  [default: as many as the work is worth]",
+            ),
+            click.option(
+                "--isolation",
+                type=click.Choice(["auto", "require", "off"]),
+                default="auto",
+                show_default=True,
+                help="Read model files in processes that can do nothing else: as far as the system "
+                "offers it, or fail without.",
             ),
             click.option(
                 "-q",
@@ -215,7 +225,7 @@ def _scan(
 ) -> Report:
     try:
         return run_scan(targets, kind=kind, progress=line, **options)
-    except (TargetError, RuleError) as error:
+    except (TargetError, RuleError, IsolationError) as error:
         raise click.UsageError(str(error)) from error
     finally:
         line.clear()

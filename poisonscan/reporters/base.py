@@ -64,6 +64,7 @@ class Totals:
     Attributes:
         findings: number of findings by severity, the worst first, zeros included.
         models: model files scanned, each archive counted once.
+        settings: configuration and code scanned.
         datasets: datasets scanned.
         rows: rows of these datasets.
         size: bytes of the scanned files on disk.
@@ -73,6 +74,7 @@ class Totals:
 
     findings: Mapping[Severity, int]
     models: int
+    settings: int
     datasets: int
     rows: int
     size: int
@@ -83,10 +85,11 @@ class Totals:
     def of(cls, report: Report) -> Totals:
         """Count."""
         datasets = [entry for entry in report.scanned if entry.kind == "dataset"]
-        models = {outermost(entry.path) for entry in report.scanned if entry.kind != "dataset"}
+        models = {outermost(entry.path) for entry in report.scanned if entry.kind == "model"}
         return cls(
             findings={severity: report.count(severity) for severity in reversed(Severity)},
             models=len(models),
+            settings=sum(entry.kind == "settings" for entry in report.scanned),
             datasets=len(datasets),
             rows=sum(entry.rows or 0 for entry in datasets),
             size=sum(entry.size for entry in report.scanned if "!/" not in entry.path),

@@ -83,11 +83,13 @@ def _run(report: Report, options: Options) -> Object:
         "results": results,
         "properties": {
             "models": totals.models,
+            "settings": totals.settings,
             "datasets": totals.datasets,
             "rows": totals.rows,
             "gaps": totals.gaps,
             "skipped": totals.skipped,
             "complete": report.complete,
+            "isolation": list(report.isolation),
         },
     }
     if places.artifacts:

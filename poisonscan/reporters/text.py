@@ -119,6 +119,9 @@ class _Page:
         formats = Counter(safe(entry.format, 40) for entry in self.report.scanned)
         what = ", ".join(f"{count:,} {name}" for name, count in formats.most_common())
         yield from self.terminal.wrap(what, 0, "Scanned")
+        if self.verbose and self.report.isolation:
+            layers = ", ".join(self.report.isolation)
+            yield from self.terminal.wrap(f"model files were read isolated by: {layers}", 2)
         for entry in self.report.scanned:
             if not (self.verbose or entry.facts):
                 continue
@@ -249,6 +252,8 @@ def _scanned(totals: Totals) -> str:
     parts = []
     if totals.models:
         parts.append(plural(totals.models, "model file"))
+    if totals.settings:
+        parts.append(f"{plural(totals.settings, 'file')} of settings or code")
     if totals.datasets:
         parts.append(f"{plural(totals.datasets, 'dataset')} ({plural(totals.rows, 'row')})")
     return f"{', '.join(parts)} scanned" if parts else ""

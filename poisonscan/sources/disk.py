@@ -32,18 +32,38 @@ def read(file: str) -> memoryview:
     Raises:
         OSError: it cannot be opened or is not a regular file.
     """
-    descriptor = os.open(file, _FLAGS)
+    descriptor = hold(file)
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            message = "not a regular file"
-            raise OSError(message)
-        if status.st_size < _COPY_BELOW:
-            with open(descriptor, "rb", closefd=False) as stream:
-                return memoryview(stream.read(_COPY_BELOW))
-        return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
+        return view(descriptor)
     finally:
         os.close(descriptor)
+
+
+def hold(file: str) -> int:
+    """An open descriptor of a regular file; whoever asks closes it.
+
+    Raises:
+        OSError: it cannot be opened or is not a regular file.
+    """
+    descriptor = os.open(file, _FLAGS)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        message = "not a regular file"
+        raise OSError(message)
+    return descriptor
+
+
+def view(descriptor: int) -> memoryview:
+    """A read-only view of all bytes of an open file, as `read` gives it.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if os.fstat(descriptor).st_size < _COPY_BELOW:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        with open(descriptor, "rb", closefd=False) as stream:
+            return memoryview(stream.read(_COPY_BELOW))
+    return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
 
 
 class Disk:

@@ -49,6 +49,7 @@ def test_full_report() -> None:
         "medium": 4,
         "low": 1,
         "models": 2,
+        "settings": 0,
         "datasets": 1,
         "rows": 4000,
         "bytes": 12_140_312,
