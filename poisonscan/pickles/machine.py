@@ -8,17 +8,32 @@ stream. What it does with an opcode is meant to be a superset of what any loader
 from __future__ import annotations
 
 import codecs
+import mmap
 import re
 from collections.abc import Iterator
 from typing import Final
 
 from poisonscan.limits import Budget, LimitReached
 from poisonscan.pickles import events
+from poisonscan.pickles.inert import LEVELS, PUTS, end_of_run
+from poisonscan.pickles.memo import ABSENT, Memo
 from poisonscan.pickles.names import modern, odd_name
 from poisonscan.pickles.opcodes import HANDLERS, MalformedError
-from poisonscan.pickles.values import Global, Long, Opaque
+from poisonscan.pickles.values import Global, Long, Opaque, Run
 
 _TEXT_KEPT: Final = 4096
+_PATIENCE: Final = 4096
+"""Bytes that are looked at before a run is stepped over: contracts ask for what comes first."""
+_SOON: Final = 2
+"""The same right behind a run: what ends one batch of items and begins the next."""
+_TRIES: Final = 4
+_NEVER: Final = 1 << 62
+_WORTH: Final = 256
+_SMALL: Final = 16 << 10
+"""Bytes that are not worth compiling the expression, and (_LARGE) its form for containers."""
+_LARGE: Final = 1 << 20
+_SHORT_RUN: Final = 4096
+_PAGES: Final = 32 << 20
 _HEAD_KEPT: Final = 80
 _NEWLINE: Final = re.compile(b"\n")
 
@@ -32,6 +47,7 @@ class Machine:
         budget: what reading may cost.
         lenient: take an empty stack for unknown values instead of an error, to read a stream from
             the middle.
+        exact: look at every opcode, also where long runs of them could be stepped over.
 
     A driver may move ``position`` between two events, over bytes that its loader takes out of the
     stream by itself.
@@ -44,7 +60,13 @@ class Machine:
     """
 
     def __init__(
-        self, data: memoryview, start: int, budget: Budget, *, lenient: bool = False
+        self,
+        data: memoryview,
+        start: int,
+        budget: Budget,
+        *,
+        lenient: bool = False,
+        exact: bool = False,
     ) -> None:
         self.data = data
         self.position = start
@@ -54,10 +76,13 @@ class Machine:
         self.done = False
         self._budget = budget
         self._lenient = lenient
+        self._resume = _NEVER if lenient or exact else start + _PATIENCE
+        self._misses = 0
+        self._stepped = start  # where memory was given back last
         self._stack: list[object] = []
         self._marks: list[list[object]] = []
-        self._memo: list[object] = []  # entries in order, as writers make them
-        self._scattered: dict[int, object] = {}  # entries beyond the next free one
+        self._memo = Memo(data, budget.limits.memo, self.irregular)
+        self._unfolding = 0  # runs that are being worked out, one within another
         self._frame_end: int | None = None
         self._events: list[events.Event] = []
 
@@ -68,7 +93,10 @@ class Machine:
             LimitReached: the stream costs more than its budget.
         """
         data, end, out, budget = self.data, len(self.data), self._events, self._budget
+        resume = self._resume
         while not self.done:
+            if self.position >= resume:
+                resume = self._step_over()
             self.at = start = self.position
             try:
                 if start >= end:
@@ -105,7 +133,11 @@ class Machine:
     def pop(self) -> object:
         """Take the value on top of the stack."""
         if self._stack:
-            return self._stack.pop()
+            value = self._stack.pop()
+            if isinstance(value, Run):
+                self._unfold(value)
+                return self.pop()
+            return value
         if self._lenient:
             return Opaque("unknown")
         raise MalformedError("the stack is empty")
@@ -143,6 +175,8 @@ class Machine:
 
     def pop_mark(self) -> list[object]:
         """Take all values above the last mark, and the mark."""
+        if any(isinstance(item, Run) for item in self._stack):
+            self._unfold_short_ones()
         items = self._stack
         if self._marks:
             self._stack = self._marks.pop()
@@ -152,27 +186,23 @@ class Machine:
             raise MalformedError("there is no MARK on the stack")
         return items
 
-    def remember(self, index: int, value: object) -> None:
-        """Store a value in the memo."""
-        held = len(self._memo)
-        self._room(held + len(self._scattered), self._budget.limits.memo, "memo entries")
-        if index == held and index not in self._scattered:
-            self._memo.append(value)
-        elif index < held:
-            self._memo[index] = value
-        else:
-            self._scattered[index] = value
+    def remember(self, index: int | None, value: object) -> None:
+        """Store a value in the memo; index None is the next free one."""
+        if not self._unfolding:  # else the memo has it
+            self._memo.store(index, value)
 
     def memoize(self) -> None:
         """Store the value on top of the stack under the next free memo index."""
-        self.remember(len(self._memo) + len(self._scattered), self.peek())
+        self.remember(None, self.peek())
 
     def recall(self, index: int) -> object:
         """The value stored in the memo."""
-        if index < len(self._memo):
-            return self._memo[index]
-        if index in self._scattered:
-            return self._scattered[index]
+        value = self._memo.entry(index)
+        if isinstance(value, Run):
+            self._unfold(value)
+            return self.pop()
+        if value is not ABSENT:
+            return value
         if self._lenient:
             return Opaque("unknown")
         raise MalformedError(f"memo entry {index} was never stored")
@@ -244,6 +274,68 @@ class Machine:
             self.irregular("an imported name is empty or holds white space or control characters")
         self.emit(events.Import(self.at, target, written))
         return target
+
+    def _step_over(self) -> int:
+        """Step over a long run of inert opcodes if one begins here; returns where to try again."""
+        self._give_back()
+        start, stop = self.position, len(self.data)
+        size = stop - self.start
+        if start >= stop or size < _SMALL or self._memo.scattered:
+            return _NEVER
+        if self.data[start] in PUTS:
+            return start + 1  # it stores a value from before
+        if self._frame_end is not None:
+            stop = min(stop, self._frame_end)
+        end = end_of_run(self.data, start, stop, LEVELS if size > _LARGE else 0)
+        if end - start < _WORTH:
+            # In the middle of something small: what comes next may be more of its kind.
+            self._misses += 1
+            return end + 1 if self._misses % _TRIES else start + _PATIENCE
+        self._misses = 0
+        run = Run(start, end)
+        self._stack.append(run)
+        self._memo.store_run(run)
+        self.position = end
+        if end == self._frame_end:
+            self._frame_end = None
+        return end + _SOON
+
+    def _give_back(self) -> None:
+        """Let go of pages of a mapped file that were read: they count as memory in use."""
+        mapped = self.data.obj
+        if self.position - self._stepped > _PAGES and isinstance(mapped, mmap.mmap):
+            self._stepped = self.position
+            if hasattr(mmap, "MADV_DONTNEED"):
+                mapped.madvise(mmap.MADV_DONTNEED)
+
+    def _unfold(self, run: Run) -> None:
+        """Put the values of a run on the stack, opcode by opcode."""
+        here = self.position, self.at
+        self.position = run.start
+        self._unfolding += 1
+        depth, resume = len(self._marks), run.start + _PATIENCE
+        while self.position < run.end:
+            if self.position >= resume and len(self._marks) > depth:
+                end = end_of_run(self.data, self.position, run.end, 0)
+                resume = end + 1
+                if end - self.position > _WORTH and self.data[self.position] not in PUTS:
+                    self._stack.append(Run(self.position, end))
+                    self.position = end
+                    continue
+            self.at = self.position
+            self.position += 1
+            HANDLERS[self.data[self.at]](self)
+        self._unfolding -= 1
+        self.position, self.at = here
+
+    def _unfold_short_ones(self) -> None:
+        """Work out runs above the last MARK that are short: contracts look at such values."""
+        items, self._stack = self._stack, []
+        for item in items:
+            if isinstance(item, Run) and item.end - item.start <= _SHORT_RUN:
+                self._unfold(item)
+            else:
+                self._stack.append(item)
 
     def _leave_frame(self) -> None:
         if self._frame_end is not None and self.at < self._frame_end < self.position:

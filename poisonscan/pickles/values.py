@@ -6,6 +6,7 @@ the classes below; none of them holds anything that was imported or called.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -50,6 +51,11 @@ class Collection:
         self.count += len(items)
         if len(self.items) < KEEP:
             self.items = (*self.items, *items[: KEEP - len(self.items)])
+            if any(isinstance(item, Run) for item in items):
+                # It stands for any number of items: those behind it are at unknown places.
+                kept = list(itertools.takewhile(lambda item: not isinstance(item, Run), self.items))
+                self.items = (*kept, *[UNKNOWN] * (KEEP - len(kept)))
+                self.count = max(self.count, KEEP + 1)
 
     def get(self, key: str) -> object:
         """The value of a remembered key of a dict, None if there is none; the last one counts."""
@@ -78,6 +84,24 @@ class Opaque:
     """Something from outside the stream: an extension, a buffer."""
 
     what: str
+
+
+UNKNOWN: Final = Opaque("value in a long run")
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """Any number of values that the opcodes from ``start`` to ``end`` leave on the stack.
+
+    Attributes:
+        first: index of the first entry that the run stores in the memo, once it is known.
+        places: offsets of the opcodes that made the entries, once they were looked for.
+    """
+
+    start: int
+    end: int
+    first: int = 0
+    places: Sequence[int] | None = None
 
 
 def expression(value: object, depth: int = 4) -> str:
