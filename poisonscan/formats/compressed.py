@@ -1,8 +1,13 @@
-"""Single compressed files: gzip, bzip2, xz, lzma, zlib and LZ4, as joblib and shells write them."""
+"""Single compressed files: gzip, bzip2, xz, lzma, zlib, zstandard and LZ4.
+
+This is how joblib, shells and data sets pack one file. Every stream of a file counts, as it does
+for the tools; what stands behind the last one is looked at by itself.
+"""
 
 from __future__ import annotations
 
 import bz2
+import functools
 import lzma
 import re
 import zlib
@@ -11,10 +16,21 @@ from dataclasses import dataclass
 from typing import Final
 
 from poisonscan.finding import Gap
-from poisonscan.formats.base import Archive, Artifact
-from poisonscan.formats.inflate import Decompressor, inflate
-from poisonscan.limits import Budget
+from poisonscan.formats.base import Archive, Artifact, Expansion
+from poisonscan.formats.inflate import Decompressor, Stream, gzip_member, inflate
+from poisonscan.formats.tables import is_text
+from poisonscan.formats.zstandard_frames import (
+    ZSTANDARD,
+    behind_skippable,
+    skippable,
+    zstandard_frame,
+)
+from poisonscan.limits import Budget, LimitReached
 from poisonscan.sources.base import Blob
+
+_LZMA_HEAD: Final = 13
+_BZIP2: Final = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
+"""The header and the magic number of its first block, or of the end of an empty file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,56 +39,58 @@ class Compressed:
 
     Attributes:
         name: of the format.
-        magics: what the file begins with.
         suffixes: taken off the name of the content.
-        make: a fresh decompressor.
+        begins: whether bytes begin a stream.
+        read: takes one stream from the front of a view and puts what comes out behind ``out``.
     """
 
     name: str
-    magics: tuple[bytes, ...]
     suffixes: tuple[str, ...]
-    make: Callable[[], Decompressor]
+    begins: Callable[[memoryview], bool]
+    read: Callable[[memoryview, Budget, bytearray], Stream]
 
     def matches(self, blob: Blob, head: bytes) -> bool:  # noqa: ARG002 - the protocol's
-        """By magic bytes; zlib and lzma have weak ones, so their first bytes must decompress."""
-        if not head.startswith(self.magics):
-            return False
-        if self.name not in ("zlib", "lzma"):
-            return True
-        try:
-            return len(self.make().decompress(head, 1)) > 0
-        except (zlib.error, lzma.LZMAError):
-            return False
+        """By magic bytes; where they are weak, the first bytes must decompress."""
+        return self.begins(behind_skippable(blob.open()))
 
     def open(self, blob: Blob, view: memoryview, budget: Budget) -> Iterator[Blob | Artifact | Gap]:
         """The content."""
-        out: list[bytearray] = []
-        reason, rest = "", view
-        while len(rest) and not reason and (not out or self._begins(rest)):
-            budget.take_member()
-            piece, reason, taken = inflate(self.make(), rest, budget)
-            out.append(piece)
-            rest = _behind_padding(rest[taken:])
+        out = bytearray()  # grows in place: the content is never there twice
+        rest, stream = view, Stream(0)
+        try:
+            while len(rest) and not stream.reason and (rest is view or self._goes_on(rest)):
+                budget.take_member()
+                stream = self.read(rest, budget, out)
+                rest = _behind_padding(rest[stream.taken :])
+        except LimitReached as error:
+            stream = Stream(0, f"limit reached: {error}", error)
         name = blob.name
         for suffix in self.suffixes:
             name = name.removesuffix(suffix)
         yield Archive(blob.path, self.name, 1, (), blob.base)
-        if reason:
-            yield Gap(blob.path, reason)
-        elif len(rest):
+        yield Expansion(blob.path, self.name, len(view), len(out))
+        if stream.reason and stream.stopped is None:
+            yield Gap(blob.path, stream.reason)
+        elif len(rest) and stream.stopped is None:
             yield blob.part(f"{name}.trailing", rest, None)
-        content = out[0] if len(out) == 1 else b"".join(out)
-        if content:
-            yield blob.part(name or "content", memoryview(content), None)
+        if out:
+            yield blob.part(name or "content", memoryview(out), None)
+        if stream.stopped is not None:
+            raise stream.stopped
 
-    def _begins(self, rest: memoryview) -> bool:
-        return bytes(rest[:16]).startswith(self.magics)
+    def _goes_on(self, rest: memoryview) -> bool:
+        return bool(skippable(rest)) or self.begins(rest)
 
 
 def _behind_padding(rest: memoryview) -> memoryview:
     """Loaders step over zeros between two streams and behind the last."""
     match = _NO_ZERO.search(rest)
     return rest[:0] if match is None else rest[match.start() :]
+
+
+_NO_ZERO: Final = re.compile(rb"[^\0]")
+_XZ_MEMORY: Final = 1 << 28
+"""Bytes that a dictionary may take; without a bound a header of a few bytes asks for gigabytes."""
 
 
 def _lz4() -> Decompressor:
@@ -82,9 +100,9 @@ def _lz4() -> Decompressor:
     return decompressor
 
 
-_NO_ZERO: Final = re.compile(rb"[^\0]")
-_XZ_MEMORY: Final = 1 << 28
-"""Bytes that a dictionary may take; without a bound a header of a few bytes asks for gigabytes."""
+def _lz4_frame(packed: memoryview, budget: Budget, out: bytearray) -> Stream:
+    length = skippable(packed)
+    return Stream(length) if length else inflate(_lz4, packed, budget, out)
 
 
 def _xz() -> Decompressor:
@@ -95,13 +113,61 @@ def _lzma() -> Decompressor:
     return lzma.LZMADecompressor(lzma.FORMAT_ALONE, _XZ_MEMORY)
 
 
-_ZLIB: Final = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+def _zlib_stream(packed: memoryview, budget: Budget, out: bytearray) -> Stream:
+    if packed[1] & 0x20:
+        return Stream(len(packed), "needs a preset dictionary, which is not in the file")
+    return inflate(zlib.decompressobj, packed, budget, out)
+
+
+def _gives(make: Callable[[], Decompressor], head: bytes) -> bool:
+    """Whether at least one byte comes out."""
+    try:
+        return len(make().decompress(head, 1)) > 0
+    except (zlib.error, lzma.LZMAError):
+        return False
+
+
+def _begins_zlib(view: memoryview) -> bool:
+    """By header (RFC 1950): the window that every encoder writes, and a checksum of five bits."""
+    if len(view) < 3 or view[0] != 0x78 or int.from_bytes(view[:2], "big") % 31:
+        return False
+    if view[1] & 0x20:  # with a dictionary it cannot be tried; "x " may also begin a text
+        return not is_text(bytes(view[:256]))
+    return _gives(zlib.decompressobj, bytes(view[:4096]))
+
+
+def _begins_lzma(view: memoryview) -> bool:
+    """By the properties, dictionary and size that encoders write; there is no magic number."""
+    if len(view) <= _LZMA_HEAD or view[0] >= 9 * 5 * 5 or view[_LZMA_HEAD] != 0:
+        return False
+    dictionary = int.from_bytes(view[1:5], "little")
+    size = int.from_bytes(view[5:_LZMA_HEAD], "little")
+    usual = dictionary == 0xFFFFFFFF or _rounded(dictionary)
+    known = size == 2**64 - 1 or size < 1 << 38
+    return (usual or bytes(view[:3]) == b"]\0\0") and known and _gives(_lzma, bytes(view[:4096]))
+
+
+def _rounded(dictionary: int) -> bool:
+    """Whether a dictionary's size is a power of two, or half as much again."""
+    lowest = dictionary & -dictionary
+    return dictionary >= 4096 and dictionary in (lowest, 3 * lowest)
+
+
+def _starts(magic: bytes) -> Callable[[memoryview], bool]:
+    return lambda view: bytes(view[: len(magic)]) == magic
+
 
 COMPRESSED: Final[tuple[Compressed, ...]] = (
-    Compressed("gzip", (b"\x1f\x8b\x08",), (".gz", ".gzip"), lambda: zlib.decompressobj(31)),
-    Compressed("bzip2", (b"BZh",), (".bz2",), bz2.BZ2Decompressor),
-    Compressed("xz", (b"\xfd7zXZ\0",), (".xz",), _xz),
-    Compressed("lzma", (b"]\0\0",), (".lzma",), _lzma),
-    Compressed("zlib", _ZLIB, (".z", ".zlib"), zlib.decompressobj),
-    Compressed("LZ4", (b"\x04\x22\x4d\x18",), (".lz4",), _lz4),
+    Compressed("gzip", (".gz", ".gzip"), _starts(b"\x1f\x8b\x08"), gzip_member),
+    Compressed(
+        "bzip2",
+        (".bz2",),
+        lambda view: _BZIP2.match(view[:10]) is not None,
+        functools.partial(inflate, bz2.BZ2Decompressor),
+    ),
+    Compressed("xz", (".xz",), _starts(b"\xfd7zXZ\0"), functools.partial(inflate, _xz)),
+    Compressed("lzma", (".lzma",), _begins_lzma, functools.partial(inflate, _lzma)),
+    Compressed("zlib", (".z", ".zlib"), _begins_zlib, _zlib_stream),
+    Compressed("zstandard", (".zst", ".zstd"), _starts(ZSTANDARD), zstandard_frame),
+    Compressed("LZ4", (".lz4",), _starts(b"\x04\x22\x4d\x18"), _lz4_frame),
 )

@@ -20,9 +20,10 @@ class ArchiveAmbiguous:
         """One finding for each anomaly and member."""
         for anomaly in artifact.anomalies:
             outer = None if artifact.base is None else artifact.base + anomaly.offset
+            subject = f"Archive member {quote(anomaly.name)}" if anomaly.name else "The archive"
             yield rule("PS203").finding(
                 Location(artifact.path, Span(anomaly.offset, 1, outer)),
-                f"Archive member {quote(anomaly.name)} {anomaly.what}.",
+                f"{subject} {anomaly.what}.",
                 key=f"{anomaly.kind} {anomaly.name}",
                 problem=anomaly.kind,
             )
