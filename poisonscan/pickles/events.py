@@ -60,6 +60,13 @@ class Change(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Passing(Event):
+    """A watched name becomes part of something else, so that whatever gets it may call it."""
+
+    target: Global
+
+
+@dataclass(frozen=True, slots=True)
 class Persistent(Event):
     """The loader is asked for an object by an identifier."""
 

@@ -33,6 +33,9 @@ _SMALL: Final = 16 << 10
 """Bytes that are not worth compiling the expression, and (_LARGE) its form for containers."""
 _LARGE: Final = 1 << 20
 _SHORT_RUN: Final = 4096
+_STRIDE: Final = 4096
+"""Opcodes between two looks at the limits."""
+_RECALLS: Final = 32
 _PAGES: Final = 32 << 20
 _HEAD_KEPT: Final = 80
 _NEWLINE: Final = re.compile(b"\n")
@@ -48,6 +51,7 @@ class Machine:
         lenient: take an empty stack for unknown values instead of an error, to read a stream from
             the middle.
         exact: look at every opcode, also where long runs of them could be stepped over.
+        watched: names that are told of when they become part of something else.
 
     A driver may move ``position`` between two events, over bytes that its loader takes out of the
     stream by itself.
@@ -67,6 +71,7 @@ class Machine:
         *,
         lenient: bool = False,
         exact: bool = False,
+        watched: frozenset[Global] = frozenset(),
     ) -> None:
         self.data = data
         self.position = start
@@ -82,8 +87,12 @@ class Machine:
         self._stack: list[object] = []
         self._marks: list[list[object]] = []
         self._memo = Memo(data, budget.limits.memo, self.irregular)
+        self._watched = watched
+        self._watching = False  # one of them was imported
+        self._recalls: set[bytes] = set()  # opcodes that push one from the memo
         self._unfolding = 0  # runs that are being worked out, one within another
         self._frame_end: int | None = None
+        self._check = start  # where to pause
         self._events: list[events.Event] = []
 
     def run(self) -> Iterator[events.Event]:
@@ -92,30 +101,58 @@ class Machine:
         Raises:
             LimitReached: the stream costs more than its budget.
         """
-        data, end, out, budget = self.data, len(self.data), self._events, self._budget
-        resume = self._resume
+        data, out, budget = self.data, self._events, self._budget
+        count = 0
         while not self.done:
-            if self.position >= resume:
-                resume = self._step_over()
-            self.at = start = self.position
+            broken = ""
             try:
-                if start >= end:
-                    raise MalformedError("the data ends before STOP")
-                self.position = start + 1
-                HANDLERS[data[start]](self)
+                while not self.done:
+                    start = self.position
+                    if start >= self._check:
+                        budget.opcodes += count
+                        count = 0
+                        self._pause()
+                        start = self.position
+                    self.at = start
+                    self.position = start + 1
+                    count += 1
+                    HANDLERS[data[start]](self)
+                    if out:
+                        break
             except MalformedError as error:
-                yield from out
-                yield events.Broken(start, str(error))
-                return
-            budget.opcodes += 1
-            if budget.opcodes > budget.limits.opcodes:
-                message = f"more than {budget.limits.opcodes:,} pickle opcodes"
-                raise LimitReached(message)
+                broken = str(error)
+            except IndexError:  # of the data: it is not asked for its length at each byte
+                broken = "an argument reaches over the end"
             if self._frame_end is not None and self.position >= self._frame_end:
                 self._leave_frame()
-            if out:
-                yield from out
-                out.clear()
+            yield from out
+            out.clear()
+            if broken:
+                yield events.Broken(self.at, broken)
+                break
+        budget.opcodes += count
+
+    def _pause(self) -> None:
+        """Between two opcodes: see to frames, limits and runs, and say when to do so again."""
+        start, end, budget = self.position, len(self.data), self._budget
+        if self._frame_end is not None and start >= self._frame_end:
+            self._leave_frame()
+        left = budget.limits.opcodes - budget.opcodes
+        if left < 0:
+            message = f"more than {budget.limits.opcodes:,} pickle opcodes"
+            raise LimitReached(message)
+        for held, what in ((self._stack, "values"), (self._marks, "marks")):
+            if len(held) > budget.limits.stack:
+                message = f"more than {budget.limits.stack:,} {what} on the pickle stack"
+                raise LimitReached(message)
+        if start >= self._resume:
+            self._resume = self._step_over()
+            start = self.position
+        if start >= end:
+            self.at = start
+            raise MalformedError("the data ends before STOP")
+        # An opcode has one byte at least, so that no limit is passed unseen.
+        self._check = min(end, self._frame_end or end, self._resume, start + min(left, _STRIDE) + 1)
 
     def emit(self, event: events.Event) -> None:
         """Something happened at this opcode."""
@@ -144,7 +181,6 @@ class Machine:
 
     def push(self, value: object) -> None:
         """Put a value on the stack."""
-        self._room(len(self._stack), self._budget.limits.stack, "values on the pickle stack")
         self._stack.append(value)
 
     def replace(self, value: object) -> None:
@@ -163,13 +199,14 @@ class Machine:
 
     def peek(self) -> object:
         """The value on top of the stack, which stays there."""
-        value = self.pop()
-        self._stack.append(value)
+        value = self._stack[-1] if self._stack else None
+        if value is None or isinstance(value, Run):
+            value = self.pop()
+            self._stack.append(value)
         return value
 
     def mark(self) -> None:
         """Put a mark on the stack."""
-        self._room(len(self._marks), self._budget.limits.stack, "marks on the pickle stack")
         self._marks.append(self._stack)
         self._stack = []
 
@@ -189,11 +226,22 @@ class Machine:
     def remember(self, index: int | None, value: object) -> None:
         """Store a value in the memo; index None is the next free one."""
         if not self._unfolding:  # else the memo has it
+            if self._watching and isinstance(value, Global) and value in self._watched:
+                number = self._memo.next_index() if index is None else index
+                self._recalls.add(b"g%d\n" % number)
+                self._recalls.add(b"h%c" % number if number < 256 else b"j" + _raw(number))
             self._memo.store(index, value)
 
     def memoize(self) -> None:
         """Store the value on top of the stack under the next free memo index."""
         self.remember(None, self.peek())
+
+    def passes(self, items: list[object]) -> None:
+        """Values become part of something else."""
+        if self._watching and Global in map(type, items):
+            for item in items:
+                if isinstance(item, Global) and item in self._watched:
+                    self.emit(events.Passing(self.at, item))
 
     def recall(self, index: int) -> object:
         """The value stored in the memo."""
@@ -212,6 +260,7 @@ class Machine:
         if self._frame_end is not None:
             self.irregular("a frame begins inside another frame")
         self._frame_end = self.position + length
+        self._check = min(self._check, self._frame_end)
 
     def stop(self) -> None:
         """STOP: the value on top of the stack is the result."""
@@ -223,7 +272,13 @@ class Machine:
 
     def uint(self, size: int) -> int:
         """An unsigned little-endian argument."""
-        return int.from_bytes(self.argument(size), "little")
+        start = self.position
+        self.position = start + size
+        if size == 1:
+            return self.data[start]
+        if self.position > len(self.data):
+            raise MalformedError("an argument reaches over the end")
+        return int.from_bytes(self.data[start : start + size], "little")
 
     def argument(self, size: int) -> bytes:
         """An argument of few bytes."""
@@ -273,6 +328,7 @@ class Machine:
         if odd_name(written):
             self.irregular("an imported name is empty or holds white space or control characters")
         self.emit(events.Import(self.at, target, written))
+        self._watching = self._watching or target in self._watched
         return target
 
     def _step_over(self) -> int:
@@ -287,6 +343,8 @@ class Machine:
         if self._frame_end is not None:
             stop = min(stop, self._frame_end)
         end = end_of_run(self.data, start, stop, LEVELS if size > _LARGE else 0)
+        if self._recalls and self._recalled(start, end):
+            return end + _PATIENCE
         if end - start < _WORTH:
             # In the middle of something small: what comes next may be more of its kind.
             self._misses += 1
@@ -299,6 +357,13 @@ class Machine:
         if end == self._frame_end:
             self._frame_end = None
         return end + _SOON
+
+    def _recalled(self, start: int, end: int) -> bool:
+        """Whether a run may push a watched name."""
+        if len(self._recalls) > _RECALLS:
+            return True
+        pattern = b"|".join(map(re.escape, self._recalls))
+        return re.compile(pattern).search(self.data, start, end) is not None
 
     def _give_back(self) -> None:
         """Let go of pages of a mapped file that were read: they count as memory in use."""
@@ -342,10 +407,9 @@ class Machine:
             self.irregular("an opcode reaches over the end of its frame")
         self._frame_end = None
 
-    def _room(self, held: int, limit: int, what: str) -> None:
-        if held >= limit:
-            message = f"more than {limit:,} {what}"
-            raise LimitReached(message)
+
+def _raw(index: int) -> bytes:
+    return (index & 0xFFFFFFFF).to_bytes(4, "little")
 
 
 def decode(data: bytes) -> str:

@@ -48,8 +48,20 @@ class Memo:
         if self._late:
             self._late.append((index, value))
             self._room(len(self._late))
+        elif (
+            (index is None or index == len(self._entries))
+            and not self._scattered
+            and len(self._entries) < self._limit
+        ):
+            self._entries.append(value)
         else:
             self._store(index, value)
+
+    def next_index(self) -> int:
+        """The index that the next entry takes by itself."""
+        if self._late:
+            self._settle()
+        return len(self._entries) + len(self._scattered)
 
     def store_run(self, run: Run) -> None:
         """Whatever a run stores comes next."""

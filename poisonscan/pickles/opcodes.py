@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-import ast
+import codecs
 import pickle
+import re
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from poisonscan.pickles import events
-from poisonscan.pickles.values import Collection, Global, Long, Opaque, Persistent, Result
+from poisonscan.pickles.values import (
+    Collection,
+    Global,
+    Long,
+    Opaque,
+    Persistent,
+    Result,
+    Stage,
+)
 
 if TYPE_CHECKING:
     from poisonscan.pickles.machine import Machine
 
 Handler = Callable[["Machine"], None]
 _DIGITS_KEPT: Final = 64
+_EXTENDED: Final = re.compile(rb"(?s:.{0,63}[\x00-\x7f]\x00*+|.{0,63}[\x80-\xff]\xff*+)\Z")
+"""A number whose bytes behind the first 64 only repeat its sign."""
 
 
 class MalformedError(Exception):
@@ -32,8 +44,14 @@ def _value(value: object) -> Handler:
     return lambda m: m.push(value)
 
 
-def _uint(size: int) -> Handler:
-    return lambda m: m.push(m.uint(size))
+def _binint1(m: Machine) -> None:
+    m.push(m.data[m.position])
+    m.position += 1
+
+
+def _binint2(m: Machine) -> None:
+    m.push(m.data[m.position] | m.data[m.position + 1] << 8)
+    m.position += 2
 
 
 def _text(size: int) -> Handler:
@@ -49,6 +67,7 @@ def _collection(kind: str) -> Handler:
 
 
 def _number(line: bytes) -> object:
+    line = line.partition(b"\0")[0]  # where C ends a string
     text = line.rstrip(b"L").strip()
     if len(text) > _DIGITS_KEPT:
         return Long("digits", 0, len(text))
@@ -63,7 +82,7 @@ def _number(line: bytes) -> object:
 
 
 def _float(m: Machine) -> None:
-    line = m.line()
+    line = m.line().partition(b"\0")[0]
     try:
         m.push(float(line))
     except ValueError:
@@ -86,7 +105,12 @@ def _long(size: int) -> Handler:
     def push_long(m: Machine) -> None:
         length = m.uint(size)
         if length > _DIGITS_KEPT:
-            m.push(Long("integer", m.skip(length), length))
+            start = m.skip(length)
+            if _EXTENDED.match(m.data, start, start + length):
+                raw = bytes(m.data[start : start + _DIGITS_KEPT])
+                m.push(int.from_bytes(raw, "little", signed=True))
+            else:
+                m.push(Long("integer", start, length))
         else:
             m.push(int.from_bytes(m.argument(length), "little", signed=True))
 
@@ -98,10 +122,12 @@ def _string(m: Machine) -> None:
     if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
         raise MalformedError("the argument of STRING is not quoted")
     try:
-        value: object = ast.literal_eval("b" + line.decode("latin-1"))
-    except (ValueError, SyntaxError, MemoryError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            value = codecs.escape_decode(line[1:-1])[0]
+    except ValueError:
         value = line[1:-1]
-    m.push(value.decode("latin-1") if isinstance(value, bytes) else value)
+    m.push(value.decode("latin-1"))
 
 
 def _unicode(m: Machine) -> None:
@@ -124,8 +150,12 @@ def _put_line(m: Machine) -> None:
 
 
 def _index(m: Machine) -> int:
-    index = _number(m.line())
-    if not isinstance(index, int) or index < 0:
+    line = m.line().partition(b"\0")[0]
+    try:
+        index = int(line)
+    except ValueError:
+        index = -1
+    if index < 0:
         raise MalformedError("a memo index is no number")
     return index
 
@@ -134,8 +164,20 @@ def _get(size: int) -> Handler:
     return lambda m: m.push(m.recall(m.uint(size)))
 
 
+def _binget(m: Machine) -> None:
+    index = m.data[m.position]
+    m.position += 1
+    m.push(m.recall(index))
+
+
 def _put(size: int) -> Handler:
     return lambda m: m.remember(m.uint(size), m.peek())
+
+
+def _binput(m: Machine) -> None:
+    index = m.data[m.position]
+    m.position += 1
+    m.remember(index, m.peek())
 
 
 # Collections.
@@ -144,6 +186,7 @@ def _put(size: int) -> Handler:
 def _gather(kind: str) -> Handler:
     def gather(m: Machine) -> None:
         items = m.pop_mark()
+        m.passes(items)
         collection = Collection(kind)
         collection.add(items)
         m.push(collection)
@@ -154,6 +197,7 @@ def _gather(kind: str) -> Handler:
 def _tuple(size: int) -> Handler:
     def take(m: Machine) -> None:
         items = [m.pop() for _ in range(size)]
+        m.passes(items)
         m.push(Collection("tuple", tuple(reversed(items)), size))
 
     return take
@@ -161,12 +205,32 @@ def _tuple(size: int) -> Handler:
 
 def _put_into(m: Machine, opcode: str, items: list[object]) -> None:
     target = m.peek()
+    m.passes(items)
     if isinstance(target, Collection):
         target.add(items)
     else:
         put = Collection("list")
         put.add(items)
         m.emit(events.Change(m.at, opcode, target, put))
+        if isinstance(target, Result):
+            _reach(m, target, _STAGES[opcode])
+
+
+_STAGES: Final = {
+    "APPEND": Stage.APPENDED,
+    "APPENDS": Stage.APPENDED,
+    "SETITEM": Stage.FILLED,
+    "SETITEMS": Stage.FILLED,
+    # Picklers write it behind EMPTY_SET only.
+    "ADDITEMS": Stage.CREATED,
+}
+
+
+def _reach(m: Machine, target: Result, stage: Stage) -> None:
+    """An object that is changed again may call what was put into it before as its own method."""
+    if target.stage > stage or target.stage is Stage.BUILT or stage is Stage.CREATED:
+        m.irregular("an object is filled or given a state after it was finished")
+    target.stage = max(target.stage, stage)
 
 
 def _append(m: Machine) -> None:
@@ -226,7 +290,9 @@ def _inst(m: Machine) -> None:
     module, name = m.line(), m.line()
     target = m.imports(Global(module.decode("utf-8", "replace"), name.decode("utf-8", "replace")))
     arguments = Collection("tuple")
-    arguments.add(m.pop_mark())
+    items = m.pop_mark()
+    m.passes(items)
+    arguments.add(items)
     _call(m, "INST", target, arguments)
 
 
@@ -235,14 +301,17 @@ def _obj(m: Machine) -> None:
     if not items:
         raise MalformedError("OBJ without a class")
     arguments = Collection("tuple")
+    m.passes(items[1:])
     arguments.add(items[1:])
     _call(m, "OBJ", items[0], arguments)
 
 
 def _build(m: Machine) -> None:
     state, target = m.pop(), m.peek()
+    m.passes([state])
     m.emit(events.Build(m.at, target, state))
     if isinstance(target, Result):
+        _reach(m, target, Stage.BUILT)
         target.state = state
 
 
@@ -292,8 +361,8 @@ _TABLE: Final[dict[bytes, Handler]] = {
     pickle.INT: lambda m: m.push(_number(m.line())),
     pickle.LONG: lambda m: m.push(_number(m.line())),
     pickle.BININT: _binint,
-    pickle.BININT1: _uint(1),
-    pickle.BININT2: _uint(2),
+    pickle.BININT1: _binint1,
+    pickle.BININT2: _binint2,
     pickle.LONG1: _long(1),
     pickle.LONG4: _long(4),
     pickle.FLOAT: _float,
@@ -316,10 +385,10 @@ _TABLE: Final[dict[bytes, Handler]] = {
     pickle.DUP: _dup,
     pickle.MARK: lambda m: m.mark(),
     pickle.GET: _get_line,
-    pickle.BINGET: _get(1),
+    pickle.BINGET: _binget,
     pickle.LONG_BINGET: _get(4),
     pickle.PUT: _put_line,
-    pickle.BINPUT: _put(1),
+    pickle.BINPUT: _binput,
     pickle.LONG_BINPUT: _put(4),
     pickle.MEMOIZE: lambda m: m.memoize(),
     pickle.EMPTY_LIST: _collection("list"),

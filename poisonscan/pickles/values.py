@@ -6,8 +6,9 @@ the classes below; none of them holds anything that was imported or called.
 
 from __future__ import annotations
 
+import enum
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -63,6 +64,15 @@ class Collection:
         return next((value for name, value in pairs if name == key), None)
 
 
+class Stage(enum.IntEnum):
+    """How far an object is made. Picklers do it in this order (``Pickler.save_reduce``)."""
+
+    CREATED = 0
+    APPENDED = 1
+    FILLED = 2
+    BUILT = 3
+
+
 @dataclass(slots=True, eq=False)
 class Result:
     """What a call would give: opaque. ``state`` is what BUILD would set on it."""
@@ -70,6 +80,7 @@ class Result:
     callee: object
     arguments: object
     state: object = None
+    stage: Stage = Stage.CREATED
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,6 +113,23 @@ class Run:
     end: int
     first: int = 0
     places: Sequence[int] | None = None
+
+
+def given_back(value: object, positions: Mapping[str, int]) -> object:
+    """What a value is at last: the argument that a function gave back, if it is such a result.
+
+    Args:
+        value: any value.
+        positions: of that argument, by dotted name of the function.
+    """
+    while isinstance(value, Result) and isinstance(value.callee, Global):
+        position, arguments = positions.get(value.callee.dotted), value.arguments
+        if position is None or not isinstance(arguments, Collection):
+            return value
+        if position >= len(arguments.items):
+            return value
+        value = arguments.items[position]
+    return value
 
 
 def expression(value: object, depth: int = 4) -> str:
