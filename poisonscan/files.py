@@ -80,7 +80,7 @@ def scan_file(blob: Blob, task: Task, detectors: Mapping[str, Any]) -> Iterator[
                 if isinstance(item, Shard | ShardIndex) and item.path == blob.path:
                     yield item
         # What could not be read of a model does not matter where only datasets are asked for.
-        if task.kind != "dataset" or not (seen.models or seen.beside):
+        if task.kind != "dataset" or seen.tables or not (seen.models or seen.beside):
             yield from seen.gaps
             seen.gaps.clear()
         pending += reversed(children)
@@ -178,7 +178,9 @@ def check(
         if not isinstance(artifact, detector.reads):
             continue
         try:
-            yield from (found for found in detector.check(artifact) if found.rule in rules)
+            for found in detector.check(artifact):
+                if isinstance(found, Gap) or found.rule in rules:
+                    yield found
         except Exception as error:
             yield Gap(artifact.path, crash("the detector failed", error), name)
 

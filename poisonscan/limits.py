@@ -41,9 +41,9 @@ class Limits:
     findings: int = 1_000
     memory: int = 2 << 30
     seconds: int = 60
-    fields: int = 20_000_000
+    fields: int = 10_000_000
     strings: int = 10_000_000
-    template: int = 1 << 20
+    template: int = 1 << 18
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ single files, this is the only module that catches whatever a detector or a pars
 from __future__ import annotations
 
 import copy
+import functools
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -142,6 +143,7 @@ def _blobs(targets: Iterable[str | Path], base: Path) -> tuple[list[Blob], Repor
     """All files of all targets, each once, and what could not be listed."""
     blobs: dict[str, Blob] = {}
     listed = Report(())
+    resolved = functools.cache(os.path.realpath)
     for target in targets:
         path = Path(target)
         if not os.path.lexists(path):
@@ -153,7 +155,8 @@ def _blobs(targets: Iterable[str | Path], base: Path) -> tuple[list[Blob], Repor
             elif isinstance(item, Skipped):
                 listed.skipped.append(item)
             else:
-                blobs.setdefault(os.path.realpath(item.file or item.path), item)
+                folder, name = os.path.split(item.file or item.path)
+                blobs.setdefault(os.path.join(resolved(folder), name), item)  # noqa: PTH118
     return list(blobs.values()), listed
 
 

@@ -24,8 +24,8 @@ class FileDetector(Protocol[A_contra]):
 
     reads: ClassVar[tuple[type[Artifact], ...]]
 
-    def check(self, artifact: A_contra) -> Iterator[Finding]:
-        """What is wrong with this artifact."""
+    def check(self, artifact: A_contra) -> Iterator[Finding | Gap]:
+        """What is wrong with this artifact, and what of it could not be checked."""
 
 
 class DatasetDetector(Protocol):

@@ -71,6 +71,21 @@ class Archive(Artifact):
 
 
 @dataclass(frozen=True, slots=True)
+class Expansion(Artifact):
+    """How much comes out of something compressed.
+
+    Attributes:
+        format: the container's.
+        packed: bytes that it takes.
+        unpacked: bytes that came out, up to where a limit may have stopped it.
+    """
+
+    format: str
+    packed: int
+    unpacked: int
+
+
+@dataclass(frozen=True, slots=True)
 class Structure(Artifact):
     """What is wrong with the structure of a file whose format has fixed rules for it."""
 
@@ -199,6 +214,28 @@ class TensorFile(Artifact):
     tensors: int
     anomalies: tuple[Anomaly, ...]
     base: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExtensionType:
+    """A type of some library that the schema of a table names.
+
+    Attributes:
+        name: such as ``arrow.uuid``.
+        field: path of the column that has it.
+        imports: what the pickle imports that the type is made from; empty if there is none.
+    """
+
+    name: str
+    field: str
+    imports: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExtensionTypes(Artifact):
+    """The extension types of a table."""
+
+    types: tuple[ExtensionType, ...]
 
 
 @dataclass(frozen=True, slots=True)

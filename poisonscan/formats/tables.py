@@ -40,12 +40,18 @@ class Table:
         """By magic bytes, or for text by its form, with the suffix to break ties."""
         return _MATCHES[self.name](blob, head)
 
-    def open(self, blob: Blob, view: memoryview, budget: Budget) -> Iterator[Blob | Artifact | Gap]:  # noqa: ARG002
-        """The table, where it can be read."""
+    def open(self, blob: Blob, view: memoryview, budget: Budget) -> Iterator[Blob | Artifact | Gap]:
+        """The table, where it can be read, and what its schema makes readers do."""
         if blob.file is None:
-            yield Gap(blob.path, f"{self.name} inside an archive is not read; unpack it first")
-            return
-        yield TableFile(blob.path, blob.file, self.name, blob.size)
+            what = f"{self.name} inside an archive or a compressed file is not read as a dataset"
+            yield Gap(blob.path, f"{what}: unpack it and scan what comes out")
+        else:
+            yield TableFile(blob.path, blob.file, self.name, blob.size)
+        if self.name in _SCHEMAS:
+            from poisonscan.formats import arrow_schema
+
+            in_schema = getattr(arrow_schema, _SCHEMAS[self.name])
+            yield from in_schema(blob, view, budget)
 
 
 def _parquet(blob: Blob, head: bytes) -> bool:
@@ -111,7 +117,9 @@ _MATCHES: Final = {
     "json": _json,
     "csv": _delimited,
 }
-TABLES: Final = tuple(Table(name) for name in _MATCHES)
+_SCHEMAS: Final = {"parquet": "in_parquet", "arrow": "in_arrow"}
+BINARY: Final = (Table("parquet"), Table("arrow"), Table("image"))
+TEXTUAL: Final = (Table("json"), Table("csv"))
 
 
 class Pointer:

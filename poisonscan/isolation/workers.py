@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import functools
 import json
 import os
 import selectors
@@ -20,18 +21,20 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Final, Literal
 
 from poisonscan.files import Item, Task, load_detectors, scan_file
+from poisonscan.formats.registry import load_all
 from poisonscan.isolation import sandbox
 from poisonscan.isolation.answer import Answer
 from poisonscan.isolation.wire import WireError
 from poisonscan.isolation.worker import serve
+from poisonscan.rules import pickle_names
 from poisonscan.sources.base import Blob
 
 Mode = Literal["auto", "require", "off"]
-_BATCH: Final = 64
+_BATCH: Final = 256
 _BATCH_BYTES: Final = 64 << 20
 _READ: Final = 1 << 20
 _WANTED: Final = frozenset({"process", "memory", "landlock", "seccomp"})
@@ -70,7 +73,8 @@ class Workers:
             self.layers = frozenset()
             detectors = load_detectors(self.task.rules, "detectors.models.")
             for blob in blobs:
-                yield blob, list(scan_file(blob, self.task, detectors))
+                held = replace(blob, open=functools.cache(blob.open))
+                yield blob, list(scan_file(held, self.task, detectors))
         elif sys.platform == "linux" and _may_fork():
             yield from _Forks(self).run(blobs)
         else:
@@ -136,6 +140,9 @@ class _Forks:
 
     def run(self, blobs: Sequence[Blob]) -> Iterator[tuple[Blob, list[Item]]]:
         waiting = deque(batches(blobs))
+        if len(waiting) > 1:  # what is loaded here need not be loaded in each of the workers
+            load_all()
+            pickle_names()
         with selectors.DefaultSelector() as selector:
             try:
                 while waiting or self._running:

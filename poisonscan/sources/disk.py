@@ -61,8 +61,10 @@ def view(descriptor: int) -> memoryview:
     """
     if os.fstat(descriptor).st_size < _COPY_BELOW:
         os.lseek(descriptor, 0, os.SEEK_SET)
-        with open(descriptor, "rb", closefd=False) as stream:
-            return memoryview(stream.read(_COPY_BELOW))
+        data = os.read(descriptor, _COPY_BELOW)
+        while len(data) < _COPY_BELOW and (more := os.read(descriptor, _COPY_BELOW - len(data))):
+            data += more
+        return memoryview(data)
     return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
 
 
@@ -81,7 +83,7 @@ class Disk:
     def blobs(self) -> Iterator[Blob | Gap | Skipped]:
         """Every regular file in order of path. Links are followed only inside the target."""
         if not self.target.is_dir():
-            yield self._blob(self.target)
+            yield _blob(self._name(self.target), os.fspath(self.target))
             return
         pending = [self.target]
         while pending:
@@ -92,17 +94,18 @@ class Disk:
                 yield Gap(self._name(folder), f"folder cannot be listed: {error.strerror}")
                 continue
             subfolders: list[Path] = []
+            here = self._name(folder)
+            prefix = "" if here == "." else here + "/"
             for entry in entries:
-                path = Path(entry.path)
                 if entry.is_symlink():
-                    yield self._link(path)
+                    yield self._link(Path(entry.path))
                 elif entry.is_dir(follow_symlinks=False):
                     if entry.name in _IGNORED:
-                        yield Skipped(self._name(path), "folder of tools, not of data or models")
+                        yield Skipped(prefix + entry.name, "folder of tools, not of data or models")
                     else:
-                        subfolders.append(path)
+                        subfolders.append(Path(entry.path))
                 else:
-                    yield self._blob(path)
+                    yield _blob(prefix + entry.name, entry.path)
             pending.extend(reversed(subfolders))
 
     def _link(self, path: Path) -> Blob | Gap | Skipped:
@@ -113,28 +116,28 @@ class Disk:
             return Gap(name, "link that leads nowhere")
         if not target.is_relative_to(self.target.resolve()):
             if target.is_file() and _is_hub_blob(path, target):
-                return self._blob(path, target)
+                return _blob(name, os.fspath(target))
             return Gap(name, "link that leaves the scanned folder: not followed")
         inside = target.relative_to(self.target.resolve())
         if _IGNORED.intersection(inside.parts) and target.is_file():
-            return self._blob(path, target)
+            return _blob(name, os.fspath(target))
         return Skipped(name, "link to something scanned under its own name")
-
-    def _blob(self, path: Path, target: Path | None = None) -> Blob | Gap:
-        name, file = self._name(path), os.fspath(target or path)
-        try:
-            status = os.stat(file)  # noqa: PTH116 - no Path made for each of many files
-        except OSError as error:
-            return Gap(name, f"cannot be read: {error.strerror}")
-        if not stat.S_ISREG(status.st_mode):
-            return Gap(name, "not a regular file (device, socket or pipe)")
-        return Blob(name, status.st_size, functools.partial(read, file), file=file)
 
     def _name(self, path: Path) -> str:
         absolute = _absolute(path)
         if absolute.is_relative_to(self.root):
             return absolute.relative_to(self.root).as_posix()
         return absolute.relative_to(_absolute(self.target).parent).as_posix()
+
+
+def _blob(name: str, file: str) -> Blob | Gap:
+    try:
+        status = os.stat(file)  # noqa: PTH116 - no Path made for each of many files
+    except OSError as error:
+        return Gap(name, f"cannot be read: {error.strerror}")
+    if not stat.S_ISREG(status.st_mode):
+        return Gap(name, "not a regular file (device, socket or pipe)")
+    return Blob(name, status.st_size, functools.partial(read, file), file=file)
 
 
 def _absolute(path: Path) -> Path:

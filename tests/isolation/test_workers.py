@@ -267,8 +267,8 @@ def nothing() -> memoryview:
 
 
 def test_files_are_batched_by_number_and_size() -> None:
-    small = [Blob(str(i), 10, nothing) for i in range(130)]
-    assert [len(batch) for batch in workers.batches(small)] == [64, 64, 2]
+    small = [Blob(str(i), 10, nothing) for i in range(514)]
+    assert [len(batch) for batch in workers.batches(small)] == [256, 256, 2]
     large = [Blob(str(i), 60 << 20, nothing) for i in range(3)]
     assert [len(batch) for batch in workers.batches(large)] == [1, 1, 1]
     assert list(workers.batches([])) == []

@@ -15,6 +15,10 @@ _PROMISES: Final = {
     ".safetensors": ("safetensors",),
     ".npy": ("npy",),
     ".npz": ("zip",),
+    ".skops": ("zip",),
+    ".ubj": ("XGBoost",),
+    ".cbm": ("CatBoost",),
+    ".msgpack": ("MessagePack",),
     ".parquet": ("parquet",),
     ".arrow": ("arrow",),
     ".feather": ("arrow", "parquet"),
@@ -32,12 +36,30 @@ _PROMISES: Final = {
     ".gif": ("image",),
     ".webp": ("image",),
     ".onnx": (),
+    ".tflite": (),
+    ".mlmodel": (),
+    ".pb": (),
+    ".pmml": (),
     ".gguf": ("GGUF",),
-    ".h5": ("HDF5 (Keras, MATLAB)",),
-    ".hdf5": ("HDF5 (Keras, MATLAB)",),
+    ".jinja": ("Jinja template", "text"),
+    ".h5": ("HDF5",),
+    ".hdf5": ("HDF5",),
 }
 _CAN_RUN: Final = frozenset(
-    {"pickle", "zip", "tar", "gzip", "bzip2", "xz", "lzma", "zlib", "executable"}
+    {
+        "pickle",
+        "zip",
+        "tar",
+        "gzip",
+        "bzip2",
+        "xz",
+        "lzma",
+        "zlib",
+        "zstandard",
+        "LZ4",
+        "7z",
+        "executable",
+    }
 )
 
 
