@@ -52,7 +52,7 @@ class Task:
     limits: Limits = field(default_factory=Limits)
 
 
-def scan_file(blob: Blob, task: Task, detectors: Mapping[str, Any]) -> Iterator[Item]:
+def scan_file(blob: Blob, task: Task, detectors: Detectors) -> Iterator[Item]:
     """Identify a file and everything nested in it, and apply the detectors for each artifact.
 
     Findings and gaps come as they are made, so that those before a failure are not lost with it.
@@ -76,7 +76,7 @@ def scan_file(blob: Blob, task: Task, detectors: Mapping[str, Any]) -> Iterator[
                     yield item
             else:
                 seen.add(item, blob.path)
-                yield from quota.of(check(item, detectors, task.rules))
+                yield from quota.of(detectors.check(item))
                 if isinstance(item, Shard | ShardIndex) and item.path == blob.path:
                     yield item
         # What could not be read of a model does not matter where only datasets are asked for.
@@ -170,19 +170,35 @@ def _read(blob: Blob, budget: Budget) -> Iterator[Blob | Artifact | Gap]:
         yield Gap(blob.path, crash("reading it failed", error))
 
 
-def check(
-    artifact: Artifact, detectors: Mapping[str, Any], rules: tuple[Rule, ...]
-) -> Iterator[Finding | Gap]:
-    """What the detectors find in an artifact; the findings that one made before it failed stay."""
-    for name, detector in detectors.items():
-        if not isinstance(artifact, detector.reads):
-            continue
-        try:
-            for found in detector.check(artifact):
-                if isinstance(found, Gap) or found.rule in rules:
-                    yield found
-        except Exception as error:
-            yield Gap(artifact.path, crash("the detector failed", error), name)
+class Detectors:
+    """The detectors of model files that some rules name; each is loaded when there is need of it.
+
+    Args:
+        rules: those to apply.
+    """
+
+    def __init__(self, rules: tuple[Rule, ...]) -> None:
+        self._rules = rules
+        self._of: dict[type[Artifact], list[tuple[str, Any]]] = {}
+
+    def check(self, artifact: Artifact) -> Iterator[Finding | Gap]:
+        """What they find in an artifact; the findings that one made before it failed stay."""
+        kind = type(artifact)
+        if kind not in self._of:
+            names = {base.__name__ for base in kind.__mro__}
+            wanted = (rule for rule in self._rules if names.intersection(rule.reads))
+            self._of[kind] = list(load_detectors(wanted).items())
+        for name, detector in self._of[kind]:
+            try:
+                for found in detector.check(artifact):
+                    if isinstance(found, Gap) or found.rule in self._rules:
+                        yield found
+            except Exception as error:
+                yield Gap(artifact.path, crash("the detector failed", error), name)
+
+    def load_all(self) -> None:
+        """Load every one, for processes that are forked to have them."""
+        load_detectors(rule for rule in self._rules if rule.reads)
 
 
 def _conclude(blob: Blob, kind: Kind, seen: _Seen) -> Iterator[Scanned | Skipped]:
@@ -220,15 +236,15 @@ def check_folders(
         folder, _, name = path.rpartition("/")
         if folder in names:
             names[folder].add(name)
-    detectors = load_detectors(task.rules, "detectors.models.")
+    detectors = Detectors(task.rules)
     for folder, found in indexes.items():
         artifact = Folder(folder, frozenset(names[folder]), shards.get(folder, {}), tuple(found))
-        yield from check(artifact, detectors, task.rules)
+        yield from detectors.check(artifact)
 
 
-def load_detectors(rules: tuple[Rule, ...], below: str) -> dict[str, Any]:
+def load_detectors(rules: Iterable[Rule]) -> dict[str, Any]:
     """The detectors that the rules name, by module, loaded when needed."""
-    names = dict.fromkeys(rule.detector for rule in rules if rule.detector.startswith(below))
+    names = dict.fromkeys(rule.detector for rule in rules if rule.detector != "scan")
     return {name: importlib.import_module(f"poisonscan.{name}").DETECTOR for name in names}
 
 

@@ -110,6 +110,7 @@ class Rule:
         severity: of every finding of this rule.
         precision: ``very-high``, ``high``, ``medium`` or ``low``: how often a finding is right.
         detector: module below ``poisonscan`` that applies the rule.
+        reads: kinds of artifacts that the detector looks at; none for detectors of datasets.
         help: Markdown: what it means, why it matters, what to do.
         cwe: weakness numbers, such as ``CWE-502``.
         atlas: MITRE ATLAS techniques.
@@ -124,6 +125,7 @@ class Rule:
     precision: str
     detector: str
     help: str
+    reads: tuple[str, ...] = ()
     cwe: tuple[str, ...] = ()
     atlas: tuple[str, ...] = ()
     owasp: tuple[str, ...] = ()

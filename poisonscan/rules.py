@@ -93,6 +93,7 @@ def _read(path: Path) -> Rule:
             severity=Severity[content["severity"].upper()],
             precision=content["precision"],
             detector=content["detector"],
+            reads=tuple(content.get("reads", ())),
             help=content["help"].strip(),
             cwe=tuple(content.get("cwe", ())),
             atlas=tuple(content.get("atlas", ())),

@@ -216,7 +216,9 @@ class _Work:
             report.gaps += [Gap(table.path, crash("opening it failed", error)) for table in tables]
             return
         report.gaps += gaps
-        detectors = load_detectors(self.rules, "detectors.datasets.")
+        detectors = load_detectors(
+            rule for rule in self.rules if rule.detector.startswith("detectors.datasets.")
+        )
         # Threads of a matrix library cost more here than they bring; there are processes instead.
         with threadpool_limits(1):
             for dataset in datasets:

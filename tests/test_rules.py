@@ -42,6 +42,16 @@ def test_a_rule_is_used_by_its_detector_and_by_no_other(rule_id: str) -> None:
 
 
 @pytest.mark.parametrize("rule_id", list(all_rules()))
+def test_a_rule_names_what_its_detector_reads(rule_id: str) -> None:
+    detector = all_rules()[rule_id].detector
+    if detector.startswith("detectors.models."):
+        kinds = importlib.import_module(f"poisonscan.{detector}").DETECTOR.reads
+        assert all_rules()[rule_id].reads == tuple(kind.__name__ for kind in kinds)
+    else:
+        assert all_rules()[rule_id].reads == ()
+
+
+@pytest.mark.parametrize("rule_id", list(all_rules()))
 def test_a_rule_says_what_people_need(rule_id: str) -> None:
     found = rule(rule_id)
     for heading in ("What it means", "Why it matters", "What to do"):

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-from poisonscan.files import Item, Task, load_detectors, scan_file
+from poisonscan.files import Detectors, Item, Task, scan_file
 from poisonscan.finding import Finding, Gap
 from poisonscan.isolation import sandbox, wire
 from poisonscan.sources.base import Blob
@@ -38,7 +38,7 @@ def serve(
         write: takes whole lines. The first names the layers of isolation; ``END`` ends each file.
         library: of `sandbox.libc`.
     """
-    detectors = load_detectors(task.rules, "detectors.models.")
+    detectors = Detectors(task.rules)
     opened = [_open(blob) for blob in blobs]
     write(" ".join(sandbox.enter(library, task.limits.memory)).encode() + b"\n")
     pending: list[bytes] = []
@@ -70,7 +70,7 @@ def _open(blob: Blob) -> tuple[Blob, int | Gap]:
 
 
 def _scan(
-    blob: Blob, descriptor: int | Gap, task: Task, detectors: dict[str, Any]
+    blob: Blob, descriptor: int | Gap, task: Task, detectors: Detectors
 ) -> Iterator[Item]:
     if isinstance(descriptor, Gap):
         yield descriptor

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final, Literal
 
-from poisonscan.files import Item, Task, load_detectors, scan_file
+from poisonscan.files import Detectors, Item, Task, scan_file
 from poisonscan.formats.registry import load_all
 from poisonscan.isolation import sandbox
 from poisonscan.isolation.answer import Answer
@@ -71,7 +71,7 @@ class Workers:
         """
         if self.mode == "off":
             self.layers = frozenset()
-            detectors = load_detectors(self.task.rules, "detectors.models.")
+            detectors = Detectors(self.task.rules)
             for blob in blobs:
                 held = replace(blob, open=functools.cache(blob.open))
                 yield blob, list(scan_file(held, self.task, detectors))
@@ -135,13 +135,12 @@ class _Forks:
         self._workers = workers
         self._library = sandbox.libc()
         self._running: dict[int, tuple[int, Answer]] = {}  # by the pipe's descriptor
-        # What a worker will need is loaded once, here, and not again in each of them.
-        load_detectors(workers.task.rules, "detectors.models.")
 
     def run(self, blobs: Sequence[Blob]) -> Iterator[tuple[Blob, list[Item]]]:
         waiting = deque(batches(blobs))
         if len(waiting) > 1:  # what is loaded here need not be loaded in each of the workers
             load_all()
+            Detectors(self._workers.task.rules).load_all()
             pickle_names()
         with selectors.DefaultSelector() as selector:
             try:
