@@ -7,7 +7,7 @@ becomes a gap. It runs in a process of its own (see `isolation`) that nothing is
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 

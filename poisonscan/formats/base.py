@@ -159,7 +159,7 @@ class Settings(Artifact):
 
 @dataclass(frozen=True, slots=True)
 class Script(Artifact):
-    """Source code. ``role`` says when it would run: ``module``, ``setup``, ``handler``, …"""
+    """Source code. ``role`` says when it would run: ``module``, ``setup`` or ``handler``."""
 
     language: str
     text: str

@@ -69,9 +69,7 @@ def _open(blob: Blob) -> tuple[Blob, int | Gap]:
         return blob, Gap(blob.path, f"cannot be read: {error.strerror or error}")
 
 
-def _scan(
-    blob: Blob, descriptor: int | Gap, task: Task, detectors: Detectors
-) -> Iterator[Item]:
+def _scan(blob: Blob, descriptor: int | Gap, task: Task, detectors: Detectors) -> Iterator[Item]:
     if isinstance(descriptor, Gap):
         yield descriptor
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import functools
 import gzip
 import io
 import json
@@ -340,7 +341,7 @@ def test_what_the_table_rules_out_does_not_match() -> None:
         if not path.is_file():
             continue
         data = path.read_bytes()
-        source = Blob(path.name, len(data), lambda data=data: memoryview(data))
+        source = Blob(path.name, len(data), functools.partial(memoryview, data))
         every = (f for entry in FORMATS for f in entry.formats)
         first = next((f for f in every if f.matches(source, data[:4096])), None)
         possible = candidates(source, data[:4096])

@@ -27,7 +27,14 @@ from tests.pickles.test_oracle import _PIECES, requested, seen
 @contextlib.contextmanager
 def eager(short: int = 0) -> Iterator[None]:
     """Step over whatever can be, however short it is."""
-    small = {"_SMALL": 0, "_LARGE": 0, "_PATIENCE": 0, "_SOON": 0, "_WORTH": 1, "_SHORT_RUN": short}
+    small: Any = {
+        "_SMALL": 0,
+        "_LARGE": 0,
+        "_PATIENCE": 0,
+        "_SOON": 0,
+        "_WORTH": 1,
+        "_SHORT_RUN": short,
+    }
     with mock.patch.multiple(machine, **small):
         yield
 
