@@ -22,6 +22,7 @@ PUTS: Final = frozenset(b"\x94qr")
 LEVELS: Final = 2
 """Containers within containers that one run covers."""
 
+_SOUGHT: Final = 32
 PIECE: Final = 1 << 20
 """Bytes of a run at most, which bounds what working it out takes."""
 
@@ -42,25 +43,34 @@ _PUSH: Final = (
 _PUT: Final = rb"\x94|q.|r.{4}"
 _TUPLE: Final = rb"[\x85-\x87]"
 _NEW: Final = rb"[\]}\x8f]"
-_MARK: Final = ord("(")
+_OPENS: Final = frozenset(b"(]}\x8f")
 _CLOSE: Final = rb"[aseu\x90tld\x91]"
 
 
-def _value(level: int) -> bytes:
-    """What may stand in a run: ``level`` is the depth of containers that are filled in it."""
+def _value(level: int, *, last: bool = False) -> bytes:
+    """What may stand in a run: ``level`` is the depth of containers that are filled in it.
+
+    Args:
+        level: 0 or more.
+        last: whether the run may end behind it. A container that is filled there must not be in
+            the run: whatever fills it would ask for it.
+    """
     flat = _PUSH + b"|" + _PUT + b"|" + _TUPLE
+    new = _NEW + b"(?:" + _PUT + b")?+"
+    unfilled = rb"(?!\()"
     if level == 0:
-        return b"(?:" + flat + b"|" + _NEW + b")"
-    inner = _value(level - 1) + b"*+"
-    put = b"(?:" + _PUT + b")?+"
-    one = b"(?:" + _PUSH + b")" + put
-    filled = _NEW + put + rb"(?:(?:\(" + inner + rb"[eu\x90])++|" + one + b"(?:a|" + one + b"s))?+"
-    return b"(?:" + flat + b"|" + filled + rb"|\(" + inner + rb"[tld\x91])"
+        return b"(?:" + flat + b"|" + new + (unfilled if last else b"") + b")"
+    inner = rb"\(" + _value(level - 1) + b"*+"
+    one = b"(?:" + _PUSH + b")(?:" + _PUT + b")?+"
+    several = b"(?:" + inner + rb"[eu\x90])++"
+    empty = unfilled + b"|(?=" + inner + rb"[tld\x91])" if last else b""
+    filled = new + b"(?:" + several + b"|" + one + b"(?:a|" + one + b"s)|" + empty + b")"
+    return b"(?:" + flat + b"|" + filled + b"|" + inner + rb"[tld\x91])"
 
 
 @functools.cache
 def _run(level: int) -> re.Pattern[bytes]:
-    return re.compile(b"(?s:" + _value(level) + b"*+)")
+    return re.compile(b"(?s:" + _value(level, last=True) + b"*+)")
 
 
 @functools.cache
@@ -87,10 +97,18 @@ def end_of_run(data: memoryview, start: int, stop: int, level: int = LEVELS) -> 
     stop = min(stop, start + PIECE)
     match = _run(0).match(data, start, stop)
     end = start if match is None else match.end()
-    if level and end < stop and data[end] == _MARK:  # the plain form is the faster one
+    if level and end < stop and data[end] in _OPENS:  # the plain form is the faster one
         match = _run(level).match(data, start, stop)
         end = end if match is None else match.end()
     return end
+
+
+def holds_any(data: memoryview, start: int, end: int, opcodes: set[bytes]) -> bool:
+    """Whether a run may hold one of the opcodes; bytes of an argument may look the same."""
+    if len(opcodes) > _SOUGHT:
+        return True
+    pattern = re.compile(b"|".join(map(re.escape, opcodes)))
+    return pattern.search(data, start, end) is not None
 
 
 def memo_entries(data: memoryview, start: int, end: int, index: int) -> tuple[int, bool]:
