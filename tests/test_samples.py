@@ -38,7 +38,7 @@ def test_a_benign_file_is_quiet(path: Path) -> None:
 
 
 # The first half of these is a whole and harmless file by itself.
-WHOLE_BY_HALF = {"after-junk.pkl", "second-of-three.pkl", "train.csv"}
+WHOLE_BY_HALF = {"after-junk.pkl", "after-zeros.pkl", "second-of-three.pkl", "train.csv"}
 
 
 @pytest.mark.parametrize(

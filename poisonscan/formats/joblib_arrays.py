@@ -13,18 +13,22 @@ from poisonscan.pickles.values import Collection, Global, Result
 
 _DTYPE_PARTS: Final = 10_000
 _DTYPE: Final = Global("numpy", "dtype")
+_RECORD: Final = Global("numpy", "record")
 _ELSIZE: Final = 5
 
 
 def array_bytes(state: object) -> tuple[int | None, bool]:
     """Size in bytes of the array behind a wrapper, and whether it is a pickle instead."""
-    if not isinstance(state, Collection) or state.count > len(state.items):
+    if not isinstance(state, Collection) or state.kind != "dict":
+        return None, False
+    if state.count > len(state.items):
         return None, False
     dtype, shape = state.get("dtype"), state.get("shape")
     if not isinstance(dtype, Result) or dtype.callee != _DTYPE:
         return None, False
     arguments = dtype.arguments.items if isinstance(dtype.arguments, Collection) else ()
     code = arguments[0] if arguments else None
+    code = "V0" if code == _RECORD else code  # how numpy pickles the type of records
     if not isinstance(code, str) or not isinstance(shape, Collection):
         return None, False
     if _has_objects(dtype):

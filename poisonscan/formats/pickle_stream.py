@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from typing import Final
@@ -18,22 +19,35 @@ from poisonscan.formats.base import Artifact, PickleStream
 from poisonscan.formats.joblib_arrays import array_bytes
 from poisonscan.formats.trace import Trace
 from poisonscan.limits import Budget, LimitReached, Limits
-from poisonscan.pickles.events import Broken, Build, Call, Irregular, Persistent, Stop
+from poisonscan.pickles.events import (
+    Broken,
+    Build,
+    Call,
+    Change,
+    Event,
+    Irregular,
+    Persistent,
+    Stop,
+)
 from poisonscan.pickles.machine import Machine
-from poisonscan.pickles.values import Collection, Global, Long, Result
+from poisonscan.pickles.names import JUDGED_CALLED
+from poisonscan.pickles.values import Collection, Global, Long, Result, given_back
 from poisonscan.rules import pickle_names
 from poisonscan.sources.base import Blob
 
 TORCH_MAGIC: Final = 0x1950A86A20F9469CFC6C
 _TORCH_STREAMS: Final = 5
 _WRAPPER: Final = Global("joblib.numpy_pickle", "NumpyArrayWrapper")
-_ALTERNATE_OPCODES: Final = 2_000
+_ARRAY: Final = Result(Global("numpy", "ndarray"), Collection("tuple"))
+_ALTERNATE_OPCODES: Final = 5_000_000
 _CANDIDATES: Final = 2_000
 
-# Where a pickle may begin in bytes that are not one: a protocol header, or a GLOBAL or INST opcode.
+# Where a pickle may begin in bytes that are not one: a protocol header, a GLOBAL or INST opcode, or
+# two strings and STACK_GLOBAL.
 _CANDIDATE: Final = re.compile(
     rb"\x80[\x02-\x05](?=[\x95\(\[\]\}\x8c\x8dcXKJU\x88\x89N])"
     rb"|[ci][A-Za-z_][\w.]{1,80}\r?\n[A-Za-z_][\w.]{0,80}\r?\n"
+    rb"|(?:(?:[\x8cU].|X.\0\0\0)[A-Za-z_][\w.]{0,80}(?:\x94|q.)?){2}\x93"
 )
 _HEADER: Final = re.compile(rb"\x80[\x00-\x05]")
 _SNIFFED_OPCODES: Final = 100_000
@@ -51,47 +65,62 @@ class Reader:
         self.grammar = "pickle"
         self.gaps: list[str] = []
         self.nested: list[tuple[str, memoryview, int | None]] = []
-        self._alternate = 0
+        limits = budget.limits
+        spent = max(limits.opcodes - _ALTERNATE_OPCODES, 0)
+        self._alternate = Budget(limits, opcodes=spent)
+        self._at = 0
 
-    def stream(self, start: int) -> tuple[int | None, object]:
-        """Read one pickle; where it ends and what it gives, (None, None) if it is broken."""
-        machine = Machine(self.view, start, self.budget)
+    def stream(self, start: int, *, plain: bool = False) -> tuple[int | None, object]:
+        """Read one pickle; where it ends and what it gives, (None, None) if it is broken.
+
+        ``plain``: its loader is not joblib's, which takes arrays out of the stream.
+        """
+        machine = Machine(self.view, start, self.budget, watched=watched_names())
         result: object = None
         for event in machine.run():
+            self._at = event.offset
             self.trace.add(event)
             if isinstance(event, Broken):
                 self.gaps.append(f"pickle is broken at byte {event.offset:,}: {event.reason}")
                 return None, None
             if isinstance(event, Stop):
                 result = event.value
-            elif isinstance(event, Build) and _is_wrapper(event.target):
-                machine.position = self._array(machine.position, event)
+            elif not plain and isinstance(event, Build) and _is_wrapper(event.target):
+                machine.position = self._array(machine, event)
+                machine.replace(_ARRAY)
             elif isinstance(event, Call):
                 self._nest(event)
         return machine.position, result
 
     def whole(self) -> None:
         """Read every pickle of the blob, from its start to its end."""
-        end, value = self.stream(0)
-        if end is None:
-            self._search(self._broken_at())
-            return
-        if value == TORCH_MAGIC:
-            end = self._torch_legacy(end)
-        elif _computes_magic(value):
-            what = "torch's magic number comes from a call, so that scanners do not see it"
-            self.trace.add(Irregular(0, what))
-            end = self._torch_legacy(end)
-        while end is not None and end < len(self.view) and self._begins(end):
-            end, _ = self.stream(end)
-        if end is not None and end < len(self.view):
+        try:
+            end = self._streams()
+        except LimitReached:
+            self._search(self._at)
+            raise
+        end = self._at if end is None else end
+        if end < len(self.view):
             self._search(end)
 
-    def _begins(self, start: int) -> bool:
-        return begins_pickle(self.view[start:])
-
-    def _broken_at(self) -> int:
-        return next((e.offset for e in reversed(self.trace.events) if isinstance(e, Broken)), 0)
+    def _streams(self) -> int | None:
+        """Read pickles as long as they follow one another; where they end, None at a broken one."""
+        end, value = self.stream(0)
+        if end is not None and value == TORCH_MAGIC:
+            end = self._torch_legacy(end)
+        elif end is not None and _hides_magic(value):
+            what = "torch's magic number is written so that scanners do not see it"
+            self.trace.add(Irregular(0, what))
+            end = self._torch_legacy(end)
+        while end is not None and end < len(self.view):
+            if begins_pickle(self.view[end:]):
+                end, _ = self.stream(end)
+                continue
+            behind = self._try(end)  # a loader that reads on needs no header
+            if behind == end:
+                return end
+            end = behind
+        return end
 
     def _torch_legacy(self, end: int) -> int | None:
         self.grammar = "torch legacy"
@@ -119,50 +148,68 @@ class Reader:
                 return
             position = max(self._try(match.start()), match.start() + 1)
 
-    def _try(self, start: int, stop: int | None = None) -> int:
-        """Read what may be a pickle; keep what it does only if it gets as far as to act.
-
-        Behind ``stop`` the stream is read properly, whatever this reading would make of it.
-        """
-        trace, machine = Trace(), Machine(self.view, start, self._small_budget(), lenient=True)
-        try:
-            for event in machine.run():
-                if stop is not None and event.offset >= stop:
-                    break
-                trace.add(event)
-        except LimitReached:
-            pass  # what was seen of a mere candidate is enough
+    def _try(self, start: int) -> int:
+        """Read what may be a pickle; keep what it does only if it gets as far as to act."""
+        machine = Machine(self.view, start, self._alternate, lenient=True, watched=watched_names())
+        trace = self._alternative(machine)
         acts = any(isinstance(event, Call) for event in trace.events)
         if trace.imports and (acts or machine.done) and trace.plausible:
-            for event in trace.events:
-                if not isinstance(event, Broken | Stop | Irregular):
-                    self.trace.add(event)
+            self._keep(trace)
             return machine.position
         return start
 
-    def _small_budget(self) -> Budget:
-        return Budget(self.budget.limits, opcodes=self.budget.limits.opcodes - _ALTERNATE_OPCODES)
+    def _alternative(self, machine: Machine) -> Trace:
+        """What happens in a reading that not every loader would make."""
+        trace = Trace()
+        try:
+            for event in machine.run():
+                trace.add(event)
+        except LimitReached as reached:
+            reason = f"not everything that may be a pickle was read to its end: {reached}"
+            if reason not in self.gaps:
+                self.gaps.append(reason)
+        return trace
 
-    def _array(self, position: int, event: Build) -> int:
-        """Step over an array that joblib stores in the stream."""
+    def _keep(self, trace: Trace) -> None:
+        for event in trace.events:
+            if not isinstance(event, Broken | Stop | Irregular):
+                self.trace.add(event)
+
+    def _as_opcodes(self, machine: Machine, stop: int) -> None:
+        """Read the bytes of an array as opcodes, as every other loader than joblib's would.
+
+        Where they end with an opcode, the stream goes on the same for all; otherwise this reading
+        has a stream of its own.
+        """
+        trace = self._alternative(machine.fork(self.view[:stop], self._alternate))
+        last = trace.events[-1] if trace.events else None
+        if isinstance(last, Broken) and last.reason.endswith("over the end"):
+            trace = self._alternative(machine.fork(self.view, self._alternate))
+        if trace.plausible and any(map(_acts_on_name, trace.events)):
+            self._keep(trace)
+
+    def _array(self, machine: Machine, event: Build) -> int:
+        """Where the stream goes on behind an array that joblib stores in it."""
         self.grammar = "joblib"
+        position = machine.position
         size, pickled = array_bytes(event.state)
+        if machine.framed:
+            self.trace.add(Irregular(event.offset, "an array stands in the middle of a frame"))
         if pickled:
-            end, _ = self.stream(position)
+            end, _ = self.stream(position, plain=True)
             return position if end is None else end
         if size is None:
-            reason = "an array of unknown size stands in the stream; read on behind its header"
-            self.gaps.append(f"byte {event.offset:,}: {reason}")
+            reason = "an array of unknown size stands in the stream"
+            self.trace.add(Irregular(event.offset, reason))
+            self.gaps.append(f"byte {event.offset:,}: {reason}; read on behind its header")
             return position
         alignment = "numpy_array_alignment_bytes"
         if isinstance(event.state, Collection) and event.state.get(alignment) is not None:
             if position >= len(self.view):
                 return position
             position += 1 + self.view[position]
-        # Another loader than joblib's would take the array's bytes for opcodes.
-        if self._alternate < _CANDIDATES:
-            self._alternate += 1
-            self._try(position, position + size)
+        if position + size > machine.position:
+            self._as_opcodes(machine, position + size)
         if position + size > len(self.view):
             self.gaps.append(f"the array at byte {position:,} reaches over the end of the file")
             return len(self.view)
@@ -189,7 +236,22 @@ class Reader:
                 self.nested.append((name, part, offset))
 
 
-def _computes_magic(value: object) -> bool:
+@functools.cache
+def watched_names() -> frozenset[Global]:
+    """Names that may only be called by the stream itself, or are not what they seem elsewhere."""
+    callers = (name.rpartition(".") for name in pickle_names().calls_argument)
+    return JUDGED_CALLED | {_WRAPPER} | {Global(module, name) for module, _, name in callers}
+
+
+def _acts_on_name(event: Event) -> bool:
+    if isinstance(event, Call):
+        return isinstance(event.callee, Global)
+    return isinstance(event, Build | Change) and isinstance(event.target, Global)
+
+
+def _hides_magic(value: object) -> bool:
+    if isinstance(value, Long):
+        return value.kind in ("digits", "integer")
     if not isinstance(value, Result) or not isinstance(value.arguments, Collection):
         return False
     plain = [str(item).lower() for item in value.arguments.items if isinstance(item, str | int)]
@@ -198,7 +260,12 @@ def _computes_magic(value: object) -> bool:
 
 
 def _is_wrapper(target: object) -> bool:
-    return isinstance(target, Result) and target.callee == _WRAPPER
+    made = given_back(target, pickle_names().returns_argument)
+    if not isinstance(made, Result) or not isinstance(made.callee, Global):
+        return False
+    if made.callee.dotted in pickle_names().creates_argument:  # protocols 0 and 1
+        return isinstance(made.arguments, Collection) and made.arguments.items[:1] == (_WRAPPER,)
+    return made.callee == _WRAPPER
 
 
 def begins_pickle(view: memoryview) -> bool:
@@ -213,10 +280,12 @@ def runs_as_pickle(view: memoryview) -> bool:
     stream must act on them, end, or be cut off; or run for long without a fault.
     """
     machine = Machine(view, 0, Budget(Limits(opcodes=_SNIFFED_OPCODES)))
-    trace = Trace()
+    trace, value = Trace(), None
     try:
         for event in machine.run():
             trace.add(event)
+            if isinstance(event, Stop):
+                value = event.value
             if isinstance(event, Persistent):
                 return False  # plain loaders refuse it; those that take it do not sniff
             if isinstance(event, Call) and isinstance(event.callee, Global) and trace.plausible:
@@ -225,6 +294,8 @@ def runs_as_pickle(view: memoryview) -> bool:
         return True
     if machine.done:
         behind = bytes(view[machine.position : machine.position + 8]).strip()
+        if value == TORCH_MAGIC or _hides_magic(value) or _HEADER.match(behind):
+            return True
         return (trace.imports and trace.plausible) or not behind
     last = trace.events[-1]
     cut = isinstance(last, Broken) and last.reason.endswith(("over the end", "before STOP"))

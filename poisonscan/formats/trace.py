@@ -6,8 +6,19 @@ import re
 from typing import Final
 
 from poisonscan.limits import LimitReached
-from poisonscan.pickles.events import Build, Call, Change, Event, Import, Irregular, Persistent
+from poisonscan.pickles import values
+from poisonscan.pickles.events import (
+    Build,
+    Call,
+    Change,
+    Event,
+    Import,
+    Irregular,
+    Passing,
+    Persistent,
+)
 from poisonscan.pickles.values import Collection, Global, Result
+from poisonscan.rules import pickle_names
 
 _KEPT_EVENTS: Final = 100_000
 _KEPT_ALIKE: Final = 4
@@ -33,7 +44,11 @@ class Trace:
         elif isinstance(event, Call):
             key = (event.opcode, _form(event.callee), _form(event.arguments))
         elif isinstance(event, Build | Change):
-            key = (type(event), _form(event.target))
+            reached = values.given_back(event.target, pickle_names().returns_argument)
+            state = _form(event.state, 1) if isinstance(event, Build) else None
+            key = (type(event), reached is event.target, _form(reached), state)
+        elif isinstance(event, Passing):
+            key = (Passing, event.target)
         elif isinstance(event, Persistent):
             key = (_first(event.identifier), _form(event.identifier))
         elif isinstance(event, Irregular):
@@ -45,6 +60,9 @@ class Trace:
         if seen >= (1 if isinstance(event, Import) else _KEPT_ALIKE):
             return
         if len(self.events) >= _KEPT_EVENTS:
+            if len(self.events) == _KEPT_EVENTS:  # no honest writer comes near it
+                what = "far too many different things happen"
+                self.events.append(Irregular(event.offset, what))
             message = f"more than {_KEPT_EVENTS:,} different things happen in one pickle"
             raise LimitReached(message)
         self.events.append(event)
@@ -66,7 +84,9 @@ def _form(value: object, depth: int = 3) -> object:
     if isinstance(value, Global):
         return value
     if isinstance(value, str):
-        return "name" if value.isidentifier() and not value.startswith("_") else "text"
+        return value.isidentifier() and value[0].isupper()
+    if isinstance(value, values.Persistent) and depth:
+        return (values.Persistent, _form(value.identifier, depth - 1))
     if isinstance(value, Result) and depth:
         return (_form(value.callee, depth - 1), _form(value.arguments, depth - 1))
     if isinstance(value, Collection) and depth:

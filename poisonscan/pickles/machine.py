@@ -7,7 +7,6 @@ stream. What it does with an opcode is meant to be a superset of what any loader
 
 from __future__ import annotations
 
-import codecs
 import mmap
 import re
 from collections.abc import Iterator
@@ -15,10 +14,11 @@ from typing import Final
 
 from poisonscan.limits import Budget, LimitReached
 from poisonscan.pickles import events
-from poisonscan.pickles.inert import LEVELS, PUTS, end_of_run
-from poisonscan.pickles.memo import ABSENT, Memo
+from poisonscan.pickles.inert import LEVELS, PUTS, end_of_run, holds_any
+from poisonscan.pickles.literals import MalformedError, decode
+from poisonscan.pickles.memo import ABSENT, Memo, Overlay
 from poisonscan.pickles.names import modern, odd_name
-from poisonscan.pickles.opcodes import HANDLERS, MalformedError
+from poisonscan.pickles.opcodes import HANDLERS
 from poisonscan.pickles.values import Global, Long, Opaque, Run
 
 _TEXT_KEPT: Final = 4096
@@ -35,7 +35,9 @@ _LARGE: Final = 1 << 20
 _SHORT_RUN: Final = 4096
 _STRIDE: Final = 4096
 """Opcodes between two looks at the limits."""
-_RECALLS: Final = 32
+_FORKED: Final = 32
+_CREATED: Final = [Global("builtins", "object"), None]
+"""Behind a class the arguments with which ``copyreg._reconstructor`` only creates an object."""
 _PAGES: Final = 32 << 20
 _HEAD_KEPT: Final = 80
 _NEWLINE: Final = re.compile(b"\n")
@@ -94,6 +96,20 @@ class Machine:
         self._frame_end: int | None = None
         self._check = start  # where to pause
         self._events: list[events.Event] = []
+
+    @property
+    def framed(self) -> bool:
+        """Whether more of the frame at hand is to come."""
+        return self._frame_end is not None and self._frame_end > self.position
+
+    def fork(self, data: memoryview, budget: Budget) -> Machine:
+        """Another machine that goes on from here, knowing the memo and the topmost values."""
+        other = Machine(data, self.position, budget, lenient=True, watched=self._watched)
+        other.protocol, other._watching = self.protocol, self._watching
+        other._stack = self._stack[-_FORKED:]
+        other._marks = [values[-_FORKED:] for values in self._marks[-_FORKED:]]
+        other._memo = Overlay(data, budget.limits.memo, other.irregular, self._memo)
+        return other
 
     def run(self) -> Iterator[events.Event]:
         """What happens, in order; the last event is ``Stop`` or ``Broken``.
@@ -228,8 +244,9 @@ class Machine:
         if not self._unfolding:  # else the memo has it
             if self._watching and isinstance(value, Global) and value in self._watched:
                 number = self._memo.next_index() if index is None else index
-                self._recalls.add(b"g%d\n" % number)
-                self._recalls.add(b"h%c" % number if number < 256 else b"j" + _raw(number))
+                self._recalls.add(b"j" + (number & 0xFFFFFFFF).to_bytes(4, "little"))
+                if number < 256:
+                    self._recalls.add(b"h%c" % number)
             self._memo.store(index, value)
 
     def memoize(self) -> None:
@@ -238,7 +255,7 @@ class Machine:
 
     def passes(self, items: list[object]) -> None:
         """Values become part of something else."""
-        if self._watching and Global in map(type, items):
+        if self._watching and Global in map(type, items) and items[1:] != _CREATED:
             for item in items:
                 if isinstance(item, Global) and item in self._watched:
                     self.emit(events.Passing(self.at, item))
@@ -343,7 +360,7 @@ class Machine:
         if self._frame_end is not None:
             stop = min(stop, self._frame_end)
         end = end_of_run(self.data, start, stop, LEVELS if size > _LARGE else 0)
-        if self._recalls and self._recalled(start, end):
+        if self._recalls and holds_any(self.data, start, end, self._recalls):
             return end + _PATIENCE
         if end - start < _WORTH:
             # In the middle of something small: what comes next may be more of its kind.
@@ -357,13 +374,6 @@ class Machine:
         if end == self._frame_end:
             self._frame_end = None
         return end + _SOON
-
-    def _recalled(self, start: int, end: int) -> bool:
-        """Whether a run may push a watched name."""
-        if len(self._recalls) > _RECALLS:
-            return True
-        pattern = b"|".join(map(re.escape, self._recalls))
-        return re.compile(pattern).search(self.data, start, end) is not None
 
     def _give_back(self) -> None:
         """Let go of pages of a mapped file that were read: they count as memory in use."""
@@ -406,15 +416,3 @@ class Machine:
         if self._frame_end is not None and self.at < self._frame_end < self.position:
             self.irregular("an opcode reaches over the end of its frame")
         self._frame_end = None
-
-
-def _raw(index: int) -> bytes:
-    return (index & 0xFFFFFFFF).to_bytes(4, "little")
-
-
-def decode(data: bytes) -> str:
-    """Text as the loaders decode it; what they would refuse is kept in escaped form."""
-    try:
-        return data.decode("utf-8", "surrogatepass")
-    except UnicodeDecodeError:
-        return codecs.decode(data, "utf-8", "backslashreplace")

@@ -119,3 +119,34 @@ class Memo:
         if held >= self._limit:
             message = f"more than {self._limit:,} memo entries"
             raise LimitReached(message)
+
+
+class Overlay(Memo):
+    """A memo that begins with the entries of another one, which it does not change."""
+
+    def __init__(
+        self, data: memoryview, limit: int, irregular: Callable[[str], None], below: Memo
+    ) -> None:
+        super().__init__(data, limit, irregular)
+        self._below = below
+        self._next = below.next_index()
+
+    def next_index(self) -> int:
+        """The index that the next entry takes by itself."""
+        return self._next
+
+    def store(self, index: int | None, value: object) -> None:
+        """Store a value; index None is the next free one.
+
+        Raises:
+            LimitReached: more entries than allowed.
+        """
+        self._room(self._next)
+        if index is None:
+            index = self._next
+        self._next += self.entry(index) is ABSENT
+        self._scattered[index] = value
+
+    def entry(self, index: int) -> object:
+        """The value of an entry, or the ``Run`` of one constant that makes it, or ``ABSENT``."""
+        return self._scattered[index] if index in self._scattered else self._below.entry(index)

@@ -8,6 +8,15 @@ from typing import Final
 
 from poisonscan.pickles.values import Global
 
+JUDGED_CALLED: Final = frozenset(
+    (
+        Global("functools", "partial"),
+        Global("builtins", "getattr"),
+        Global("torch.storage", "_load_from_bytes"),
+    )
+)
+"""Names that are judged by the arguments of each call, so that nothing else may call them."""
+
 _IDENTIFIERS: Final = re.compile(r"[^\x00-\x20\x7f-\xa0\u2000-\u200f\u2028-\u202f]+\Z")
 
 

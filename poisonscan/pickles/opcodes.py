@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import codecs
 import pickle
-import re
-import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from poisonscan.pickles import events
+from poisonscan.pickles.literals import (
+    MalformedError,
+    long_pusher,
+    number,
+    push_float,
+    push_string,
+    push_unicode,
+)
 from poisonscan.pickles.values import (
     Collection,
     Global,
-    Long,
     Opaque,
     Persistent,
     Result,
@@ -24,13 +28,6 @@ if TYPE_CHECKING:
     from poisonscan.pickles.machine import Machine
 
 Handler = Callable[["Machine"], None]
-_DIGITS_KEPT: Final = 64
-_EXTENDED: Final = re.compile(rb"(?s:.{0,63}[\x00-\x7f]\x00*+|.{0,63}[\x80-\xff]\xff*+)\Z")
-"""A number whose bytes behind the first 64 only repeat its sign."""
-
-
-class MalformedError(Exception):
-    """The stream cannot go on here; the message says why. Becomes a ``Broken`` event."""
 
 
 def _unknown(m: Machine) -> None:
@@ -66,32 +63,6 @@ def _collection(kind: str) -> Handler:
     return lambda m: m.push(Collection(kind))
 
 
-def _number(line: bytes) -> object:
-    line = line.partition(b"\0")[0]  # where C ends a string
-    text = line.rstrip(b"L").strip()
-    if len(text) > _DIGITS_KEPT:
-        return Long("digits", 0, len(text))
-    if line in (b"00", b"01"):
-        return line == b"01"
-    try:
-        return int(text, 0)
-    except ValueError:
-        if not text.isalnum() and not text.lstrip(b"+-").isalnum():
-            raise MalformedError("the argument of INT or LONG is no number") from None
-        return Opaque("number")  # octal and the like, which C reads and Python does not
-
-
-def _float(m: Machine) -> None:
-    line = m.line().partition(b"\0")[0]
-    try:
-        m.push(float(line))
-    except ValueError:
-        if len(line) > _DIGITS_KEPT:
-            m.push(Long("digits", m.at, len(line)))
-            return
-        raise MalformedError("the argument of FLOAT is no number") from None
-
-
 def _binint(m: Machine) -> None:
     m.push(int.from_bytes(m.argument(4), "little", signed=True))
 
@@ -99,39 +70,6 @@ def _binint(m: Machine) -> None:
 def _binfloat(m: Machine) -> None:
     m.argument(8)
     m.push(Opaque("float"))
-
-
-def _long(size: int) -> Handler:
-    def push_long(m: Machine) -> None:
-        length = m.uint(size)
-        if length > _DIGITS_KEPT:
-            start = m.skip(length)
-            if _EXTENDED.match(m.data, start, start + length):
-                raw = bytes(m.data[start : start + _DIGITS_KEPT])
-                m.push(int.from_bytes(raw, "little", signed=True))
-            else:
-                m.push(Long("integer", start, length))
-        else:
-            m.push(int.from_bytes(m.argument(length), "little", signed=True))
-
-    return push_long
-
-
-def _string(m: Machine) -> None:
-    line = m.line().strip()
-    if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
-        raise MalformedError("the argument of STRING is not quoted")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            value = codecs.escape_decode(line[1:-1])[0]
-    except ValueError:
-        value = line[1:-1]
-    m.push(value.decode("latin-1"))
-
-
-def _unicode(m: Machine) -> None:
-    m.push(m.line().decode("raw_unicode_escape", "replace"))
 
 
 # Stack and memo.
@@ -197,8 +135,9 @@ def _gather(kind: str) -> Handler:
 def _tuple(size: int) -> Handler:
     def take(m: Machine) -> None:
         items = [m.pop() for _ in range(size)]
+        items.reverse()
         m.passes(items)
-        m.push(Collection("tuple", tuple(reversed(items)), size))
+        m.push(Collection("tuple", tuple(items), size))
 
     return take
 
@@ -311,8 +250,16 @@ def _build(m: Machine) -> None:
     m.passes([state])
     m.emit(events.Build(m.at, target, state))
     if isinstance(target, Result):
-        _reach(m, target, Stage.BUILT)
+        # An object in a cycle may be given its attributes twice; anything else would be an argument
+        # for a method that the first state made.
+        again = target.stage is Stage.BUILT and _is_dict(target.state) and _is_dict(state)
+        if not again:
+            _reach(m, target, Stage.BUILT)
         target.state = state
+
+
+def _is_dict(value: object) -> bool:
+    return isinstance(value, Collection) and value.kind == "dict"
 
 
 def _persid(m: Machine) -> None:
@@ -358,19 +305,19 @@ _TABLE: Final[dict[bytes, Handler]] = {
     pickle.NONE: _value(None),
     pickle.NEWTRUE: _value(True),  # noqa: FBT003
     pickle.NEWFALSE: _value(False),  # noqa: FBT003
-    pickle.INT: lambda m: m.push(_number(m.line())),
-    pickle.LONG: lambda m: m.push(_number(m.line())),
+    pickle.INT: lambda m: m.push(number(m.line())),
+    pickle.LONG: lambda m: m.push(number(m.line())),
     pickle.BININT: _binint,
     pickle.BININT1: _binint1,
     pickle.BININT2: _binint2,
-    pickle.LONG1: _long(1),
-    pickle.LONG4: _long(4),
-    pickle.FLOAT: _float,
+    pickle.LONG1: long_pusher(1),
+    pickle.LONG4: long_pusher(4),
+    pickle.FLOAT: push_float,
     pickle.BINFLOAT: _binfloat,
-    pickle.STRING: _string,
+    pickle.STRING: push_string,
     pickle.BINSTRING: _text(4),
     pickle.SHORT_BINSTRING: _text(1),
-    pickle.UNICODE: _unicode,
+    pickle.UNICODE: push_unicode,
     pickle.BINUNICODE: _text(4),
     pickle.SHORT_BINUNICODE: _text(1),
     pickle.BINUNICODE8: _text(8),

@@ -12,7 +12,10 @@ from typing import Any, ClassVar, Final
 
 from poisonscan.detectors.models.pickle_verdicts import (
     COMPUTED,
+    UNKNOWN,
     Verdict,
+    is_torchscript,
+    judge_build,
     judge_call,
     judge_change,
     judge_import,
@@ -22,8 +25,17 @@ from poisonscan.detectors.models.pickle_verdicts import (
 from poisonscan.escape import clip, escape, quote
 from poisonscan.finding import Finding, Location, Span
 from poisonscan.formats.base import Artifact, PickleStream
-from poisonscan.pickles.events import Build, Call, Change, ComputedImport, Event, Extension, Import
-from poisonscan.pickles.values import Global, Result, expression
+from poisonscan.pickles.events import (
+    Build,
+    Call,
+    Change,
+    ComputedImport,
+    Event,
+    Extension,
+    Import,
+    Passing,
+)
+from poisonscan.pickles.values import Collection, Global, Result, expression
 from poisonscan.rules import pickle_names, rule
 
 _SHOWN: Final = 300
@@ -70,6 +82,10 @@ class _Judge:
             self._call(event)
         elif isinstance(event, Build | Change):
             self._change(event)
+        elif isinstance(event, Passing):
+            dotted = event.target.dotted
+            message = f"Loading hands {quote(dotted)} on, so that something else may call it."
+            self._add(_COMPUTED, event, f"passes {dotted}", message, imports=clip(dotted))
         elif isinstance(event, ComputedImport):
             shown = quote(f"{expression(event.module)}, {expression(event.name)}", _SHOWN)
             message = f"Loading imports a name that the file computes: {shown}."
@@ -83,6 +99,8 @@ class _Judge:
 
     def _import(self, event: Import) -> None:
         verdict = judge_import(event.target, self.names)
+        if verdict is None and is_torchscript(event.target) and "!/" not in self.artifact.path:
+            verdict = Verdict(UNKNOWN, "is a name that only TorchScript archives have")
         if verdict is None:
             return
         dotted = _plainly(event.target.dotted)
@@ -125,6 +143,13 @@ class _Judge:
                 f"Loading {does} {quote(dotted)} itself, which changes it for the whole program."
             )
             self._add(Verdict("PS104", ""), event, dotted, message, imports=clip(dotted))
+        elif isinstance(event, Build) and (verdict := judge_build(event)):
+            shown = quote(_plainly(expression(event.state)), _SHOWN)
+            message = f"Loading sets the state {shown} on a partial call, which {verdict.why}."
+            self._add(verdict, event, "partial state", message)
+        elif target is not event.target and not isinstance(target, Collection):
+            message = "Loading sets state on, or puts items into, what a function gave back."
+            self._add(_COMPUTED, event, "given back", message)
         elif isinstance(event, Change) and (found := judge_change(event, self.names)):
             maker, verdict = found
             message = f"Loading puts items into a {quote(maker.dotted)}, which {verdict.why}."

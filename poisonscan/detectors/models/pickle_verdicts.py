@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from poisonscan.pickles.events import Call, Change
-from poisonscan.pickles.values import Collection, Global, Long, Persistent, Result
+from poisonscan.pickles.events import Build, Call, Change
+from poisonscan.pickles.values import Collection, Global, Long, Persistent, Result, given_back
 from poisonscan.rules import PickleNames
 
 DANGEROUS: Final = "PS101"
@@ -33,7 +33,7 @@ def judge_import(target: Global, names: PickleNames) -> Verdict | None:
     """What importing a name means; None if it is harmless until it is called."""
     pair = (target.module, target.name)
     dotted = target.dotted
-    if _is_torchscript(target):
+    if is_torchscript(target):
         return None
     if pair in names.allowed or pair in names.uncalled or dotted in names.calls_argument:
         return None
@@ -43,7 +43,7 @@ def judge_import(target: Global, names: PickleNames) -> Verdict | None:
 def judge_call(event: Call, callee: Global, names: PickleNames) -> Verdict | None:
     """What calling a name with these arguments means; None if it is harmless."""
     pair = (callee.module, callee.name)
-    if pair in names.allowed or _is_torchscript(callee):
+    if pair in names.allowed or is_torchscript(callee):
         return None
     positions = names.calls_argument.get(callee.dotted)
     if positions is not None:
@@ -62,16 +62,32 @@ def judge_call(event: Call, callee: Global, names: PickleNames) -> Verdict | Non
 
 
 def made_of(target: object, names: PickleNames) -> object:
-    """What an operation on ``target`` reaches: the argument that a function gave back, if so."""
-    while isinstance(target, Result) and isinstance(target.callee, Global):
-        position = names.returns_argument.get(target.callee.dotted)
-        arguments = target.arguments
-        if position is None or not isinstance(arguments, Collection):
-            return target
-        if position >= len(arguments.items):
-            return target
-        target = arguments.items[position]
-    return target
+    """What an operation on ``target`` reaches: the argument that a function gave back, if so.
+
+    An attribute of a class belongs to it: what is done to it stays after loading.
+    """
+    value = given_back(target, names.returns_argument)
+    if isinstance(value, Result) and value.callee == _GETATTR:
+        items = value.arguments.items if isinstance(value.arguments, Collection) else ()
+        if len(items) > 1 and isinstance(items[0], Global):
+            return Global(items[0].module, f"{items[0].name}.{items[1]}")
+    return value
+
+
+def judge_build(event: Build) -> Verdict | None:
+    """What setting a state means where it decides about a later call; None if it is harmless."""
+    target = event.target
+    if not isinstance(target, Result) or target.callee != _PARTIAL:
+        return None
+    arguments, state = target.arguments, event.state
+    if (
+        isinstance(arguments, Collection)
+        and isinstance(state, Collection)
+        and state.count == _PARTIAL_STATE
+        and arguments.items[:1] == state.items[:1]
+    ):
+        return None
+    return Verdict(COMPUTED, "is given another function to call than the one it was made with")
 
 
 def torch_class(identifier: object) -> Global | None:
@@ -102,7 +118,7 @@ def judge_change(event: Change, names: PickleNames) -> tuple[Global, Verdict] | 
     return None
 
 
-def _is_torchscript(target: Global) -> bool:
+def is_torchscript(target: Global) -> bool:
     """Classes that TorchScript finds in the archive's own code; no Python module has the name."""
     return target.module.split(".")[0] == "__torch__"
 
@@ -172,18 +188,22 @@ def _is_empty(arguments: object) -> bool:
     return isinstance(arguments, Collection) and arguments.count == 0
 
 
-def _of_a_name(arguments: object, names: PickleNames) -> bool:  # noqa: ARG001 - a contract's form
+def _of_a_name(arguments: object, names: PickleNames) -> bool:
     """``partial(f, …)``: wraps a named function, which is judged by itself, and calls nothing."""
     return (
         isinstance(arguments, Collection)
         and bool(arguments.items)
         and isinstance(arguments.items[0], Global)
         and arguments.items[0] not in _CONTRACTS
+        and arguments.items[0].dotted not in names.calls_argument
     )
 
 
 def _plain_attribute(arguments: object, names: PickleNames) -> bool:
-    """``getattr(Class, "NAME")`` of an allowed class: how Python 3.11 pickles enumerations."""
+    """``getattr(Class, "NAME")`` of an allowed class: how Python 3.11 pickles enumerations.
+
+    Methods are written in lower case: they would load files, or anything else that they do.
+    """
     if not isinstance(arguments, Collection) or arguments.count != 2:
         return False
     owner, name = arguments.items
@@ -192,7 +212,7 @@ def _plain_attribute(arguments: object, names: PickleNames) -> bool:
         and (owner.module, owner.name) in names.allowed | names.uncalled
         and isinstance(name, str)
         and name.isidentifier()
-        and not name.startswith("_")
+        and name[0].isupper()
     )
 
 
@@ -206,8 +226,11 @@ def _stored_bytes(arguments: object, names: PickleNames) -> bool:  # noqa: ARG00
 
 
 # Names that are judged by how they are called; only importing them does nothing.
+_PARTIAL: Final = Global("functools", "partial")
+_PARTIAL_STATE: Final = 4
+_GETATTR: Final = Global("builtins", "getattr")
 _CONTRACTS: Final[dict[Global, Callable[[object, PickleNames], bool]]] = {
-    Global("functools", "partial"): _of_a_name,
-    Global("builtins", "getattr"): _plain_attribute,
+    _PARTIAL: _of_a_name,
+    _GETATTR: _plain_attribute,
     Global("torch.storage", "_load_from_bytes"): _stored_bytes,
 }
