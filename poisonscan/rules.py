@@ -115,6 +115,7 @@ class PickleNames:
         calls_argument: as harmless as the arguments at these positions, which they call.
         creates_argument: those of these positions where a class is only created empty.
         returns_argument: the argument that a function gives back as its result.
+        attributes: functions that objects keep of their own class, as ``Class.name``; never called.
         dangerous: known evil, and why.
         dangerous_modules: everything in the module and below it is, and why.
         computed: make callables out of names or objects, and how.
@@ -126,6 +127,7 @@ class PickleNames:
     calls_argument: Mapping[str, tuple[int, ...]]
     creates_argument: Mapping[str, tuple[int, ...]]
     returns_argument: Mapping[str, int]
+    attributes: frozenset[tuple[str, str]]
     dangerous: Mapping[str, str]
     dangerous_modules: Mapping[str, str]
     computed: Mapping[str, str]
@@ -135,7 +137,7 @@ class PickleNames:
 @functools.cache
 def pickle_names() -> PickleNames:
     """The allowlists in ``rules/allow/`` and the list of known evil in ``rules/deny.yaml``."""
-    lists = [read_yaml(path) for path in sorted((folder() / "allow").glob("*.yaml"))]
+    lists = [read_yaml(path) for path in sorted((folder() / "allow").rglob("*.yaml"))]
     deny = read_yaml(folder() / "deny.yaml")
     return PickleNames(
         _pairs(lists, "globals"),
@@ -143,6 +145,11 @@ def pickle_names() -> PickleNames:
         _positions(lists, "calls_argument"),
         _positions(lists, "creates_argument"),
         _merged(lists, "returns_argument"),
+        frozenset(
+            (owner.rpartition(".")[0], f"{owner.rpartition('.')[2]}.{name}")
+            for owner, kept in _merged(lists, "attributes").items()
+            for name in kept
+        ),
         deny["globals"],
         deny["modules"],
         deny["computed"],
@@ -163,5 +170,5 @@ def _pairs(lists: list[Any], section: str) -> frozenset[tuple[str, str]]:
         (module, name)
         for content in lists
         for module, names in content.get(section, {}).items()
-        for name in names
+        for name in (names.split() if isinstance(names, str) else names)
     )

@@ -14,18 +14,19 @@ import base64
 import hashlib
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from poisonscan.escape import quote
 from poisonscan.finding import Gap
+from poisonscan.formats.arrow_arrays import is_array_type
 from poisonscan.formats.base import Artifact, ExtensionType, ExtensionTypes, PickleStream
 from poisonscan.formats.flatbuffer import Table, root
 from poisonscan.formats.parquet_footer import footer, key_values
 from poisonscan.formats.pickle_stream import Pickle, stored_pickle
 from poisonscan.limits import Budget, LimitReached
-from poisonscan.pickles.events import Import
+from poisonscan.pickles.events import Event, Import
 from poisonscan.sources.base import Blob
 
 UNPICKLED: Final = frozenset({"arrow.py_extension_type"})
@@ -146,7 +147,7 @@ class _Schemas:
     def text(self, key: bytes, value: memoryview, offset: int | None) -> Iterator[Blob]:
         """A value of the metadata, if it is a pickle."""
         part = self.blob.part(f"{key.decode('utf-8', 'replace')}.pkl", value, offset)
-        if self._imports(part, value) and self._first(part.path, value):
+        if _imports(self._events(part, value)) and self._first(part.path, value):
             yield part
 
     def types(self) -> Iterator[ExtensionTypes]:
@@ -160,28 +161,30 @@ class _Schemas:
         """What a library makes a type from; if that is a pickle, it is scanned as one."""
         part = self.blob.part(f"{path or 'schema'}.pkl", data, offset)
         pickled = any(name in UNPICKLED for name in names)
-        imports = self._imports(part, data, certain=pickled)
-        self._types.update((ExtensionType(name, path, imports), None) for name in names)
-        if ((pickled and data) or imports) and self._first(part.path, data):
+        events = self._events(part, data, certain=pickled)
+        imports, known = _imports(events), is_array_type(events)
+        self._types.update((ExtensionType(name, path, imports, known), None) for name in names)
+        if ((pickled and data) or imports) and not known and self._first(part.path, data):
             yield part
 
-    def _imports(
-        self, part: Blob, data: memoryview, *, certain: bool = False
-    ) -> tuple[tuple[str, str], ...]:
-        """What a pickle imports; empty if it imports nothing, or is none and not ``certain``."""
+    def _events(self, part: Blob, data: memoryview, *, certain: bool = False) -> tuple[Event, ...]:
+        """What a pickle does; nothing if this is none and not ``certain``."""
         stream = stored_pickle(part, data, self.budget)
         if stream is None and certain:
             read = Pickle().open(part, data, self.budget)
             stream = next(item for item in read if isinstance(item, PickleStream))
-        events = stream.events if stream is not None else ()
-        found = [event.target for event in events if isinstance(event, Import)]
-        return tuple(dict.fromkeys((target.module, target.name) for target in found))
+        return tuple(stream.events) if stream is not None else ()
 
     def _first(self, path: str, data: bytes | memoryview) -> bool:
         what = (path, hashlib.sha256(data).digest())
         new = what not in self._told
         self._told.add(what)
         return new
+
+
+def _imports(events: Iterable[Event]) -> tuple[tuple[str, str], ...]:
+    found = [event.target for event in events if isinstance(event, Import)]
+    return tuple(dict.fromkeys((target.module, target.name) for target in found))
 
 
 def _metadata(part: _Part, budget: Budget) -> Iterator[tuple[str, list[_Pair]]]:

@@ -224,11 +224,13 @@ class ExtensionType:
         name: such as ``arrow.uuid``.
         field: path of the column that has it.
         imports: what the pickle imports that the type is made from; empty if there is none.
+        known: the pickle makes an array type of `datasets`, and nothing else.
     """
 
     name: str
     field: str
     imports: tuple[tuple[str, str], ...] = ()
+    known: bool = False
 
 
 @dataclass(frozen=True, slots=True)

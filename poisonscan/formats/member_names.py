@@ -13,8 +13,16 @@ def leaves_folder(name: str) -> bool:
     """Whether a name is absolute, has a drive letter, or climbs out by ``..``."""
     if _ROOTED.match(name):
         return True
-    path = posixpath.normpath(name.replace("\\", "/"))
-    return path == ".." or path.startswith("../")
+    return climbs_out(name)
+
+
+def climbs_out(path: str) -> bool:
+    """Whether a path is above its beginning once it is put in order, as Windows reads it or not.
+
+    Readers that forbid ``..`` put paths in order first, such as ONNX: ``a/../weights`` stays.
+    """
+    ordered = (posixpath.normpath(one) for one in (path, path.replace("\\", "/")))
+    return any(one == ".." or one.startswith("../") for one in ordered)
 
 
 def link_leaves_folder(name: str, target: str) -> bool:

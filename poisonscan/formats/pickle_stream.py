@@ -31,7 +31,7 @@ from poisonscan.pickles.events import (
 )
 from poisonscan.pickles.machine import Machine
 from poisonscan.pickles.names import JUDGED_CALLED
-from poisonscan.pickles.values import Collection, Global, Long, Result, given_back
+from poisonscan.pickles.values import Collection, Global, Long, Result, encoded_text, given_back
 from poisonscan.rules import pickle_names
 from poisonscan.sources.base import Blob
 
@@ -220,8 +220,15 @@ class Reader:
         if not isinstance(event.callee, Global) or event.callee.dotted not in pickle_names().nested:
             return
         arguments = event.arguments.items if isinstance(event.arguments, Collection) else []
-        for argument in arguments:
+        for given in arguments:
             name = f"{event.offset}.pkl"
+            text = encoded_text(given)
+            if isinstance(text, Long):
+                part = bytes(self.view[text.offset : text.offset + text.length])
+                encoded = part.decode("utf-8", "replace").encode("latin-1", "replace")
+                self.nested.append((name, memoryview(encoded), None))
+                continue
+            argument = given if text is None else text
             if isinstance(argument, bytes | str):
                 data = (
                     argument

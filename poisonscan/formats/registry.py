@@ -113,6 +113,8 @@ FORMATS: Final = (
     Entry("saved_model:TensorFlow", b"\x08\x0a\x12"),
     Entry("coreml:CoreMl", b"\x08"),
     Entry("paddle:Paddle", b"\x0a"),
+    Entry("sentencepiece:SentencePiece", b"\x0a"),
+    Entry("tensorboard:Events", test=lambda head: b"brain.Event:" in head[:64]),
     Entry("openvino:OpenVino", suffixes=(".xml",)),
     Entry("pmml:Pmml", test=lambda head: b"PMML" in head.replace(b"\0", b"")),
     Entry("pmml:Pmml", suffixes=(".pmml",)),

@@ -33,6 +33,8 @@ _SELF_RUNNING: Final = (".pyz", ".pyzw", ".exe", ".sh", ".run", ".pex", ".xpi", 
 """Archives that have a program in front by design."""
 _CHECKED: Final = 64 << 20
 """Bytes of a stored member up to which its checksum is computed, and four times that in total."""
+_ENCRYPTION_HEADER: Final = 12
+"""Bytes that encryption puts in front of a member (APPNOTE.TXT, section 6.1)."""
 _LONGEST_TARGET: Final = 4096
 
 
@@ -195,6 +197,8 @@ class _Reader:
 
     def _check(self, entry: Entry, child: Blob, reason: str) -> bool:
         """Whether the content has the stated checksum, as far as it is computed."""
+        if entry.packed - entry.unpacked == _ENCRYPTION_HEADER and not entry.crc:
+            return False  # an empty file that is encrypted: no checksum tells it
         if reason or not self._checks or child.size > min(_CHECKED, self._left):
             return not reason
         self._left -= child.size

@@ -132,6 +132,16 @@ def given_back(value: object, positions: Mapping[str, int]) -> object:
     return value
 
 
+def encoded_text(value: object) -> str | Long | None:
+    """The text of ``_codecs.encode(text, "latin1")``: how protocol 2 writes bytes."""
+    if not isinstance(value, Result) or value.callee != Global("_codecs", "encode"):
+        return None
+    items = value.arguments.items if isinstance(value.arguments, Collection) else ()
+    if len(items) != 2 or items[1] not in ("latin1", "latin-1"):
+        return None
+    return items[0] if isinstance(items[0], str | Long) else None
+
+
 def expression(value: object, depth: int = 4) -> str:
     """The value as the Python expression that would make it, shortened (not escaped)."""
     if isinstance(value, Global):

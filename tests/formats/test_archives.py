@@ -111,6 +111,21 @@ def test_a_member_that_is_really_encrypted_is_a_gap() -> None:
     assert kinds(items) == set()
 
 
+def test_an_empty_member_that_is_encrypted_is_no_lie() -> None:
+    # As Windows tools write it, and modelscan's tests/data/password_protected.zip has it: only the
+    # twelve bytes of the encryption's header, and no checksum anywhere in the archive.
+    part = Part("test.txt", bytes(range(200, 212)), flags=1, packed=12, unpacked=0, crc=0)
+    items = opened(ar.archive([part]))
+    assert gaps(items) == ["is encrypted: not checked"]
+    assert kinds(items) == set()
+
+
+def test_a_pickle_behind_the_sizes_of_an_encrypted_member_is_read_all_the_same() -> None:
+    part = Part("archive/data.pkl", SECRET, flags=1, unpacked=len(SECRET) - 12, crc=0)
+    items = opened(ar.archive([part]), "model.pt")
+    assert any(b"secret" in content for content in contents(items))
+
+
 @pytest.mark.parametrize("method", [9, 98, 99, 1])
 def test_methods_that_are_not_read_are_named(method: int) -> None:
     assert "is not read" in gaps(opened(ar.archive([Part("a", b"x", method=method)])))[0]

@@ -21,7 +21,7 @@ class UnpickledTypes:
         """One finding for each column whose type is a pickle of names not known to be harmless."""
         allowed = pickle_names().allowed
         for kind in artifact.types:
-            if not kind.imports and kind.name not in UNPICKLED:
+            if kind.known or (not kind.imports and kind.name not in UNPICKLED):
                 continue
             unknown = [name for name in kind.imports if name not in allowed]
             if kind.imports and not unknown:

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar, Final
 
+from poisonscan.detectors.models.pickle_contracts import named_class, stands_for
 from poisonscan.detectors.models.pickle_verdicts import (
     COMPUTED,
+    NAMED,
     UNKNOWN,
     Verdict,
     is_torchscript,
@@ -20,7 +22,6 @@ from poisonscan.detectors.models.pickle_verdicts import (
     judge_change,
     judge_import,
     made_of,
-    named_class,
 )
 from poisonscan.escape import clip, escape, quote
 from poisonscan.finding import Finding, Location, Span
@@ -116,6 +117,9 @@ class _Judge:
         made = _plainly(expression(Result(event.callee, event.arguments)))
         callee = named_class(event.callee)
         if not isinstance(callee, Global):
+            known = stands_for(callee, self.names)
+            if known is not None and judge_call(event, known, self.names) is None:
+                return
             message = f"Loading calls something that the file computes: {quote(made, _SHOWN)}."
             self._add(_COMPUTED, event, "computed call", message, calls=clip(made, _SHOWN))
             return
@@ -127,7 +131,10 @@ class _Judge:
         if key in self._called:
             return
         self._called.add(key)
+        if verdict.rule == NAMED and (UNKNOWN, dotted) in self.findings:
+            return
         self.findings.pop(key, None)
+        self.findings.pop((NAMED, dotted), None)
         message = f"Loading runs {quote(made, _SHOWN)}: {quote(dotted)} {verdict.why}."
         evidence = {"imports": clip(dotted), "calls": clip(made, _SHOWN), "opcode": event.opcode}
         self._add(verdict, event, dotted, message, **evidence)
@@ -143,10 +150,10 @@ class _Judge:
                 f"Loading {does} {quote(dotted)} itself, which changes it for the whole program."
             )
             self._add(Verdict("PS104", ""), event, dotted, message, imports=clip(dotted))
-        elif isinstance(event, Build) and (verdict := judge_build(event)):
+        elif isinstance(event, Build) and (verdict := judge_build(event, self.names)):
             shown = quote(_plainly(expression(event.state)), _SHOWN)
-            message = f"Loading sets the state {shown} on a partial call, which {verdict.why}."
-            self._add(verdict, event, "partial state", message)
+            message = f"Loading sets the state {shown} , which {verdict.why}."
+            self._add(verdict, event, "state", message)
         elif target is not event.target and not isinstance(target, Collection):
             message = "Loading sets state on, or puts items into, what a function gave back."
             self._add(_COMPUTED, event, "given back", message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar, Final
 
-from poisonscan.detectors.models.pickle_verdicts import torch_class
+from poisonscan.detectors.models.pickle_contracts import torch_class
 from poisonscan.escape import quote
 from poisonscan.finding import Finding, Location, Span
 from poisonscan.formats.base import Artifact, PickleStream

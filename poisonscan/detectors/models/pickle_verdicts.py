@@ -7,18 +7,28 @@ against it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from poisonscan.detectors.models.pickle_contracts import (
+    CONTRACTS,
+    GETATTR,
+    OF_TENSORS,
+    PARTIAL,
+    class_of,
+    is_tensor_first,
+    stands_for,
+)
 from poisonscan.pickles.events import Build, Call, Change
-from poisonscan.pickles.values import Collection, Global, Long, Persistent, Result, given_back
+from poisonscan.pickles.values import Collection, Global, Result, given_back
 from poisonscan.rules import PickleNames
 
 DANGEROUS: Final = "PS101"
 UNKNOWN: Final = "PS102"
+NAMED: Final = "PS126"
 COMPUTED: Final = "PS103"
 _LONGEST_PATH: Final = 24
+_PARTIAL_STATE: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +45,18 @@ def judge_import(target: Global, names: PickleNames) -> Verdict | None:
     dotted = target.dotted
     if is_torchscript(target):
         return None
-    if pair in names.allowed or pair in names.uncalled or dotted in names.calls_argument:
+    if pair in names.allowed or pair in names.uncalled or pair in names.attributes:
         return None
-    return None if target in _CONTRACTS else _judge_unlisted(target, names)
+    if dotted in names.calls_argument or target in CONTRACTS:
+        return None
+    return _judge_unlisted(target, names, used=False)
 
 
 def judge_call(event: Call, callee: Global, names: PickleNames) -> Verdict | None:
     """What calling a name with these arguments means; None if it is harmless."""
     pair = (callee.module, callee.name)
+    if callee in OF_TENSORS and not is_tensor_first(event.arguments, names):
+        return Verdict(COMPUTED, "is given something else than a tensor, whose methods it calls")
     if pair in names.allowed or is_torchscript(callee):
         return None
     positions = names.calls_argument.get(callee.dotted)
@@ -51,14 +65,14 @@ def judge_call(event: Call, callee: Global, names: PickleNames) -> Verdict | Non
         if all(_harmless(event.arguments, p, names, created=p in created) for p in positions):
             return None
         return Verdict(COMPUTED, "calls an argument that is not known to be harmless")
-    if pair in names.uncalled:
-        if event.opcode.startswith("NEWOBJ") and _is_empty(event.arguments):
-            return None
-        return Verdict(UNKNOWN, "is known to be harmless only as long as it is not called")
-    contract = _CONTRACTS.get(callee)
+    contract = CONTRACTS.get(callee)
     if contract is not None and contract(event.arguments, names):
         return None
-    return _judge_unlisted(callee, names)
+    if pair in names.uncalled:
+        if _only_created(event):
+            return None
+        return Verdict(UNKNOWN, "is known to be harmless only as long as it is not called")
+    return _judge_unlisted(callee, names, used=not _only_created(event))
 
 
 def made_of(target: object, names: PickleNames) -> object:
@@ -67,19 +81,25 @@ def made_of(target: object, names: PickleNames) -> object:
     An attribute of a class belongs to it: what is done to it stays after loading.
     """
     value = given_back(target, names.returns_argument)
-    if isinstance(value, Result) and value.callee == _GETATTR:
+    if isinstance(value, Result) and value.callee == GETATTR:
         items = value.arguments.items if isinstance(value.arguments, Collection) else ()
         if len(items) > 1 and isinstance(items[0], Global):
             return Global(items[0].module, f"{items[0].name}.{items[1]}")
     return value
 
 
-def judge_build(event: Build) -> Verdict | None:
+def judge_build(event: Build, names: PickleNames) -> Verdict | None:
     """What setting a state means where it decides about a later call; None if it is harmless."""
     target = event.target
-    if not isinstance(target, Result) or target.callee != _PARTIAL:
+    if not isinstance(target, Result):
         return None
     arguments, state = target.arguments, event.state
+    if target.callee != PARTIAL:
+        made = class_of(target)
+        listed = made is None or (made.module, made.name) in names.allowed | names.uncalled
+        if listed or not _sets_attributes(state):
+            return None
+        return Verdict(UNKNOWN, "sets one attribute after the other, whatever code that runs")
     if (
         isinstance(arguments, Collection)
         and isinstance(state, Collection)
@@ -87,20 +107,16 @@ def judge_build(event: Build) -> Verdict | None:
         and arguments.items[:1] == state.items[:1]
     ):
         return None
-    return Verdict(COMPUTED, "is given another function to call than the one it was made with")
+    return Verdict(COMPUTED, "gives a partial call another function than it was made with")
 
 
-def torch_class(identifier: object) -> Global | None:
-    """The class in a persistent id ``("module", class, file, source)`` of legacy torch."""
-    if not isinstance(identifier, Collection) or identifier.count != 4:
-        return None
-    kind, named = identifier.items[:2]
-    return named if kind == "module" and isinstance(named, Global) else None
-
-
-def named_class(callee: object) -> object:
-    """What is called: for a persistent object of legacy torch the class that its id names."""
-    return (isinstance(callee, Persistent) and torch_class(callee.identifier)) or callee
+def _sets_attributes(state: object) -> bool:
+    """Whether a state is a pair whose second part BUILD sets by ``setattr``."""
+    if not isinstance(state, Collection) or state.kind != "tuple" or state.count != 2:
+        return False
+    first, second = state.items
+    plain = first is None or (isinstance(first, Collection) and first.kind == "dict")
+    return plain and isinstance(second, Collection) and second.kind == "dict" and second.count > 0
 
 
 def judge_change(event: Change, names: PickleNames) -> tuple[Global, Verdict] | None:
@@ -123,7 +139,8 @@ def is_torchscript(target: Global) -> bool:
     return target.module.split(".")[0] == "__torch__"
 
 
-def _judge_unlisted(target: Global, names: PickleNames) -> Verdict:
+def _judge_unlisted(target: Global, names: PickleNames, *, used: bool) -> Verdict:
+    """What a name means that is on no list of harmless ones; ``used``: it is called."""
     if target.dotted in names.computed:
         return Verdict(COMPUTED, names.computed[target.dotted])
     why = dangerous(target, names)
@@ -131,7 +148,9 @@ def _judge_unlisted(target: Global, names: PickleNames) -> Verdict:
         return Verdict(DANGEROUS, why)
     if target.dotted in names.nested:
         return Verdict(UNKNOWN, "loads another pickle")
-    return Verdict(UNKNOWN, "is not known to be harmless")
+    # A dotted name reaches anything that its module has imported; letters look like others.
+    plain = target.dotted.isascii() and "." not in target.name
+    return Verdict(UNKNOWN if used or not plain else NAMED, "is not known to be harmless")
 
 
 def dangerous(target: Global, names: PickleNames) -> str:
@@ -172,6 +191,7 @@ def _harmless(arguments: object, position: int, names: PickleNames, *, created: 
     if position >= len(arguments.items):
         return False
     value = arguments.items[position]
+    value = stands_for(value, names) or value
     if isinstance(value, Global):
         pair = (value.module, value.name)
         return pair in names.allowed or (created and _created_only(value, names))
@@ -180,57 +200,12 @@ def _harmless(arguments: object, position: int, names: PickleNames, *, created: 
 
 def _created_only(value: Global, names: PickleNames) -> bool:
     """Whether a class may be created empty; one on no list has a finding of its own."""
-    listed = value.dotted in names.calls_argument or value in _CONTRACTS
+    listed = value.dotted in names.calls_argument or value in CONTRACTS
     return (value.module, value.name) in names.uncalled or not listed
 
 
-def _is_empty(arguments: object) -> bool:
-    return isinstance(arguments, Collection) and arguments.count == 0
-
-
-def _of_a_name(arguments: object, names: PickleNames) -> bool:
-    """``partial(f, …)``: wraps a named function, which is judged by itself, and calls nothing."""
-    return (
-        isinstance(arguments, Collection)
-        and bool(arguments.items)
-        and isinstance(arguments.items[0], Global)
-        and arguments.items[0] not in _CONTRACTS
-        and arguments.items[0].dotted not in names.calls_argument
-    )
-
-
-def _plain_attribute(arguments: object, names: PickleNames) -> bool:
-    """``getattr(Class, "NAME")`` of an allowed class: how Python 3.11 pickles enumerations.
-
-    Methods are written in lower case: they would load files, or anything else that they do.
-    """
-    if not isinstance(arguments, Collection) or arguments.count != 2:
-        return False
-    owner, name = arguments.items
-    return (
-        isinstance(owner, Global)
-        and (owner.module, owner.name) in names.allowed | names.uncalled
-        and isinstance(name, str)
-        and name.isidentifier()
-        and name[0].isupper()
-    )
-
-
-def _stored_bytes(arguments: object, names: PickleNames) -> bool:  # noqa: ARG001 - a contract's form
-    """How tensors are pickled outside of `torch.save`: the bytes are a pickle, scanned as such."""
-    return (
-        isinstance(arguments, Collection)
-        and arguments.count == 1
-        and isinstance(arguments.items[0], bytes | Long)
-    )
-
-
-# Names that are judged by how they are called; only importing them does nothing.
-_PARTIAL: Final = Global("functools", "partial")
-_PARTIAL_STATE: Final = 4
-_GETATTR: Final = Global("builtins", "getattr")
-_CONTRACTS: Final[dict[Global, Callable[[object, PickleNames], bool]]] = {
-    _PARTIAL: _of_a_name,
-    _GETATTR: _plain_attribute,
-    Global("torch.storage", "_load_from_bytes"): _stored_bytes,
-}
+def _only_created(event: Call) -> bool:
+    """Whether a class is created empty, as for most objects, and nothing else is done with it."""
+    arguments = event.arguments
+    empty = isinstance(arguments, Collection) and arguments.count == 0
+    return empty and event.opcode.startswith("NEWOBJ")

@@ -9,6 +9,7 @@ from typing import ClassVar, Final
 from poisonscan.escape import quote
 from poisonscan.finding import Finding, Location, Span
 from poisonscan.formats.base import Artifact, Reference, References
+from poisonscan.formats.member_names import climbs_out
 from poisonscan.rules import rule
 
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|(?:file|data|javascript):", re.IGNORECASE)
@@ -46,7 +47,7 @@ def leaves_folder(target: str) -> str:
         return "an address, which would be fetched"
     if _ROOTED.match(target):
         return "an absolute path"
-    if ".." in re.split(r"[\\/]", target):
+    if climbs_out(target):
         return "a path that leaves the folder"
     if _ENVIRONMENT.search(target):
         return "a path with a variable of the environment"

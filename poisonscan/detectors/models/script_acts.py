@@ -98,6 +98,7 @@ _ALWAYS_UNUSUAL: Final = frozenset(
      "imp.load_module", "runpy.run_path", "runpy.run_module", "types.CodeType"}
 )  # fmt: skip
 _UNPICKLE: Final = frozenset({"pickle.loads", "_pickle.loads", "cloudpickle.loads", "dill.loads"})
+_OWN_GLOBALS: Final = frozenset({"builtins.globals()", "builtins.locals()"})
 _WITHIN: Final = frozenset({"os", "posix", "nt", "subprocess", "builtins", "pty", "sys"})
 _WALKED: Final = 5_000
 _DEEPEST: Final = 3
@@ -170,6 +171,7 @@ class _Reading:
                 inner.add(id(value))
             if id(node) not in inner:
                 yield from self._reference(self.names.dotted(node))
+            yield from _through_globals(node)
         elif isinstance(node, ast.Call):
             yield from self._call(node)
         elif isinstance(node, ast.Subscript) or (
@@ -193,6 +195,9 @@ class _Reading:
             return
         name = self.names.dotted(node)
         yield from self._reference(name)
+        known = self.names.constant(node.slice) if isinstance(node.ctx, ast.Load) else None
+        if known == "__builtins__" and self.names.dotted(node.value) not in _OWN_GLOBALS:
+            yield known, "is looked up in what other code knows", Weight.UNUSUAL
         if name in lists().runs:
             yield name, "runs code, and is looked up in an unusual way", Weight.UNUSUAL
 
@@ -306,6 +311,13 @@ class _Reading:
             text = self.names.constant(argument)
             if isinstance(text, str) and len(text) < 300 and _SECRETS.search(text):
                 yield text, "is a file with secrets, or one that is run at login", Weight.EVIL
+
+
+def _through_globals(node: ast.Attribute | ast.Name) -> Iterator[Seen]:
+    """The way from any class to what its module has imported, as out of a sandbox."""
+    method = node.value if isinstance(node, ast.Attribute) and node.attr == "__globals__" else None
+    if isinstance(method, ast.Attribute) and method.attr == "__init__":
+        yield "__init__.__globals__", "leads to what other code knows", Weight.UNUSUAL
 
 
 def _loads(node: ast.Call, name: str) -> Iterator[Seen]:

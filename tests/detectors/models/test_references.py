@@ -15,7 +15,8 @@ def check(*targets: str) -> list[Finding]:
 @pytest.mark.parametrize(
     "target",
     [
-        "../../etc/passwd", "a/../../b", "..\\secret", "/etc/passwd", "\\\\host\\share", "C:\\x",
+        "../../etc/passwd", "a/../../b", "a\\b/../..", "..\\secret", "/etc/passwd",
+        "\\\\host\\share", "C:\\x",
         "C:x", "~/.ssh/id_rsa", "https://example.org/x", "file:///etc/passwd", "s3://bucket/x",
         "$HOME/x", "%APPDATA%/x", "weights.bin\0.txt",
     ],
@@ -28,7 +29,9 @@ def test_a_path_that_leaves_the_folder_is_found(target: str) -> None:
     assert finding.message.isprintable()
 
 
-@pytest.mark.parametrize("target", ["weights.bin", "sub/folder/weights.bin", "a..b", "v1.0/x%20y"])
+@pytest.mark.parametrize(
+    "target", ["weights.bin", "sub/folder/weights.bin", "a..b", "v1.0/x%20y", "sub/../weights.bin"]
+)
 def test_a_path_inside_the_folder_is_quiet(target: str) -> None:
     assert check(target) == []
 

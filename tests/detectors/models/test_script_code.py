@@ -38,6 +38,8 @@ def found(text: str, role: str = "module", language: str = "python") -> list[str
         ("import os\n[os.system(x) for x in 'ab']", "os.system"),
         ("from functools import partial\nimport os\npartial(os.system, 'x')()", "os.system"),
         ("__builtins__['exec'](open('x').read())", "builtins.exec"),
+        ("for c in x: c.__init__.__globals__['sys']", "__init__.__globals__"),
+        ("f = g(c)\nb = f.__globals__['__builtins__']", "__builtins__"),
     ],
 )
 def test_names_are_seen_through(source: str, name: str) -> None:
@@ -77,6 +79,9 @@ def test_when_code_runs(source: str, moment: Moment) -> None:
         "model.eval()",
         "import re\nre.compile('x')",
         "exec('x = 1')",
+        "builtin = globals()['__builtins__']",
+        "del kept['__builtins__']\nkept['__builtins__'] = {}",
+        "def f(g): return g.__globals__['x'], g.__init__, type.__subclasses__(g)",
         "import subprocess\ntry: pass\nexcept subprocess.CalledProcessError: pass",
         "import os\nos.path.join(os.environ['HOME'], 'x')",
         "def system(x): return x\nsystem('x')",
