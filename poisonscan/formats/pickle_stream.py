@@ -224,8 +224,8 @@ class Reader:
             name = f"{event.offset}.pkl"
             text = encoded_text(given)
             if isinstance(text, Long):
-                part = bytes(self.view[text.offset : text.offset + text.length])
-                encoded = part.decode("utf-8", "replace").encode("latin-1", "replace")
+                stored = bytes(self.view[text.offset : text.offset + text.length])
+                encoded = stored.decode("utf-8", "replace").encode("latin-1", "replace")
                 self.nested.append((name, memoryview(encoded), None))
                 continue
             argument = given if text is None else text

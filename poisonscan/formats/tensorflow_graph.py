@@ -51,7 +51,7 @@ class _Argument(NamedTuple):
     """An argument of a function, by position."""
 
     function: str
-    index: int
+    position: int
 
 
 @dataclass(slots=True)
@@ -187,8 +187,8 @@ class TensorFlowGraph:
             return
         named = tuple(self._attributes(attributes))
         called = tuple(text for kind, _, text in named if kind == "function") or (operator,)
-        texts = tuple((key, text) for kind, key, text in named if kind == "text")
-        node = _Node(name, operator, tuple(inputs), called, texts)
+        stated = tuple((key, text) for kind, key, text in named if kind == "text")
+        node = _Node(name, operator, tuple(inputs), called, stated)
         if use:
             scope.acting.append(node)
         elif calls:

@@ -19,7 +19,7 @@ from poisonscan.pickles.literals import MalformedError, decode
 from poisonscan.pickles.memo import ABSENT, Memo, Overlay
 from poisonscan.pickles.names import modern, odd_name
 from poisonscan.pickles.opcodes import HANDLERS
-from poisonscan.pickles.values import Global, Long, Opaque, Run
+from poisonscan.pickles.values import Collection, Global, Long, Opaque, Run
 
 _TEXT_KEPT: Final = 4096
 _PATIENCE: Final = 4096
@@ -33,6 +33,7 @@ _SMALL: Final = 16 << 10
 """Bytes that are not worth compiling the expression, and (_LARGE) its form for containers."""
 _LARGE: Final = 1 << 20
 _SHORT_RUN: Final = 4096
+_HEAVY: Final = 1_000_000
 _STRIDE: Final = 4096
 """Opcodes between two looks at the limits."""
 _FORKED: Final = 32
@@ -259,6 +260,16 @@ class Machine:
             for item in items:
                 if isinstance(item, Global) and item in self._watched:
                     self.emit(events.Passing(self.at, item))
+
+    def weigh(self, collection: Collection) -> None:
+        """Tell of collections that refer to one another more often than any data do.
+
+        Sharing one list makes as many values as there are references times items: the square of
+        the bytes at most. More comes only of lists that hold lists that hold lists (a bomb).
+        """
+        read = self.position - self.start
+        if collection.weight > _HEAVY and collection.weight > read * read:
+            self.irregular("values that multiply: walking through all of them would not end")
 
     def recall(self, index: int) -> object:
         """The value stored in the memo."""

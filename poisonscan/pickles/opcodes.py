@@ -22,6 +22,7 @@ from poisonscan.pickles.values import (
     Persistent,
     Result,
     Stage,
+    weigh,
 )
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def _binfloat(m: Machine) -> None:
 
 
 def _dup(m: Machine) -> None:
+    m.irregular("the opcode DUP, which no pickler writes")
     m.push(m.peek())
 
 
@@ -127,6 +129,7 @@ def _gather(kind: str) -> Handler:
         m.passes(items)
         collection = Collection(kind)
         collection.add(items)
+        m.weigh(collection)
         m.push(collection)
 
     return gather
@@ -137,7 +140,9 @@ def _tuple(size: int) -> Handler:
         items = [m.pop() for _ in range(size)]
         items.reverse()
         m.passes(items)
-        m.push(Collection("tuple", tuple(items), size))
+        made = Collection("tuple", tuple(items), size, 1 + weigh(items))
+        m.weigh(made)
+        m.push(made)
 
     return take
 
@@ -147,6 +152,7 @@ def _put_into(m: Machine, opcode: str, items: list[object]) -> None:
     m.passes(items)
     if isinstance(target, Collection):
         target.add(items)
+        m.weigh(target)
     else:
         put = Collection("list")
         put.add(items)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import enum
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+_HEAVIEST: Final = 1 << 200
 KEEP: Final = 32
 """Items that a collection remembers; it counts the rest. Enough for every contract and message."""
 
@@ -41,15 +42,24 @@ class Long:
 
 @dataclass(slots=True, eq=False)
 class Collection:
-    """A list, tuple, set, frozenset or dict (key, value, key, …) made by the stream itself."""
+    """A list, tuple, set, frozenset or dict (key, value, key, …) made by the stream itself.
+
+    Attributes:
+        kind: which of them.
+        items: the first ``KEEP``.
+        count: of all items.
+        weight: collections that one meets walking through it, each time that it is there.
+    """
 
     kind: str
     items: Sequence[object] = ()
     count: int = 0
+    weight: int = 1
 
     def add(self, items: list[object]) -> None:
         """Take in items, remembering the first ones only."""
         self.count += len(items)
+        self.weight += weigh(items)
         if len(self.items) < KEEP:
             self.items = (*self.items, *items[: KEEP - len(self.items)])
             if any(isinstance(item, Run) for item in items):
@@ -71,6 +81,12 @@ class Stage(enum.IntEnum):
     APPENDED = 1
     FILLED = 2
     BUILT = 3
+
+
+def weigh(items: Iterable[object]) -> int:
+    """Values that one meets walking through all items, each time that it is there."""
+    inner = sum(item.weight for item in items if isinstance(item, Collection))
+    return min(inner, _HEAVIEST)
 
 
 @dataclass(slots=True, eq=False)

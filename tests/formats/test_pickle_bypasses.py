@@ -295,3 +295,27 @@ def test_honest_partial_calls_and_arrays_are_quiet(tmp_path: Path) -> None:
         assert found(tmp_path, out.getvalue(), "a.joblib") == set()
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         assert found(tmp_path, pickle.dumps(values, protocol)) == set()
+
+
+def _doubled(depth: int) -> bytes:
+    """A list of two references to a list of two references to …: each level stored in the memo."""
+    stream = b"]q\x00"
+    for level in range(depth):
+        stream += b"0]q%c(h%ch%ce" % (level + 1, level, level)
+    return b"\x80\x02" + stream + b"."
+
+
+def test_references_that_multiply(tmp_path: Path) -> None:
+    """Billion laughs: coldwaterq/pickle_injector, and Klein's XML bomb of 2002 before it."""
+    bomb, shared = tmp_path / "bomb.pkl", tmp_path / "shared.pkl"
+    bomb.write_bytes(_doubled(64))
+    row = list(range(1_000))
+    shared.write_bytes(pickle.dumps([[row, row, {"rows": row}] for _ in range(1_000)]))
+    assert "PS105" in {finding.rule.id for finding in poisonscan.scan(bomb).findings}
+    assert poisonscan.scan(shared).findings == []
+
+
+def test_a_value_that_is_doubled(tmp_path: Path) -> None:
+    path = tmp_path / "dup.pkl"
+    path.write_bytes(b"\x80\x02]" + b"2" * 40 + b"0" * 40 + b".")
+    assert "PS105" in {finding.rule.id for finding in poisonscan.scan(path).findings}

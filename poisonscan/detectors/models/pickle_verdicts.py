@@ -164,11 +164,12 @@ def dangerous(target: Global, names: PickleNames) -> str:
     parts = target.module.split(".")
     if len(parts) + target.name.count(".") > _LONGEST_PATH:
         return "reaches through more attributes than any honest name has"
-    for end in range(len(parts), 0, -1):
-        module = ".".join(parts[:end])
+    attributes = target.name.split(".")
+    whole = [*parts, *attributes]
+    for end in range(len(whole) - 1, 0, -1):
+        module = ".".join(whole[:end])
         if module in names.dangerous_modules:
             return names.dangerous_modules[module]
-    attributes = target.name.split(".")
     for start in range(len(attributes) - 1):
         inner = Global(".".join(attributes[start:-1]), attributes[-1])
         if why := dangerous(inner, names):
