@@ -41,27 +41,29 @@ _PUSH: Final = (
     rb"|[\x8cUC]" + _SHORT + rb"|[XTB]" + _LONG + rb"|\x8a(?:" + _INTEGER + rb")"
 )
 _PUT: Final = rb"\x94|q.|r.{4}"
+_MEMOIZE: Final = rb"\x94"
 _TUPLE: Final = rb"[\x85-\x87]"
 _NEW: Final = rb"[\]}\x8f]"
 _OPENS: Final = frozenset(b"(]}\x8f")
 _CLOSE: Final = rb"[aseu\x90tld\x91]"
 
 
-def _value(level: int, *, last: bool = False) -> bytes:
+def _value(level: int, put: bytes, *, last: bool = False) -> bytes:
     """What may stand in a run: ``level`` is the depth of containers that are filled in it.
 
     Args:
         level: 0 or more.
+        put: opcodes that store in the memo.
         last: whether the run may end behind it. A container that is filled there must not be in
             the run: whatever fills it would ask for it.
     """
-    flat = _PUSH + b"|" + _PUT + b"|" + _TUPLE
-    new = _NEW + b"(?:" + _PUT + b")?+"
+    flat = _PUSH + b"|" + put + b"|" + _TUPLE
+    new = _NEW + b"(?:" + put + b")?+"
     unfilled = rb"(?!\()"
     if level == 0:
         return b"(?:" + flat + b"|" + new + (unfilled if last else b"") + b")"
-    inner = rb"\(" + _value(level - 1) + b"*+"
-    one = b"(?:" + _PUSH + b")(?:" + _PUT + b")?+"
+    inner = rb"\(" + _value(level - 1, put) + b"*+"
+    one = b"(?:" + _PUSH + b")(?:" + put + b")?+"
     several = b"(?:" + inner + rb"[eu\x90])++"
     empty = unfilled + b"|(?=" + inner + rb"[tld\x91])" if last else b""
     filled = new + b"(?:" + several + b"|" + one + b"(?:a|" + one + b"s)|" + empty + b")"
@@ -69,8 +71,8 @@ def _value(level: int, *, last: bool = False) -> bytes:
 
 
 @functools.cache
-def _run(level: int) -> re.Pattern[bytes]:
-    return re.compile(b"(?s:" + _value(level, last=True) + b"*+)")
+def _run(level: int, put: bytes) -> re.Pattern[bytes]:
+    return re.compile(b"(?s:" + _value(level, put, last=True) + b"*+)")
 
 
 @functools.cache
@@ -85,7 +87,9 @@ def _opcode() -> re.Pattern[bytes]:
     return re.compile(b"(?s:(" + _PUT + b")|" + b"|".join((_PUSH, _TUPLE, _NEW, _CLOSE)) + rb"|\()")
 
 
-def end_of_run(data: memoryview, start: int, stop: int, level: int = LEVELS) -> int:
+def end_of_run(
+    data: memoryview, start: int, stop: int, level: int = LEVELS, *, numbered: bool = True
+) -> int:
     """Where a run that begins at ``start`` ends; ``start`` if there is none.
 
     Args:
@@ -93,12 +97,14 @@ def end_of_run(data: memoryview, start: int, stop: int, level: int = LEVELS) -> 
         start: of an opcode.
         stop: where it must end at the latest.
         level: containers within containers that it may fill.
+        numbered: whether it may store under an index that it states; protocol 4 does not.
     """
     stop = min(stop, start + PIECE)
-    match = _run(0).match(data, start, stop)
+    put = _PUT if numbered else _MEMOIZE
+    match = _run(0, put).match(data, start, stop)
     end = start if match is None else match.end()
     if level and end < stop and data[end] in _OPENS:  # the plain form is the faster one
-        match = _run(level).match(data, start, stop)
+        match = _run(level, put).match(data, start, stop)
         end = end if match is None else match.end()
     return end
 

@@ -33,6 +33,8 @@ _SMALL: Final = 16 << 10
 """Bytes that are not worth compiling the expression, and (_LARGE) its form for containers."""
 _LARGE: Final = 1 << 20
 _SHORT_RUN: Final = 4096
+_NUMBERLESS: Final = 4
+"""The first protocol whose writers leave the numbering of the memo to the loader."""
 _HEAVY: Final = 1_000_000
 _STRIDE: Final = 4096
 """Opcodes between two looks at the limits."""
@@ -370,7 +372,9 @@ class Machine:
             return start + 1  # it stores a value from before
         if self._frame_end is not None:
             stop = min(stop, self._frame_end)
-        end = end_of_run(self.data, start, stop, LEVELS if size > _LARGE else 0)
+        numbered = self.protocol < _NUMBERLESS
+        level = LEVELS if size > _LARGE else 0
+        end = end_of_run(self.data, start, stop, level, numbered=numbered)
         if self._recalls and holds_any(self.data, start, end, self._recalls):
             return end + _PATIENCE
         if end - start < _WORTH:
@@ -380,7 +384,7 @@ class Machine:
         self._misses = 0
         run = Run(start, end)
         self._stack.append(run)
-        self._memo.store_run(run)
+        self._memo.store_run(run, numbered=numbered)
         self.position = end
         if end == self._frame_end:
             self._frame_end = None

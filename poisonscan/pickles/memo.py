@@ -33,6 +33,7 @@ class Memo:
         self._scattered: dict[int, object] = {}
         # Runs, and what was stored since the first of them: (index or None, value).
         self._late: list[Run | tuple[int | None, object]] = []
+        self._in_order = True  # none of these can store over an entry from before
 
     @property
     def scattered(self) -> bool:
@@ -47,6 +48,7 @@ class Memo:
         """
         if self._late:
             self._late.append((index, value))
+            self._in_order = self._in_order and index is None
             self._room(len(self._late))
         elif (
             (index is None or index == len(self._entries))
@@ -63,9 +65,10 @@ class Memo:
             self._settle()
         return len(self._entries) + len(self._scattered)
 
-    def store_run(self, run: Run) -> None:
-        """Whatever a run stores comes next."""
+    def store_run(self, run: Run, *, numbered: bool) -> None:
+        """Whatever a run stores comes next; ``numbered``: perhaps under indexes that it states."""
         self._late.append(run)
+        self._in_order = self._in_order and not numbered
 
     def entry(self, index: int) -> object:
         """The value of an entry, or the ``Run`` of one constant that makes it, or ``ABSENT``.
@@ -73,7 +76,7 @@ class Memo:
         Raises:
             LimitReached: more entries than allowed.
         """
-        if self._late:
+        if self._late and not (self._in_order and index < len(self._entries)):
             self._settle()
         if index >= len(self._entries):
             return self._scattered.get(index, ABSENT)
@@ -95,7 +98,7 @@ class Memo:
 
     def _settle(self) -> None:
         """Number what was put off."""
-        late, self._late = self._late, []
+        late, self._late, self._in_order = self._late, [], True
         for entry in late:
             if not isinstance(entry, Run):
                 self._store(*entry)
