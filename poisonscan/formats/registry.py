@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -143,10 +143,13 @@ _TAR, _ZIP, _PICKLE = (
 )
 
 
-def load_all() -> None:
-    """Load the module of every format, for processes that are forked to have them."""
-    for entry in FORMATS:
-        assert entry.formats
+def preload(suffixes: Iterable[str]) -> None:
+    """Load the formats that files of these names mostly have, for forked processes to have them."""
+    for suffix in suffixes:
+        for first in (b"\x80", b"P"):
+            for entry in _candidates(first, suffix):
+                if entry.test is None:
+                    assert entry.formats
 
 
 @functools.lru_cache(maxsize=4096)

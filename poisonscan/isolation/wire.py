@@ -12,6 +12,7 @@ import functools
 import json
 import types
 import typing
+from collections.abc import Callable
 from typing import Any, Final
 
 from poisonscan.files import Item
@@ -37,6 +38,7 @@ _KINDS: Final[dict[str, type[Any]]] = {
         Tensor,
     )
 }  # fmt: skip
+_Check = Callable[[object, int], object]
 _DEPTH: Final = 100
 
 
@@ -79,9 +81,9 @@ def _finding(
 ) -> Finding:
     place = _value(at, Location, 0)
     for text in (message, key):
-        _conform(text, str, 0)
-    _conform(score, float | None, 0)
-    facts = typing.cast("dict[str, Any]", _conform(evidence, dict, 0))
+        _TEXT(text, 0)
+    _SCORE(score, 0)
+    facts = typing.cast("dict[str, Any]", _FACTS(evidence, 0))
     return rule(rule_id).finding(place, message, key=key, score=score, **facts)
 
 
@@ -108,67 +110,100 @@ def _value(value: object, declared: Any, depth: int) -> Any:
     if isinstance(declared, type) and not issubclass(kind, declared):
         message = f"expected {declared.__name__}, not {value[0]}"
         raise WireError(message)
-    types_of_fields = _fields(value[0])
-    if len(value) - 1 != len(types_of_fields):
+    fields = _fields(value[0])
+    if len(value) - 1 != len(fields):
         message = f"{value[0]} with {len(value) - 1} fields"
         raise WireError(message)
-    return kind(
-        *(
-            _conform(item, expected, depth + 1)
-            for item, expected in zip(value[1:], types_of_fields, strict=True)
-        )
-    )
+    if depth > _DEPTH:
+        raise WireError("nested too deep")
+    return kind(*[check(item, depth + 1) for item, check in zip(value[1:], fields, strict=True)])
 
 
 @functools.cache
-def _fields(name: str) -> tuple[Any, ...]:
-    """The types of a dataclass's fields."""
+def _fields(name: str) -> tuple[_Check, ...]:
+    """A check for each field of a dataclass."""
     hints = typing.get_type_hints(_KINDS[name])
-    return tuple(hints[field.name] for field in dataclasses.fields(_KINDS[name]))
+    return tuple(_check(hints[field.name]) for field in dataclasses.fields(_KINDS[name]))
 
 
-def _conform(value: object, declared: Any, depth: int) -> object:
-    """The value as its declared type; refused if it is of another."""
-    if depth > _DEPTH:
-        raise WireError("nested too deep")
+def _check(declared: Any) -> _Check:
+    """What gives a value as its declared type, and refuses one of another."""
     origin, arguments = typing.get_origin(declared), typing.get_args(declared)
     if origin in (typing.Union, types.UnionType):
-        return _any_of(value, arguments, depth)
+        return _any_of([_check(choice) for choice in arguments])
     if origin is tuple:
-        return _tuple(value, arguments, depth)
-    if origin is frozenset and isinstance(value, list):
-        return frozenset(_conform(item, arguments[0], depth + 1) for item in value)
+        return _tuple(arguments)
+    if origin is frozenset:
+        return _set(_check(arguments[0]))
     if origin is collections.abc.Mapping or declared is dict:
-        if isinstance(value, dict):
-            inner = arguments[1] if arguments and arguments[1] is str else None
-            return {k: _conform(v, inner, depth + 1) if inner else v for k, v in value.items()}
-    elif declared is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return value
-    elif dataclasses.is_dataclass(declared):
-        return _value(value, declared, depth)
-    elif isinstance(declared, type) and type(value) is declared:
-        return value
-    message = f"expected {declared}, not {type(value).__name__}"
-    raise WireError(message)
+        return _mapping(_check(str) if arguments and arguments[1] is str else None)
+    if dataclasses.is_dataclass(declared):
+        return functools.partial(_dataclass, declared)
+    if declared is float:
+        return _number
+    return functools.partial(_plainly, declared)
 
 
-def _any_of(value: object, choices: tuple[Any, ...], depth: int) -> object:
-    for choice in choices:
-        try:
-            return _conform(value, choice, depth + 1)
-        except WireError:
-            continue
-    message = f"none of {choices}"
-    raise WireError(message)
+def _plainly(declared: type, value: object, depth: int) -> object:  # noqa: ARG001 - as all checks
+    if type(value) is not declared:
+        message = f"expected {declared}, not {type(value).__name__}"
+        raise WireError(message)
+    return value
 
 
-def _tuple(value: object, arguments: tuple[Any, ...], depth: int) -> object:
-    if not isinstance(value, list):
-        raise WireError("expected a list")
-    if len(arguments) == 2 and arguments[1] is Ellipsis:
-        return tuple(_conform(item, arguments[0], depth + 1) for item in value)
-    if len(arguments) != len(value):
-        raise WireError("a tuple of another length")
-    return tuple(
-        _conform(item, kind, depth + 1) for item, kind in zip(value, arguments, strict=True)
-    )
+def _number(value: object, depth: int) -> object:  # noqa: ARG001
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise WireError("expected a number")
+    return value
+
+
+def _dataclass(declared: Any, value: object, depth: int) -> object:
+    return _value(value, declared, depth)
+
+
+def _any_of(choices: list[_Check]) -> _Check:
+    def check(value: object, depth: int) -> object:
+        for choice in choices:
+            try:
+                return choice(value, depth + 1)
+            except WireError:
+                continue
+        raise WireError("of none of the types that it may have")
+
+    return check
+
+
+def _tuple(arguments: tuple[Any, ...]) -> _Check:
+    every = len(arguments) == 2 and arguments[1] is Ellipsis
+    checks = [_check(arguments[0])] if every else [_check(kind) for kind in arguments]
+
+    def check(value: object, depth: int) -> object:
+        if not isinstance(value, list) or not (every or len(value) == len(checks)):
+            raise WireError("expected a list of another length")
+        wanted = checks * len(value) if every else checks
+        return tuple(each(item, depth + 1) for item, each in zip(value, wanted, strict=True))
+
+    return check
+
+
+def _set(inner: _Check) -> _Check:
+    def check(value: object, depth: int) -> object:
+        if not isinstance(value, list):
+            raise WireError("expected a list")
+        return frozenset(inner(item, depth + 1) for item in value)
+
+    return check
+
+
+def _mapping(inner: _Check | None) -> _Check:
+    def check(value: object, depth: int) -> object:
+        if not isinstance(value, dict):
+            raise WireError("expected a mapping")
+        return value if inner is None else {k: inner(v, depth + 1) for k, v in value.items()}
+
+    return check
+
+
+_TEXT: Final = _check(str)
+_SCORE: Final = _check(float | None)
+_FACTS: Final = _check(dict)

@@ -25,7 +25,7 @@ from dataclasses import asdict, replace
 from typing import Any, Final, Literal
 
 from poisonscan.files import Detectors, Item, Task, scan_file
-from poisonscan.formats.registry import load_all
+from poisonscan.formats.registry import preload
 from poisonscan.isolation import sandbox
 from poisonscan.isolation.answer import Answer
 from poisonscan.isolation.wire import WireError
@@ -139,7 +139,7 @@ class _Forks:
     def run(self, blobs: Sequence[Blob]) -> Iterator[tuple[Blob, list[Item]]]:
         waiting = deque(batches(blobs))
         if len(waiting) > 1:  # what is loaded here need not be loaded in each of the workers
-            load_all()
+            preload({blob.suffix for blob in blobs})
             Detectors(self._workers.task.rules).load_all()
             pickle_names()
         with selectors.DefaultSelector() as selector:

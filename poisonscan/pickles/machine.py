@@ -231,7 +231,7 @@ class Machine:
 
     def pop_mark(self) -> list[object]:
         """Take all values above the last mark, and the mark."""
-        if any(isinstance(item, Run) for item in self._stack):
+        if Run in map(type, self._stack):
             self._unfold_short_ones()
         items = self._stack
         if self._marks:

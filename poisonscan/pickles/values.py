@@ -62,7 +62,7 @@ class Collection:
         self.weight += weigh(items)
         if len(self.items) < KEEP:
             self.items = (*self.items, *items[: KEEP - len(self.items)])
-            if any(isinstance(item, Run) for item in items):
+            if Run in map(type, items):
                 # It stands for any number of items: those behind it are at unknown places.
                 kept = list(itertools.takewhile(lambda item: not isinstance(item, Run), self.items))
                 self.items = (*kept, *[UNKNOWN] * (KEEP - len(kept)))
@@ -85,8 +85,8 @@ class Stage(enum.IntEnum):
 
 def weigh(items: Iterable[object]) -> int:
     """Values that one meets walking through all items, each time that it is there."""
-    inner = sum(item.weight for item in items if isinstance(item, Collection))
-    return min(inner, _HEAVIEST)
+    inner = [item.weight for item in items if type(item) is Collection]
+    return min(sum(inner), _HEAVIEST) if inner else 0
 
 
 @dataclass(slots=True, eq=False)
