@@ -5,6 +5,7 @@
 >>> report.exit_code()  # 0 clean, 1 findings, 3 not everything could be checked
 """
 
+import poisonscan.run_as_module  # noqa: F401 - before anything else
 from poisonscan.finding import (
     Column,
     Finding,

@@ -13,7 +13,7 @@ import poisonscan
 
 PACKAGE = Path(poisonscan.__file__).parent
 LAYERS = [
-    ["version", "escape", "limits", "finding"],
+    ["run_as_module", "version", "escape", "limits", "finding"],
     ["rules"],
     ["sources"],
     ["pickles"],

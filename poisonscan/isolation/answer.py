@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 from poisonscan.files import Item
-from poisonscan.finding import Gap
+from poisonscan.finding import Finding, Gap
+from poisonscan.formats.base import TableFile
 from poisonscan.isolation import wire
 from poisonscan.isolation.worker import END, seconds
 from poisonscan.sources.base import Blob
@@ -29,7 +30,7 @@ class Answer:
         self.left = deque(blobs)
         self.layers: tuple[str, ...] | None = None
         self._limit = limit
-        self._buffer = bytearray()
+        self._chunks: list[bytes] = []  # of a line that has not ended yet
         self._items: list[Item] = []
         self._told = 0
         self.deadline = 0.0
@@ -49,14 +50,19 @@ class Answer:
         self._told += len(data)
         if self._told > _LONGEST:
             raise wire.WireError("more than a worker may tell")
-        self._buffer += data
-        *lines, rest = self._buffer.split(b"\n")
-        self._buffer = bytearray(rest)
+        self._chunks.append(data)
+        if b"\n" not in data:
+            return
+        *lines, rest = b"".join(self._chunks).split(b"\n")
+        self._chunks = [rest]
         for line in lines:
             if self.layers is None:
                 self.layers = tuple(line.decode("ascii", "replace").split())
             elif line != END:
-                self._items.append(wire.decode(bytes(line)))
+                item = wire.decode(line)
+                if not self.left or not _is_of(item, self.left[0]):
+                    raise wire.WireError("about another file than the one at hand")
+                self._items.append(item)
             elif self.left:
                 blob, items = self.left.popleft(), self._items
                 self._items, self._told = [], 0
@@ -68,3 +74,11 @@ class Answer:
         blob, items = self.left.popleft(), self._items
         self._items = []
         return blob, [*items, Gap(blob.path, reason)]
+
+
+def _is_of(item: Item, blob: Blob) -> bool:
+    """Whether an item is about a file or something in it."""
+    path = item.at.path if isinstance(item, Finding) else item.path
+    if isinstance(item, TableFile) and item.file != blob.file:
+        return False
+    return path == blob.path or path.startswith(f"{blob.path}!")

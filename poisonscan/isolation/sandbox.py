@@ -1,10 +1,10 @@
 """What a worker process gives up before it reads hostile bytes.
 
 Limits of the system on every POSIX machine; on Linux also Landlock (no file can be opened but
-those of Python itself) and seccomp (no socket, no program started, no other process touched). Each
+those of Python itself) and seccomp (no socket, no program started, no signal sent). Each
 layer is best effort: what the system does not offer is left out, and the report says which were on.
 Numbers: Linux ``uapi/linux/landlock.h``, ``uapi/linux/seccomp.h``, ``uapi/linux/filter.h`` and the
-system call tables of x86-64 and of the generic table (aarch64, riscv64).
+system call tables of x86-64 and aarch64.
 """
 
 from __future__ import annotations
@@ -29,20 +29,24 @@ _REFUSE: Final = 0x0005_0001  # SECCOMP_RET_ERRNO | EPERM
 _ALLOW: Final = 0x7FFF_0000  # SECCOMP_RET_ALLOW
 _KILL: Final = 0x8000_0000  # SECCOMP_RET_KILL_PROCESS
 
-# socket connect bind listen accept accept4 sendto socketpair execve execveat ptrace kill tkill
-# tgkill process_vm_readv process_vm_writev io_uring_setup bpf mount clone-free fork vfork
+# socket connect bind listen accept accept4 sendto sendmsg socketpair, execve execveat, ptrace kill
+# tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo process_vm_readv process_vm_writev process_madvise
+# pidfd_open pidfd_send_signal pidfd_getfd, io_uring_setup bpf mount, fork vfork, and what changes
+# modes, owners, times and attributes of files, which Landlock leaves open
 _CALLS: Final = {
     "x86_64": (
         0xC000003E,
-        (41, 42, 49, 50, 43, 288, 44, 53, 59, 322, 101, 62, 200, 234, 310, 311, 425, 321, 165,
-         57, 58),
+        (41, 42, 49, 50, 43, 288, 44, 46, 53, 59, 322, 101, 62, 200, 234, 129, 297, 310, 311, 440,
+         434, 424, 438, 425, 321, 165, 57, 58, 90, 91, 268, 92, 93, 94, 260, 132, 235, 261, 280,
+         188, 189, 190),
     ),
     "aarch64": (
         0xC00000B7,
-        (198, 203, 200, 201, 202, 242, 206, 199, 221, 281, 117, 129, 130, 131, 270, 271, 425, 280,
-         40),
+        (198, 203, 200, 201, 202, 242, 206, 211, 199, 221, 281, 117, 129, 130, 131, 138, 240, 270,
+         271, 440, 434, 424, 438, 425, 280, 40, 52, 53, 54, 55, 88, 5, 6, 7),
     ),
 }  # fmt: skip
+_OWN_FILES: Final = 64
 _OTHER_CALLS: Final = 0x4000_0000  # __X32_SYSCALL_BIT: the same calls under other numbers
 
 _CREATE_RULESET: Final = 444
@@ -91,6 +95,19 @@ def enter(library: Any, memory: int) -> tuple[str, ...]:
             if _seccomp(library):
                 layers.append("seccomp")
     return tuple(layers)
+
+
+def allow_files(count: int) -> None:
+    """Raise the number of files that this process may have open, as far as the system lets it."""
+    if sys.platform == "win32":
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + _OWN_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def allow_seconds(seconds: int) -> None:
@@ -164,7 +181,7 @@ def _seccomp(library: Any) -> bool:
     import ctypes
 
     known = _CALLS.get(platform.machine())
-    if known is None:
+    if known is None or struct.calcsize("P") != 8:  # a 32-bit Python makes other calls
         return False
     architecture, numbers = known
     program = [

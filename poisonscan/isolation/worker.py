@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from poisonscan.files import Detectors, Item, Task, scan_file
@@ -15,6 +16,8 @@ from poisonscan.sources.base import Blob
 from poisonscan.sources.disk import hold, view
 
 _BUFFERED: Final = 1 << 16
+_PATIENCE: Final = 0.2
+"""Seconds after which what is pending is told."""
 _RATE: Final = 10_000_000
 """Bytes a second below which a file counts as stuck, beside the seconds that every file has."""
 
@@ -27,8 +30,34 @@ def seconds(blob: Blob, limit: int) -> int:
     return limit + blob.size // _RATE
 
 
+class _Outgoing:
+    """Lines on their way: many small ones are told together, unless somebody waits for them."""
+
+    def __init__(self, write: Callable[[bytes], object], *, at_once: bool) -> None:
+        self._write = write
+        self._patience = 0.0 if at_once else _PATIENCE
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._told = time.monotonic()
+
+    def add(self, line: bytes) -> None:
+        self._lines.append(line + b"\n")
+        self._size += len(line)
+        if self._size > _BUFFERED or time.monotonic() - self._told >= self._patience:
+            self.tell()
+
+    def tell(self) -> None:
+        self._write(b"".join(self._lines))
+        self._lines, self._size, self._told = [], 0, time.monotonic()
+
+
 def serve(
-    blobs: Sequence[Blob], task: Task, write: Callable[[bytes], object], library: Any
+    blobs: Sequence[Blob],
+    task: Task,
+    write: Callable[[bytes], object],
+    library: Any,
+    *,
+    at_once: bool = False,
 ) -> None:
     """Scan files in this process, which must be a worker, and tell what comes of it.
 
@@ -37,27 +66,27 @@ def serve(
         task: what to do with each.
         write: takes whole lines. The first names the layers of isolation; ``END`` ends each file.
         library: of `sandbox.libc`.
+        at_once: tell of every file when it is done, so that it is known which one ends this.
     """
     detectors = Detectors(task.rules)
-    opened = [_open(blob) for blob in blobs]
+    sandbox.allow_files(len(blobs))
+    # Where files can still be opened later, few are open at a time.
+    opened: Iterable[tuple[Blob, int | Gap]] = map(_open, blobs)
+    if library is not None:
+        opened = list(opened)
     write(" ".join(sandbox.enter(library, task.limits.memory)).encode() + b"\n")
-    pending: list[bytes] = []
-    size = 0
+    outgoing = _Outgoing(write, at_once=at_once)
     for blob, descriptor in opened:
         if blob.size > _BUFFERED:  # it may take a while, or for ever
-            write(b"".join(pending))
-            pending, size = [], 0
+            outgoing.tell()
         sandbox.allow_seconds(seconds(blob, task.limits.seconds))
         for item in _scan(blob, descriptor, task, detectors):
-            line = wire.encode(item) + b"\n"
-            pending.append(line)
-            size += len(line)
+            outgoing.add(wire.encode(item))
             # A finding is told at once: what it was found in may yet take the process down.
-            if isinstance(item, Finding) or size > _BUFFERED:
-                write(b"".join(pending))
-                pending, size = [], 0
-        pending.append(END + b"\n")
-    write(b"".join(pending))
+            if isinstance(item, Finding):
+                outgoing.tell()
+        outgoing.add(END)
+    outgoing.tell()
 
 
 def _open(blob: Blob) -> tuple[Blob, int | Gap]:

@@ -21,10 +21,12 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from poisonscan.files import Detectors, Item, Task, scan_file
+from poisonscan.finding import Gap
 from poisonscan.formats.registry import preload
 from poisonscan.isolation import sandbox
 from poisonscan.isolation.answer import Answer
@@ -37,6 +39,12 @@ Mode = Literal["auto", "require", "off"]
 _BATCH: Final = 256
 _BATCH_BYTES: Final = 64 << 20
 _READ: Final = 1 << 20
+_IDLE: Final = ("ExecutorManagerThread", "QueueFeederThread")
+"""Threads of joblib's pool, which wait for work that only this process gives."""
+_MOST_FILES: Final = 1 << 20
+_GOODBYE: Final = 1.0
+"""Seconds that a worker has to end once it has told everything."""
+_TICK: Final = 0.002
 _WANTED: Final = frozenset({"process", "memory", "landlock", "seccomp"})
 
 
@@ -96,7 +104,7 @@ class Workers:
         """The same in a process that was started anew; after its death, in another."""
         while left:
             answer = Answer(left, self.task.limits.seconds)
-            with _start_helper(left, self.task, self.jobs) as process:
+            with _start_helper(left, self.task) as process:
                 try:
                     yield from self._listen(process, answer)
                     reason = _cause(process.wait())
@@ -128,16 +136,24 @@ class Workers:
             yield from done
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Files for one worker; ``at_once``: it tells of each when it is done."""
+
+    blobs: list[Blob]
+    at_once: bool = False
+
+
 class _Forks:
     """One forked worker for each batch of files, several at a time."""
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
         self._library = sandbox.libc()
-        self._running: dict[int, tuple[int, Answer]] = {}  # by the pipe's descriptor
+        self._running: dict[int, tuple[int, Answer, bool]] = {}  # by the pipe's descriptor
 
     def run(self, blobs: Sequence[Blob]) -> Iterator[tuple[Blob, list[Item]]]:
-        waiting = deque(batches(blobs))
+        waiting = deque(_Batch(batch) for batch in batches(blobs))
         if len(waiting) > 1:  # what is loaded here need not be loaded in each of the workers
             preload({blob.suffix for blob in blobs})
             Detectors(self._workers.task.rules).load_all()
@@ -146,45 +162,67 @@ class _Forks:
             try:
                 while waiting or self._running:
                     while waiting and len(self._running) < self._workers.jobs:
-                        selector.register(self._start(waiting.popleft()), selectors.EVENT_READ)
-                    yield from self._wait(selector, waiting)
+                        try:
+                            self._start(waiting[0], selector)
+                        except OSError as error:
+                            if not self._running:
+                                reason = (
+                                    f"not scanned: no process can be started ({error.strerror})"
+                                )
+                                for blob in waiting.popleft().blobs:
+                                    yield blob, [Gap(blob.path, reason)]
+                            break
+                        waiting.popleft()
+                    if self._running:
+                        yield from self._wait(selector, waiting)
             except KeyboardInterrupt:
-                for _, answer in self._running.values():
+                for _, answer, _ in self._running.values():
                     if answer.left:
                         yield answer.blame("interrupted: not scanned whole")
                 raise
             finally:
-                for pipe, (pid, _) in self._running.items():
-                    _kill(pid)
+                for pipe, (pid, _, _) in self._running.items():
+                    _reap(pid, patience=0)
                     os.close(pipe)
 
-    def _start(self, batch: list[Blob]) -> int:
-        """Fork a worker; returns where it writes."""
+    def _start(self, batch: _Batch, selector: selectors.BaseSelector) -> None:
+        """Fork a worker.
+
+        Raises:
+            OSError: there are too many processes or open files.
+        """
         task = self._workers.task
         reading, writing = os.pipe()
-        with warnings.catch_warnings():
-            # Threads that only belong to a matrix library do not matter: nothing of it runs there.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            pid = os.fork()
+        # An interrupt between the fork and the next line would make the child act as its parent.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            with warnings.catch_warnings():
+                # Threads of a matrix library do not matter: nothing of it runs there.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                pid = os.fork()
+        except OSError:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            os.close(reading)
+            os.close(writing)
+            raise
         if pid == 0:
             status = 1
             try:
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
-                faulthandler.disable()
-                os.close(reading)
-                serve(batch, task, _writer(writing), self._library)
+                _keep_only(writing)
+                serve(batch.blobs, task, _writer(writing), self._library, at_once=batch.at_once)
                 status = 0
             finally:
                 os._exit(status)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(writing)
-        self._running[reading] = pid, Answer(batch, task.limits.seconds)
-        return reading
+        self._running[reading] = pid, Answer(batch.blobs, task.limits.seconds), batch.at_once
+        selector.register(reading, selectors.EVENT_READ)
 
     def _wait(
-        self, selector: selectors.BaseSelector, waiting: deque[list[Blob]]
+        self, selector: selectors.BaseSelector, waiting: deque[_Batch]
     ) -> Iterator[tuple[Blob, list[Item]]]:
         """Take what workers tell until one of them ends or is out of time."""
-        soonest = min(answer.deadline for _, answer in self._running.values())
+        soonest = min(answer.deadline for _, answer, _ in self._running.values())
         ready = selector.select(max(soonest - time.monotonic(), 0))
         for key, _ in ready:
             pipe = int(key.fd)
@@ -200,7 +238,7 @@ class _Forks:
             if not data or reason:
                 yield from self._end(selector, pipe, reason, waiting)
         now = time.monotonic()
-        for pipe, (_, answer) in list(self._running.items()):
+        for pipe, (_, answer, _) in list(self._running.items()):
             if answer.left and answer.deadline < now:
                 yield from self._end(selector, pipe, "limit reached: it takes too long", waiting)
 
@@ -209,23 +247,27 @@ class _Forks:
         selector: selectors.BaseSelector,
         pipe: int,
         reason: str,
-        waiting: deque[list[Blob]],
+        waiting: deque[_Batch],
     ) -> Iterator[tuple[Blob, list[Item]]]:
         """A worker is through or beyond help; files that it did not get to are tried again."""
-        pid, answer = self._running.pop(pipe)
+        pid, answer, at_once = self._running.pop(pipe)
         selector.unregister(pipe)
         os.close(pipe)
-        code = _kill(pid) if reason else os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        code = _reap(pid, patience=0 if reason else _GOODBYE)
+        if len(answer.left) > 1 and not at_once:
+            # Which of them it was is not known for sure, as some may be done and not told yet.
+            waiting.appendleft(_Batch(list(answer.left), at_once=True))
+            return
         if answer.left:
             yield answer.blame(f"not scanned whole: {reason or _cause(code)}")
         if answer.left:
-            waiting.appendleft(list(answer.left))
+            waiting.appendleft(_Batch(list(answer.left)))
 
 
 def _may_fork() -> bool:
     """Whether no other thread may hold a lock that the forked process would wait for for ever."""
     others = (thread for thread in threading.enumerate() if thread != threading.current_thread())
-    return all(getattr(thread, "holds_no_locks", False) for thread in others)
+    return all(getattr(t, "holds_no_locks", False) or t.name in _IDLE for t in others)
 
 
 def batches(blobs: Sequence[Blob]) -> Iterator[list[Blob]]:
@@ -250,33 +292,63 @@ def _writer(descriptor: int) -> Any:
     return write
 
 
-def _kill(pid: int) -> int:
+def _reap(pid: int, *, patience: float) -> int:
+    """The exit code of a worker; one that does not end within its patience is killed."""
+    deadline = time.monotonic() + patience
+    while True:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() >= deadline:
+            break
+        time.sleep(_TICK)
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _keep_only(descriptor: int) -> None:
+    """Close everything else that the forked process has open, and heed no interrupts."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.disable()
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in range(3):
+        os.dup2(nothing, standard)
+    os.closerange(3, descriptor)
+    os.closerange(descriptor + 1, _MOST_FILES)
 
 
 def _cause(code: int) -> str:
     """Why a worker ended before its time."""
     if code >= 0:
         return f"the process that read it ended with exit code {code}"
-    name = signal.Signals(-code).name
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:  # a real-time signal
+        name = f"signal {-code}"
     if name == "SIGXCPU":
         return "limit reached: it takes too much CPU time"
     return f"the process that read it was killed by {name}"
 
 
-def _start_helper(blobs: Sequence[Blob], task: Task, jobs: int) -> subprocess.Popen[bytes]:
-    """A Python that runs `main` below, with its work on standard input."""
+def _start_helper(blobs: Sequence[Blob], task: Task) -> subprocess.Popen[bytes]:
+    """A Python that runs ``poisonscan.isolation``, with its work on standard input.
+
+    The current folder may be the one that is scanned: no module is taken from it.
+    """
     request = {
         "blobs": [[blob.path, blob.size, blob.file] for blob in blobs],
         "rules": [rule.id for rule in task.rules],
         "kind": task.kind,
         "limits": asdict(task.limits),
-        "jobs": jobs,
     }
+    here = os.path.realpath(".")
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    places = [str(Path(__file__).resolve().parents[2])]
+    places += [place for place in given if place and os.path.realpath(place) != here]
     process = subprocess.Popen(
-        [sys.executable, "-m", "poisonscan.isolation"],
+        [sys.executable, "-P", "-m", "poisonscan.isolation"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(places)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )

@@ -82,7 +82,7 @@ def test_fail_on(folder: Path) -> None:
 
 
 def test_min_severity_hides_what_is_below(folder: Path) -> None:
-    (folder / "unknown.pkl").write_bytes(b"cmycompany\nNet\n.")
+    (folder / "unknown.pkl").write_bytes(b"cmycompany\nNet\n(tR.")
     assert "PS102" in run("scan", "unknown.pkl").output
     result = run("scan", "unknown.pkl", "--min-severity", "high")
     assert "PS102" not in result.output

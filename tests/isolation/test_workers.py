@@ -19,7 +19,9 @@ import pytest
 import poisonscan
 from poisonscan.files import Item, Task
 from poisonscan.finding import Gap, Location, Report, Skipped
+from poisonscan.formats.base import TableFile
 from poisonscan.isolation import wire, worker, workers
+from poisonscan.isolation.answer import Answer
 from poisonscan.isolation.wire import encode as wire_encode
 from poisonscan.isolation.workers import IsolationError, Workers
 from poisonscan.limits import Limits
@@ -49,6 +51,7 @@ def run(
         yield Skipped(blob.path, "read")
 
     monkeypatch.setattr(worker, "scan_file", scan_file)
+    monkeypatch.setattr(workers, "_may_fork", lambda: True)
     blobs = []
     for name in ("a", "b", "c"):
         path = folder / name
@@ -103,6 +106,9 @@ def test_a_mapping_cut_short_costs_one_file(
 ) -> None:
     kept = os.open(tmp_path / "mapped", os.O_RDWR | os.O_CREAT)
     os.write(kept, b"x" * 5_000)
+
+    monkeypatch.setattr(workers, "_keep_only", lambda _: None)  # else it could not be changed
+    monkeypatch.setattr(workers, "_BATCH", 1)  # nor a second time
 
     def cut_short(_blob: Blob) -> int:
         mapping = mmap.mmap(kept, 0, access=mmap.ACCESS_READ)
@@ -229,15 +235,15 @@ def test_the_death_of_the_helper_costs_one_file(
     start = workers._start_helper
     started: list[int] = []
 
-    def dies(blobs: Any, task: Task, jobs: int) -> subprocess.Popen[bytes]:
+    def dies(blobs: Any, task: Task) -> subprocess.Popen[bytes]:
         started.append(len(blobs))
         if len(started) == 1:
             monkeypatch.setattr(sys, "executable", "/bin/false")
-            process = start(blobs, task, jobs)
+            process = start(blobs, task)
             monkeypatch.undo()
             monkeypatch.setattr(workers, "_start_helper", dies)
             return process
-        return start(blobs, task, jobs)
+        return start(blobs, task)
 
     monkeypatch.setattr(workers, "_start_helper", dies)
     report = scan_with_threads(tmp_path)
@@ -280,8 +286,11 @@ def test_a_file_that_changes_while_it_is_read_is_a_gap(
 ) -> None:
     kept = os.open(tmp_path / "b", os.O_RDWR | os.O_CREAT)
 
+    monkeypatch.setattr(workers, "_keep_only", lambda _: None)
+    monkeypatch.setattr(workers, "_BATCH", 1)
+
     def change(_blob: Blob) -> str:
-        os.utime(kept, (1, 1))
+        os.ftruncate(kept, 10)
         return "changed"
 
     try:
@@ -289,3 +298,82 @@ def test_a_file_that_changes_while_it_is_read_is_a_gap(
     finally:
         os.close(kept)
     assert any(isinstance(i, Gap) and "changed while it was read" in i.reason for i in results["b"])
+
+
+HOSTILE = "import pathlib; pathlib.Path(__file__).with_name('executed').touch()\n"
+
+
+@pytest.mark.parametrize("name", ["json.py", "lzma.py", "poisonscan/__init__.py", "yaml.py"])
+@pytest.mark.parametrize("start", ["helper", "module"])
+def test_no_module_is_taken_from_the_scanned_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, start: str
+) -> None:
+    planted = tmp_path / name
+    planted.parent.mkdir(exist_ok=True)
+    planted.write_text(HOSTILE)
+    (tmp_path / "evil.pkl").write_bytes(EVIL)
+    monkeypatch.chdir(tmp_path)
+    if start == "helper":
+        report = scan_with_threads(tmp_path, kind="model")
+        assert "PS101" in {finding.rule.id for finding in report.findings}
+    elif name != "poisonscan/__init__.py":  # -m itself takes that one: the user asked for it
+        command = [sys.executable, "-m", "poisonscan", "scan", "evil.pkl"]
+        assert subprocess.run(command, capture_output=True, check=False).returncode == 1
+    assert not list(tmp_path.rglob("executed"))
+
+
+@linux
+def test_a_quick_killer_does_not_take_others_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = run(tmp_path, monkeypatch, spin, limits=Limits(seconds=1))
+    only_b_is_lost(results)
+
+
+@linux
+def test_when_no_process_can_be_started_every_file_is_a_gap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    (tmp_path / "evil.pkl").write_bytes(EVIL)
+    monkeypatch.setattr(os, "fork", refuse)
+    report = poisonscan.scan(tmp_path)
+    (gap,) = report.gaps
+    assert "no process can be started" in gap.reason
+    assert report.exit_code() == 3
+
+
+@linux
+def test_many_more_files_than_may_be_open(tmp_path: Path) -> None:
+    for index in range(300):
+        (tmp_path / f"{index}.pkl").write_bytes(b"N.")
+    code = (
+        "import resource, poisonscan; resource.setrlimit(resource.RLIMIT_NOFILE, (256, 1024));"
+        f"report = poisonscan.scan({str(tmp_path)!r}); print(len(report.scanned), len(report.gaps))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert done.stdout.split() == ["300", "0"]
+
+
+@linux
+def test_an_answer_about_another_file_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lie(item: Item) -> bytes:
+        if isinstance(item, Gap):
+            return wire_encode(TableFile("b", "/etc/passwd", "csv", 1))
+        return wire_encode(item)
+
+    monkeypatch.setattr(wire, "encode", lie)
+    assert "another file" in only_b_is_lost(run(tmp_path, monkeypatch, lambda _: "x"))
+
+
+def test_a_long_line_is_read_once() -> None:
+    answer = Answer([Blob("a", 1, nothing)], 60)
+    line = wire_encode(Gap("a", "x" * 3_000_000)) + b"\n"
+    data = b"process\n" + line + b".\n"
+    pieces = (data[at : at + 4_096] for at in range(0, len(data), 4_096))
+    (found,) = [done for piece in pieces for done in answer.feed(piece)]
+    assert found[1] == [Gap("a", "x" * 3_000_000)]
