@@ -8,20 +8,19 @@ stream. What it does with an opcode is meant to be a superset of what any loader
 from __future__ import annotations
 
 import mmap
-import re
 from collections.abc import Iterator
 from typing import Final
 
 from poisonscan.limits import Budget, LimitReached
 from poisonscan.pickles import events
+from poisonscan.pickles.arguments import Arguments
 from poisonscan.pickles.inert import LEVELS, PUTS, end_of_run, holds_any
-from poisonscan.pickles.literals import MalformedError, decode
+from poisonscan.pickles.literals import MalformedError
 from poisonscan.pickles.memo import ABSENT, Memo, Overlay
 from poisonscan.pickles.names import modern, odd_name
 from poisonscan.pickles.opcodes import HANDLERS
-from poisonscan.pickles.values import Collection, Global, Long, Opaque, Run
+from poisonscan.pickles.values import Collection, Global, Opaque, Run
 
-_TEXT_KEPT: Final = 4096
 _PATIENCE: Final = 4096
 """Bytes that are looked at before a run is stepped over: contracts ask for what comes first."""
 _SOON: Final = 2
@@ -42,11 +41,9 @@ _FORKED: Final = 32
 _CREATED: Final = [Global("builtins", "object"), None]
 """Behind a class the arguments with which ``copyreg._reconstructor`` only creates an object."""
 _PAGES: Final = 32 << 20
-_HEAD_KEPT: Final = 80
-_NEWLINE: Final = re.compile(b"\n")
 
 
-class Machine:
+class Machine(Arguments):
     """Reads one pickle.
 
     Args:
@@ -299,58 +296,6 @@ class Machine:
         self._frame_end = None
         self.done = True
         self.emit(events.Stop(self.at, self.pop()))
-
-    def uint(self, size: int) -> int:
-        """An unsigned little-endian argument."""
-        start = self.position
-        self.position = start + size
-        if size == 1:
-            return self.data[start]
-        if self.position > len(self.data):
-            raise MalformedError("an argument reaches over the end")
-        return int.from_bytes(self.data[start : start + size], "little")
-
-    def argument(self, size: int) -> bytes:
-        """An argument of few bytes."""
-        start = self.skip(size)
-        return bytes(self.data[start : start + size])
-
-    def skip(self, size: int) -> int:
-        """Step over an argument; returns where it begins."""
-        start = self.position
-        if size > len(self.data) - start:
-            raise MalformedError(f"an argument of {size:,} bytes reaches over the end")
-        self.position = start + size
-        return start
-
-    def line(self) -> bytes:
-        """An argument that ends with a newline; a very long one is cut and marked as no name."""
-        match = _NEWLINE.search(self.data, self.position)
-        if match is None:
-            raise MalformedError("a line reaches over the end")
-        start, self.position = self.position, match.end()
-        length = match.start() - start
-        if length > _TEXT_KEPT:  # the end is kept: whether it is a quote decides about the rest
-            last = bytes(self.data[match.start() - 2 : match.start()])
-            return bytes(self.data[start : start + _TEXT_KEPT]) + b" ... " + last
-        return bytes(self.data[start : start + length])
-
-    def text(self, size: int) -> object:
-        """A string argument; a long one is left where it is."""
-        start = self.skip(size)
-        if size > _TEXT_KEPT:
-            return Long("text", start, size, self._head(start))
-        return decode(bytes(self.data[start : start + size]))
-
-    def constant(self, kind: str, size: int) -> object:
-        """A binary argument; a long one is left where it is."""
-        start = self.skip(size)
-        if size > _TEXT_KEPT:
-            return Long(kind, start, size, self._head(start))
-        return bytes(self.data[start : start + size])
-
-    def _head(self, start: int) -> bytes:
-        return bytes(self.data[start : start + _HEAD_KEPT])
 
     def imports(self, written: Global) -> Global:
         """A name is imported; returns what it is today."""
