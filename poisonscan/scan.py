@@ -96,6 +96,9 @@ def scan(
         raise TargetError(message)
     targets = [target] if isinstance(target, str | Path) else list(target)
     rules = select_rules(tuple(select), tuple(ignore))
+    if not rules:
+        message = "no rule is left to apply"
+        raise TargetError(message)
     base = _root(targets, root)
     report = Report(
         tuple(os.fspath(t) for t in targets), rules=rules, root=str(base), version=VERSION
@@ -141,7 +144,7 @@ def _root(targets: Sequence[str | Path], root: str | Path | None) -> Path:
 
 def _blobs(targets: Iterable[str | Path], base: Path) -> tuple[list[Blob], Report]:
     """All files of all targets, each once, and what could not be listed."""
-    blobs: dict[str, Blob] = {}
+    blobs: dict[str, dict[str, Blob]] = {}  # by file and by name
     listed = Report(())
     resolved = functools.cache(os.path.realpath)
     for target in targets:
@@ -156,8 +159,15 @@ def _blobs(targets: Iterable[str | Path], base: Path) -> tuple[list[Blob], Repor
                 listed.skipped.append(item)
             else:
                 folder, name = os.path.split(item.file or item.path)
-                blobs.setdefault(os.path.join(resolved(folder), name), item)  # noqa: PTH118
-    return list(blobs.values()), listed
+                known = blobs.setdefault(os.path.join(resolved(folder), name), {})  # noqa: PTH118
+                known.setdefault(item.name, item)
+    return [blob for known in blobs.values() for blob in _telling(known)], listed
+
+
+def _telling(known: Mapping[str, Blob]) -> list[Blob]:
+    """Of the names that lead to one file those that say what it is, if any do."""
+    named = [blob for blob in known.values() if blob.suffix]
+    return named or list(known.values())
 
 
 @dataclass(frozen=True, slots=True)

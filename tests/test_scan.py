@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -288,3 +289,22 @@ def test_no_bytes_make_the_scan_raise(tmp_path: Path, seed: bytes, data: Any) ->
     if named and changed.startswith(EVIL):
         assert report.count(Severity.CRITICAL)
     assert not any("Error" in gap.reason for gap in report.gaps), report.gaps
+
+
+def test_no_rule_left_is_an_error(tmp_path: Path) -> None:
+    write(tmp_path / "a.pkl", EVIL)
+    with pytest.raises(TargetError, match="no rule is left"):
+        poisonscan.scan(tmp_path, ignore=["PS"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_a_file_is_what_any_of_its_names_says(tmp_path: Path) -> None:
+    """A cache of the Hub keeps content under a hash and names as links; so can an attacker."""
+    write(tmp_path / "blobs" / "612be3cd", b"import os\nos.system('true')\n")
+    write(tmp_path / "notes.md", b"import os\nos.system('true')\n")
+    (tmp_path / "snapshots").mkdir()
+    (tmp_path / "snapshots" / "modeling_x.py").symlink_to("../blobs/612be3cd")
+    (tmp_path / "helper.py").symlink_to("notes.md")
+    report = poisonscan.scan(tmp_path)
+    found = {f.at.path.rpartition("/")[2] for f in report.findings if f.rule.id == "PS111"}
+    assert found == {"modeling_x.py", "helper.py"}

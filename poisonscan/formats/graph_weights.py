@@ -8,6 +8,7 @@ from typing import Final
 
 from poisonscan.finding import Gap
 from poisonscan.formats.base import Artifact, Numbers
+from poisonscan.formats.tables import is_text
 from poisonscan.limits import Budget
 from poisonscan.sources.base import Blob
 
@@ -21,9 +22,15 @@ class Weights:
     name = "weights of a graph"
 
     def matches(self, blob: Blob, head: bytes) -> bool:
-        """By Core ML's header, or by the file beside it being the graph."""
-        core_ml = head[4:8] == b"\x02\0\0\0" and head[64:68] == _BLOB_METADATA
-        return core_ml or (blob.file is not None and _has_graph_beside(Path(blob.file)))
+        """By Core ML's header and name, or by the file beside it being the graph; never text.
+
+        Both leave room for any other content, so formats with marks of their own are asked before.
+        """
+        if head[4:8] == b"\x02\0\0\0" and head[64:68] == _BLOB_METADATA:
+            return blob.name == "weight.bin" or ".mlpackage/" in blob.path
+        if head and is_text(head):
+            return False
+        return blob.file is not None and _has_graph_beside(Path(blob.file))
 
     def open(self, blob: Blob, view: memoryview, budget: Budget) -> Iterator[Blob | Artifact | Gap]:  # noqa: ARG002
         """Nothing that could run."""

@@ -61,12 +61,10 @@ class Hdf5:
     name: str = "HDF5"
 
     def matches(self, blob: Blob, head: bytes) -> bool:
-        """By the signature of the superblock."""
+        """By the signature of the superblock, whatever the name: the library looks at no name."""
         if not self.user_block:
             return head.startswith(_MAGIC)
-        if any(head.startswith(_MAGIC, offset) for offset in _USER_BLOCKS if offset < len(head)):
-            return True
-        if blob.suffix not in (".h5", ".hdf5", ".keras", ".mat", ".hdf"):
+        if blob.size <= _USER_BLOCKS[0]:
             return False
         view = blob.open()
         return any(bytes(view[offset : offset + 8]) == _MAGIC for offset in _USER_BLOCKS)

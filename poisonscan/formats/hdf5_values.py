@@ -99,8 +99,9 @@ def dataset_pieces(dataset: Any, budget: Budget) -> Iterator[bytes]:
     elif isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str():
         yield from _elements(dataset, _TEXTS, budget, whole=False)
     elif isinstance(kind, h5py.h5t.TypeOpaqueID | h5py.h5t.TypeStringID) and kind.get_size() > 1:
-        if math.prod(shape) * kind.get_size() <= _LARGEST_VALUE or _fits(dataset, kind):
-            yield from _elements(dataset, _TEXTS, budget, whole=False)
+        if math.prod(shape) * kind.get_size() > _LARGEST_VALUE:
+            _require_fit(dataset, kind)
+        yield from _elements(dataset, _TEXTS, budget, whole=False)
     elif (
         kind.get_size() == 1
         and len(shape) < 2
@@ -109,9 +110,12 @@ def dataset_pieces(dataset: Any, budget: Budget) -> Iterator[bytes]:
         yield from _one(dataset, kind, budget)
 
 
-def _fits(dataset: Any, kind: Any) -> bool:
+def _require_fit(dataset: Any, kind: Any) -> None:
+    """Refuse a dataset that has to be unpacked in pieces that are too large."""
     chunk = dataset.chunks
-    return chunk is None or math.prod(chunk) * kind.get_size() <= _LARGEST_VALUE
+    if chunk is not None and math.prod(chunk) * kind.get_size() > _LARGEST_VALUE:
+        message = f"a chunk of more than {_LARGEST_VALUE:,} bytes is not unpacked"
+        raise LimitReached(message)
 
 
 def _elements(dataset: Any, most: int, budget: Budget, *, whole: bool) -> Iterator[bytes]:
@@ -136,9 +140,7 @@ def _elements(dataset: Any, most: int, budget: Budget, *, whole: bool) -> Iterat
 def _one(dataset: Any, kind: Any, budget: Budget) -> Iterator[bytes]:
     """A row of bytes, if it begins as a pickle does."""
     length = math.prod(dataset.shape)
-    if not _fits(dataset, kind):
-        message = f"a chunk of more than {_LARGEST_VALUE:,} bytes is not unpacked"
-        raise LimitReached(message)
+    _require_fit(dataset, kind)
     head = as_bytes(dataset[:_HEAD] if dataset.shape else dataset[()])
     if not _BEGINS.match(head) and (length > _LARGEST_VALUE or not _may_be_text(head)):
         return

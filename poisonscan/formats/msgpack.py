@@ -62,6 +62,7 @@ class MsgPack:
         """Arrays as numbers, pickles in it, and what is wrong with its lengths."""
         yield Numbers(blob.path, "MessagePack")
         anomalies: list[Anomaly] = []
+        stopped: LimitReached | None = None
         try:
             for value in _values(view):
                 data = view[value.start : value.start + value.size]
@@ -78,8 +79,12 @@ class MsgPack:
         except ValueError as error:
             anomalies.append(Anomaly("unreadable", str(error)))
             yield Gap(blob.path, f"cannot be read: {error}")
+        except LimitReached as error:
+            stopped = error
         if anomalies:
             yield Structure(blob.path, self.name, tuple(anomalies), blob.base)
+        if stopped is not None:
+            raise stopped
 
 
 def _values(view: memoryview) -> Iterator[_Value]:

@@ -70,13 +70,18 @@ class RData:
         """What in the stream can act, as far as it can be read."""
         walk = _Walk(view)
         reason = ""
+        stopped: LimitReached | None = None
         try:
             walk.run()
         except EOFError:
             reason = "the stream ends in the middle of an object"
         except ValueError as error:
             reason = f"cannot be read: {error}"
+        except LimitReached as error:
+            stopped = error
         yield Serialized(blob.path, self.name, tuple(walk.acts[:_ACTS_KEPT]), blob.base)
+        if stopped is not None:
+            raise stopped
         if reason:
             yield Gap(blob.path, reason)
         elif walk.stream.position < len(view):

@@ -97,12 +97,7 @@ FORMATS: Final = (
     Entry("tables:BINARY"),
     Entry("tar_archive:Tar", test=_has_tar_header),
     Entry("zip_archive:Zip"),
-    Entry(
-        "hdf5:Hdf5",
-        suffixes=(".h5", ".hdf5", ".keras", ".mat", ".hdf"),
-        options={"user_block": True},
-    ),
-    Entry("hdf5:Hdf5", test=lambda head: b"\x89HDF" in head, options={"user_block": True}),
+    Entry("hdf5:Hdf5", options={"user_block": True}),
     Entry("saved_model:KerasMetadata", suffixes=(".pb",)),
     Entry("saved_model:Fingerprint", suffixes=(".pb",)),
     Entry("saved_model:Checkpoint", suffixes=(".index", ".data-")),

@@ -7,6 +7,7 @@ their outermost fields being as the schema says, with a graph whose first node i
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -32,7 +33,7 @@ _V, _B = pb.VARINT, pb.BYTES
 _SAVED_MODEL: Final = {1: _V, 2: _B}
 _META_GRAPH: Final = dict.fromkeys(range(1, 8), _B)
 _GRAPH: Final = {1: _B, 2: _B, 3: _V, 4: _B, 5: _B}
-_KERAS_METADATA: Final = {1: _B}
+_SAVED_OBJECT: Final = {1: _B, 2: _V, 3: _B, 4: _B, 5: _B}
 _FINGERPRINT: Final = {1: _V, 2: _V, 3: _V, 4: _V, 5: _V, 6: _B, 7: _B}
 _NODE_NAME: Final = re.compile(r"[A-Za-z0-9.^_][\w.\\/>-]*")
 _OPERATOR: Final = re.compile(r"[A-Za-z_][\w>.]*")
@@ -40,6 +41,10 @@ _TEXT_GRAPH: Final = re.compile(
     rb"^\s*(?:node|meta_graphs|graph_def|meta_info_def)\s*:?\s*\{", re.MULTILINE
 )
 _KEPT: Final = 10_000
+_SNIFFED: Final = 100_000
+"""Fields that are looked at to tell what a file is."""
+_KERAS: Final = "_tf_keras"
+"""What the identifiers of Keras' descriptions begin with: ``keras/saving/legacy/saved_model``."""
 _TABLE_END: Final = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"
 """Last bytes of a table: ``kTableMagicNumber`` of tensorflow/core/lib/io/format.h."""
 _SHARD: Final = re.compile(r".+\.data-\d{5}-of-\d{5}")
@@ -85,45 +90,49 @@ class TensorFlow:
 
 def _kind(view: memoryview) -> str:
     """``saved model``, ``meta graph`` or ``graph``; empty if the file is none of them."""
-    top = pb.shape(view, _SAVED_MODEL)
-    if top and 2 in top and _is_meta_graph(view, top[2][0]):
+    whole = pb.Message(0, len(view))
+    top = _parts(view, whole, _SAVED_MODEL)
+    if 2 in top and _is_meta_graph(view, top[2].message):
         return "saved model"
-    top = pb.shape(view, _META_GRAPH)
-    if top and 1 in top and 2 in top and _is_graph(view, top[2][0]):
+    top = _parts(view, whole, _META_GRAPH)
+    if 1 in top and 2 in top and _is_graph(view, top[2].message):
         return "meta graph"
-    top = pb.shape(view, _GRAPH)
-    if top and 1 in top and _is_node(view, top[1][0]):
+    top = _parts(view, whole, _GRAPH)
+    if 1 in top and _is_node(view, top[1].message):
         return "graph"
     return ""
 
 
-def _parts(view: memoryview, item: pb.Field, schema: dict[int, int]) -> dict[int, pb.Field]:
-    """The first fields of each number in a message; nothing if one is not as the schema says."""
+def _parts(view: memoryview, message: pb.Message, schema: dict[int, int]) -> dict[int, pb.Field]:
+    """The first fields of each number in a message; nothing if a number is not in the schema.
+
+    Fields of a wrong wire type are left out: parsers take them for unknown ones and go on.
+    """
     found: dict[int, pb.Field] = {}
     try:
-        for part in pb.fields(view, item.message):
-            if schema.get(part.number) != part.wire:
+        for part in itertools.islice(pb.fields(view, message), _SNIFFED):
+            if part.number not in schema:
                 return {}
-            found.setdefault(part.number, part)
+            if schema[part.number] == part.wire:
+                found.setdefault(part.number, part)
     except pb.ProtobufError:
         return {}
     return found
 
 
-def _is_meta_graph(view: memoryview, item: pb.Field) -> bool:
-    graph = _parts(view, item, _META_GRAPH).get(2)
-    return graph is not None and _is_graph(view, graph)
+def _is_meta_graph(view: memoryview, message: pb.Message) -> bool:
+    graph = _parts(view, message, _META_GRAPH).get(2)
+    return graph is not None and _is_graph(view, graph.message)
 
 
-def _is_graph(view: memoryview, item: pb.Field) -> bool:
-    node = _parts(view, item, _GRAPH).get(1)
-    return node is not None and _is_node(view, node)
+def _is_graph(view: memoryview, message: pb.Message) -> bool:
+    node = _parts(view, message, _GRAPH).get(1)
+    return node is not None and _is_node(view, node.message)
 
 
-def _is_node(view: memoryview, item: pb.Field) -> bool:
-    parts = _parts(
-        view, item, _META_GRAPH
-    )  # as in a meta graph: fields 1 to 7 are messages or text
+def _is_node(view: memoryview, message: pb.Message) -> bool:
+    # As in a meta graph: fields 1 to 7 are messages or text.
+    parts = _parts(view, message, _META_GRAPH)
     if 1 not in parts or 2 not in parts:
         return False
     name, operator = pb.text(view, parts[1]), pb.text(view, parts[2])
@@ -138,6 +147,7 @@ class _Model:
     files: list[Reference] = field(default_factory=list)
     documents: list[pb.Message] = field(default_factory=list)
     left_out: str = ""
+    foreign: int = 0
 
     def __post_init__(self) -> None:
         self.graph = TensorFlowGraph(self.view, self.budget)
@@ -203,22 +213,27 @@ class _Model:
         """Keras' descriptions of layers, where TensorFlow 2.5 to 2.15 put them."""
         for item in self._fields(self._whole):
             if item.number == 1:
-                self._description(item.message, identifier=4, document=5)
+                known = self._description(item.message, identifier=4, document=5)
+                self.foreign += not known
+            else:
+                self.foreign += 1
 
-    def _description(self, message: pb.Message, *, identifier: int, document: int) -> None:
+    def _description(self, message: pb.Message, *, identifier: int, document: int) -> bool:
+        """Keep the documents of one layer; whether Keras' identifier stands beside them."""
         of_keras = False
         found: list[pb.Message] = []
         for part in self._fields(message):
             if part.number == identifier:
-                of_keras = pb.text(self.view, part).startswith("_tf_keras")
+                of_keras = pb.text(self.view, part).startswith(_KERAS)
             elif part.number == document and part.end > part.start:
                 found.append(part.message)
         if not of_keras:
-            return
+            return False
         if len(self.documents) + len(found) > _KEPT:
             self.left_out = f"more than {_KEPT:,} descriptions of layers"
-            return
-        self.documents += found
+        else:
+            self.documents += found
+        return True
 
 
 _READERS: Final[dict[str, Callable[[_Model], Callable[[], None]]]] = {
@@ -234,8 +249,11 @@ class KerasMetadata:
     name = "Keras metadata"
 
     def matches(self, blob: Blob, head: bytes) -> bool:
-        """By its name, as Keras does; the content must be a protocol buffer."""
-        return blob.name == "keras_metadata.pb" and head[:1] == b"\x0a"
+        """By its name, as Keras does, and its first element, which a graph's node is not."""
+        if blob.name != "keras_metadata.pb" or head[:1] != b"\x0a":
+            return False
+        view = blob.open()
+        return _begins_as_keras(view) and _kind(view) == ""
 
     def open(self, blob: Blob, view: memoryview, budget: Budget) -> Iterator[Blob | Artifact | Gap]:
         """The descriptions."""
@@ -244,8 +262,18 @@ class KerasMetadata:
         yield Graph(blob.path, self.name, ())
         for document in model.documents:
             yield from keras_artifacts(blob.path, view[document.start : document.end])
-        for what in filter(None, (failure, model.left_out)):
+        foreign = f"{model.foreign:,} elements that are not Keras's" if model.foreign else ""
+        for what in filter(None, (failure, model.left_out, foreign)):
             yield Gap(blob.path, what)
+
+
+def _begins_as_keras(view: memoryview) -> bool:
+    try:
+        first = next(pb.fields(view, pb.Message(0, len(view))))
+        identifier = _parts(view, first.message, _SAVED_OBJECT).get(4)
+    except pb.ProtobufError:
+        return False
+    return identifier is not None and pb.text(view, identifier).startswith(_KERAS)
 
 
 class Fingerprint:

@@ -24,6 +24,14 @@ _MODELS: Final = (
     ".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle", ".joblib", ".npy", ".npz", ".safetensors",
     ".h5", ".keras", ".onnx", ".gguf", ".tflite", ".pb", ".dill",
 )  # fmt: skip
+_ORDINARY: Final = frozenset({
+    ".txt", ".md", ".rst", ".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".psv", ".tab", ".data",
+    ".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf", ".xml", ".html", ".htm", ".svg", ".css",
+    ".js", ".ts", ".py", ".pyi", ".r", ".lua", ".c", ".h", ".cc", ".cpp", ".hpp", ".cu", ".java",
+    ".go", ".rs", ".sh", ".bat", ".tex", ".bib", ".log", ".vocab", ".bpe", ".merges", ".jinja",
+    ".ipynb", ".license", ".lock", ".patch", ".diff", ".srt", ".vtt", ".ps", ".eps",
+})  # fmt: skip
+"""Names under which control characters in text are slips, and no loader looks for a model."""
 _NEWLINE: Final = re.compile(rb"\n")
 _LONGEST_LINE: Final = 16 << 20
 _POINTER: Final = b"version https://git-lfs.github.com/spec/"
@@ -146,8 +154,11 @@ class Prose:
         return is_text(head)
 
     def open(self, blob: Blob, view: memoryview, budget: Budget) -> Iterator[Blob | Artifact | Gap]:  # noqa: ARG002
-        """Nothing to detect in; a gap where the name promises a model."""
+        """Nothing to detect in; a gap where the name promises a model, or where the text ends."""
         yield Text(blob.path)
+        if blob.suffix not in _ORDINARY and (match := _CONTROL.search(view, HEAD)) is not None:
+            what = "begins as text and goes on as something else"
+            yield Gap(blob.path, f"{what}, from byte {match.start():,}: the rest was not checked")
         if blob.suffix in _MODELS:
             what = "text" if len(view) else "nothing"
             yield Gap(blob.path, f"is called {blob.suffix} and holds {what}: not a model")

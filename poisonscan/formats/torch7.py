@@ -54,13 +54,18 @@ class Torch7:
         """The functions in the file, as far as it can be read."""
         walk = _Walk(view)
         reason = ""
+        stopped: LimitReached | None = None
         try:
             walk.run()
         except EOFError:
             reason = "the file ends in the middle of an object"
         except ValueError as error:
             reason = f"byte {walk.position:,}: {error}"
+        except LimitReached as error:
+            stopped = error
         yield Serialized(blob.path, self.name, tuple(walk.acts), blob.base)
+        if stopped is not None:
+            raise stopped
         if reason:
             yield Gap(blob.path, reason)
         elif bytes(view[walk.position : walk.position + 64]).strip():

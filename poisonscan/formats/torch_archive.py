@@ -26,7 +26,7 @@ from poisonscan.formats.pickle_stream import (
     runs_as_pickle,
     stored_pickle,
 )
-from poisonscan.limits import Budget
+from poisonscan.limits import Budget, LimitReached
 from poisonscan.sources.base import Blob
 
 TORCHSCRIPT: Final = "torchscript"
@@ -47,6 +47,8 @@ _IMPORT: Final = re.compile(rb"^[ \t]*(?:import|from)[ \t]", re.MULTILINE)
 _STORAGE: Final = re.compile(r"!/(?:.*/)?\.data/[0-9]+\.storage\Z")
 _PROGRAM: Final = re.compile(r"!/(?:.*/)?(?:models/[^/]+|serialized_exported_program)\.json\Z")
 _NAMED: Final = re.compile(rb"X([\x04-\xff])\0\0\0(?=[A-Za-z_][A-Za-z_0-9]*+::)")
+_DOMAINS: Final = {"expr_str": EXPRESSION, "target": ""}
+"""Domains of texts in an exported program, by their key."""
 _LONGEST_CODE: Final = 64 << 20
 _OPERATORS: Final = 100_000
 
@@ -82,6 +84,8 @@ class ByteCode:
         # Strings of a pickle whose text is like that of an operator.
         found = sorted({bytes(view[m.end() : m.end() + m[1][0]]) for m in _NAMED.finditer(view)})
         yield Graph(blob.path, MOBILE, tuple(map(_mobile, found[:_OPERATORS])))
+        if len(found) > _OPERATORS:
+            yield Gap(blob.path, f"{len(found):,} operators; {_OPERATORS:,} were looked at")
         if not runs_as_pickle(view):  # else it is read as a pickle anyhow
             yield from Pickle().open(blob, view, budget)
 
@@ -128,20 +132,16 @@ def _exported(path: str, view: memoryview) -> Iterator[Artifact | Gap]:
     """Targets and expressions of a serialized program, each once."""
     found: dict[tuple[str, str], None] = {}
     guards = 0
+    stopped: LimitReached | None = None
     try:
         for depth, token in _with_depth(view):
             if token.kind == "open" and token.key == "guards_code":
                 guards = depth
             elif depth < guards:
                 guards = 0
-            if token.kind != "text":
-                continue
-            if guards:
-                found[GUARD, token.text] = None
-            elif token.key == "expr_str":
-                found[EXPRESSION, token.text] = None
-            elif token.key == "target":
-                found["", token.text] = None
+            domain = GUARD if guards else _DOMAINS.get(token.key)
+            if token.kind == "text" and domain is not None:
+                found[domain, token.text] = None
             if len(found) > _OPERATORS:
                 yield Gap(path, f"more than {_OPERATORS:,} operators and expressions")
                 break
@@ -149,7 +149,11 @@ def _exported(path: str, view: memoryview) -> Iterator[Artifact | Gap]:
         yield Gap(path, "the graph is cut short")
     except ValueError as error:
         yield Gap(path, f"the graph cannot be read: {error}")
+    except LimitReached as error:
+        stopped = error
     yield Graph(path, EXPORTED, tuple(Operator(domain, name) for domain, name in found))
+    if stopped is not None:
+        raise stopped
 
 
 def _with_depth(view: memoryview) -> Iterator[tuple[int, Token]]:

@@ -36,6 +36,16 @@ _CHECKED: Final = 64 << 20
 _ENCRYPTION_HEADER: Final = 12
 """Bytes that encryption puts in front of a member (APPNOTE.TXT, section 6.1)."""
 _LONGEST_TARGET: Final = 4096
+_PLAIN_PATH: Final = re.compile(rb"[\w./+@~-]+")
+"""Targets of links in which nothing can be hidden: a pickle needs line ends or control bytes to
+name anything, a script needs spaces or brackets."""
+_CONTAINER: Final = re.compile(
+    rb"PK(?:\x03\x04|\x05\x06)|\x89HDF\r\n\x1a\n|\x1f\x8b\x08[\0-\x1f]|BZh[1-9]|\xfd7zXZ\0"
+    rb"|\x28\xb5\x2f\xfd|\x04\x22\x4d\x18|7z\xbc\xaf\x27\x1c|Rar!\x1a\x07|\x93NUMPY|\x7fELF|GGUF"
+    rb"|PAR1|ARROW1|#!|.{257}ustar",
+    re.DOTALL,
+)
+"""First bytes of what is no array of numbers."""
 
 
 class Zip:
@@ -86,15 +96,18 @@ def _kind(names: set[str]) -> str:
 
 
 def _storage_names(names: list[str]) -> re.Pattern[str]:
-    """Members that torch reads as raw numbers: ``<root>/data/<key>`` beside ``<root>/data.pkl``."""
+    """Members that torch reads as raw numbers: ``<root>/data/<key>`` beside ``<root>/data.pkl``.
+
+    Only names that torch gives them: ``_save`` of ``torch/serialization.py`` counts, and so does
+    TorchScript; ``WEIGHT_FILENAME_PREFIX`` and ``TENSOR_CONSTANT_FILENAME_PREFIX`` of
+    ``torch/export/pt2_archive/constants.py`` stand in front of a number as well.
+    """
     roots = {name[: -len("data.pkl")] for name in names if name.endswith("/data.pkl")}
     roots |= {name[: -len("constants.pkl")] for name in names if name.endswith("constants.pkl")}
     exported = any(name.endswith("/archive_format") for name in names)
-    more = r"|[^/]+/data/(?:weights|constants)/[^/]+\Z" if exported else ""
+    more = r"|[^/]+/data/(?:weights/weight|constants/tensor)_[0-9]+\Z" if exported else ""
     joined = "|".join(re.escape(root) for root in sorted(roots)[:64])
-    return re.compile(
-        (rf"(?:{joined})(?:data|constants|\.data)/[^/]+\Z" if joined else r"(?!)") + more
-    )
+    return re.compile((rf"(?:{joined})(?:data|constants)/[0-9]+\Z" if joined else r"(?!)") + more)
 
 
 class _Reader:
@@ -136,8 +149,8 @@ class _Reader:
         self._read.add(key)
         packed = self.view[entry.data : entry.data + entry.packed]
         self._count_overlap(len(packed))
-        if storage:
-            yield self._storage(name, packed, entry)
+        if storage and (numbers := self._storage(name, packed, entry)) is not None:
+            yield numbers
             return
         if entry.method == STORED:
             base = None if self.blob.base is None else self.blob.base + entry.data
@@ -165,17 +178,25 @@ class _Reader:
             yield child
 
     def _is_link(self, name: str, child: Blob) -> bool:
-        """Whether a member is a link to another one: loaders may take its content for a file's."""
+        """Whether a member is a link to another one, and nothing else.
+
+        Loaders may take its content for a file's, whatever its mode says, and who makes the archive
+        chooses the names in it.
+        """
         if child.size > _LONGEST_TARGET:
             return False
-        target = bytes(child.open()).decode("utf-8", "backslashreplace")
+        content = bytes(child.open())
+        target = content.decode("utf-8", "backslashreplace")
         if link_leaves_folder(name, target):
             self.links.append(Reference(target, f"symbolic link {name!a}", None))
         joined = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
-        return joined in self._names
+        return _PLAIN_PATH.fullmatch(content) is not None and joined in self._names
 
-    def _storage(self, name: str, packed: memoryview, entry: Entry) -> Artifact | Gap:
-        """Raw numbers are stepped over, but for a look whether they begin as a pickle."""
+    def _storage(self, name: str, packed: memoryview, entry: Entry) -> Artifact | Gap | None:
+        """Raw numbers are stepped over, but for a look whether they begin as a pickle.
+
+        None if they begin as a container, which is read like any other member.
+        """
         base = None
         if entry.method == STORED:
             base = None if self.blob.base is None else self.blob.base + entry.data
@@ -185,6 +206,8 @@ class _Reader:
             if reason and not out:
                 return Gap(f"{self.blob.path}!/{name}", reason)
             packed = memoryview(out)
+        if _CONTAINER.match(packed):
+            return None
         child = self.blob.part(name, packed, base)
         return stored_pickle(child, packed, self.budget) or Numbers(child.path, "torch storage")
 

@@ -12,6 +12,9 @@ JUDGED_CALLED: Final = frozenset(
     (
         Global("functools", "partial"),
         Global("builtins", "getattr"),
+        Global("builtins", "type"),
+        Global("numpy._core", "_ufunc_reconstruct"),
+        Global("numpy.core", "_ufunc_reconstruct"),
         Global("torch.storage", "_load_from_bytes"),
     )
 )

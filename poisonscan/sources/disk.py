@@ -119,7 +119,10 @@ class Disk:
                 return _blob(name, os.fspath(target))
             return Gap(name, "link that leaves the scanned folder: not followed")
         inside = target.relative_to(self.target.resolve())
-        if _IGNORED.intersection(inside.parts) and target.is_file():
+        # What a file is taken for depends on its name as well, so another name is another file.
+        if target.is_file() and (
+            _IGNORED.intersection(inside.parts) or path.name.lower() != target.name.lower()
+        ):
             return _blob(name, os.fspath(target))
         return Skipped(name, "link to something scanned under its own name")
 

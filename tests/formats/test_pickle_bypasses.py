@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import io
+import logging
 import pickle
 import re
 import struct
@@ -319,3 +320,30 @@ def test_a_value_that_is_doubled(tmp_path: Path) -> None:
     path = tmp_path / "dup.pkl"
     path.write_bytes(b"\x80\x02]" + b"2" * 40 + b"0" * 40 + b".")
     assert "PS105" in {finding.rule.id for finding in poisonscan.scan(path).findings}
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+@pytest.mark.parametrize(
+    "value",
+    [logging.getLogger("m"), str.split, {}.get, type(None), type(...)],
+    ids=["logger", "method", "bound method", "NoneType", "ellipsis"],
+)
+def test_what_plain_pickling_writes_is_quiet(tmp_path: Path, value: object, protocol: int) -> None:
+    path = tmp_path / "plain.pkl"
+    path.write_bytes(pickle.dumps({"value": value}, protocol))
+    assert poisonscan.scan(path).findings == []
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        op.call("builtins", "type", op.text("X"), op.EMPTY_TUPLE, op.EMPTY_DICT),
+        op.call("builtins", "getattr", op.glob("builtins", "str"), op.text("__class__")),
+        op.call("logging", "getLogger", op.glob("os", "system")),
+        op.glob("builtins", "type") + op.TUPLE1,
+    ],
+)
+def test_what_looks_like_it_is_not(tmp_path: Path, stream: bytes) -> None:
+    path = tmp_path / "made.pkl"
+    path.write_bytes(op.pickle_of(stream, 2))
+    assert poisonscan.scan(path).exit_code() == 1

@@ -29,6 +29,10 @@ _UFUNCS: Final = (
     Global("numpy.core", "_ufunc_reconstruct"),
 )
 _NEW_BLOCK: Final = Global("pandas.core.internals.blocks", "new_block")
+_TYPES: Final = frozenset(
+    ("bytearray", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "set", "str",
+     "tuple")
+)  # fmt: skip
 _CLASS_FIRST: Final = ("copyreg._reconstructor", "copyreg.__newobj__", "copyreg.__newobj_ex__")
 _TENSOR_MODULES: Final = ("torch", "torch._tensor", "torch._utils", "torch.storage")
 
@@ -115,6 +119,8 @@ def _plain_attribute(arguments: object, names: PickleNames) -> bool:
     if not isinstance(arguments, Collection) or arguments.count != 2:
         return False
     owner, name = arguments.items
+    if _is_plain_method(owner, name):
+        return True
     found = stands_for(Result(GETATTR, arguments), names)
     if found in CONTRACTS:
         return True
@@ -127,6 +133,27 @@ def _plain_attribute(arguments: object, names: PickleNames) -> bool:
         and name.isidentifier()
         and name[0].isupper()
     )
+
+
+def _name_of_a_logger(arguments: object, names: PickleNames) -> bool:  # noqa: ARG001
+    """``getLogger("name")``: how every logger is pickled; it looks one up or makes one."""
+    items = arguments.items if isinstance(arguments, Collection) else (arguments,)
+    return all(isinstance(item, str) for item in items)
+
+
+def _of_a_constant(arguments: object, names: PickleNames) -> bool:  # noqa: ARG001
+    """``type(None)``, ``type(...)`` and ``type(NotImplemented)``, which have no name to import."""
+    items = arguments.items if isinstance(arguments, Collection) else ()
+    constants = (Global("builtins", "Ellipsis"), Global("builtins", "NotImplemented"))
+    return len(items) == 1 and (items[0] is None or items[0] in constants)
+
+
+def _is_plain_method(owner: object, name: object) -> bool:
+    """A public method of a built-in type or value, which works on nothing else."""
+    plain = isinstance(owner, Collection | str | bytes) or (
+        isinstance(owner, Global) and owner.module == "builtins" and owner.name in _TYPES
+    )
+    return plain and isinstance(name, str) and name.isidentifier() and not name.startswith("_")
 
 
 def _stored_bytes(arguments: object, names: PickleNames) -> bool:  # noqa: ARG001 - a contract's form
@@ -167,6 +194,8 @@ CONTRACTS: Final[dict[Global, Contract]] = {
     PARTIAL: _of_a_name,
     GETATTR: _plain_attribute,
     Global("torch.storage", "_load_from_bytes"): _stored_bytes,
+    Global("builtins", "type"): _of_a_constant,
+    Global("logging", "getLogger"): _name_of_a_logger,
     _NEW_BLOCK: _block,
     Global("zoneinfo", "ZoneInfo._unpickle"): _zone,
     **dict.fromkeys(_UFUNCS, _rebuilt_function),
