@@ -185,10 +185,10 @@ def _cells(document: Any) -> Iterator[tuple[int, str, str]]:
     if not isinstance(document, dict):
         return
     sheets = document.get("worksheets")
-    cells = document.get("cells")
-    if isinstance(sheets, list):  # nbformat 3
-        cells = [c for s in sheets if isinstance(s, dict) for c in _listed(s.get("cells"))]
-    for number, cell in enumerate(_listed(cells), 1):
+    cells = list(_listed(document.get("cells")))
+    for sheet in _listed(sheets):  # nbformat 3
+        cells += _listed(sheet.get("cells")) if isinstance(sheet, dict) else []
+    for number, cell in enumerate(cells, 1):
         if not isinstance(cell, dict) or cell.get("cell_type") != "code":
             continue
         source = cell.get("source", cell.get("input", ""))

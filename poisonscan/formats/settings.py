@@ -57,7 +57,10 @@ _KINDS: Final = {
 }
 _LISTS: Final = re.compile(r"[\w.-]*(?:requirements|constraints)[\w.-]*\.(?:txt|in)")
 _YAML: Final = (".yaml", ".yml")
-_ACTIVE_YAML: Final = re.compile(rb"_target_|!!?python/|!(?:new|apply|name|module):")
+_ACTIVE: Final = re.compile(
+    rb"_target_|!!?python/|!(?:new|apply|name|module|object)|%TAG|tag:yaml|auto_map|class_name"
+    rb"|trust_remote_code|_attn_implementation"
+)
 _VOCABULARIES: Final = ("tokenizer.json", "vocab.json")
 
 
@@ -90,7 +93,7 @@ class Configuration:
             return False
         if self.by_name:
             return bool(kind_of(blob.name))
-        if blob.size > LONGEST or blob.name in _VOCABULARIES:
+        if blob.name in _VOCABULARIES:
             return False
         if blob.suffix in _YAML:
             return True
@@ -101,14 +104,17 @@ class Configuration:
         """The document with the templates in it, and the keys that readers may disagree on."""
         kind = kind_of(blob.name)
         if len(view) > LONGEST:
-            yield Gap(blob.path, f"a configuration of more than {LONGEST:,} bytes is not read")
+            if kind or _ACTIVE.search(view):
+                yield Gap(blob.path, f"a configuration of more than {LONGEST:,} bytes is not read")
+            else:
+                yield Text(blob.path)
             return
         data = bytes(view)
         read = _reader(kind, blob.suffix)
         try:
             settings, duplicates = read(blob.path, kind or blob.suffix.lstrip("."), data)
         except NotRead as error:
-            if kind or _ACTIVE_YAML.search(data):
+            if kind or _ACTIVE.search(data) or "nested" in str(error):
                 yield Gap(blob.path, f"a configuration that cannot be read: {error}")
             else:
                 yield Text(blob.path)

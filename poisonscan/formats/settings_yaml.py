@@ -106,9 +106,9 @@ def parse(text: str) -> YamlDocument:
 
     Raises:
         ValueError: it is not YAML, or nested more than 200 deep.
-        LimitReached: its aliases make more than ``NODES`` values.
+        LimitReached: its aliases make more than ``NODES`` values, or it has too many tags.
     """
-    builder, tags = _Builder(), list[Tag]()
+    builder, tags = _Builder(), dict[str, Tag]()
     try:
         for event in _events(text):
             _take(event, builder, tags)
@@ -119,19 +119,22 @@ def parse(text: str) -> YamlDocument:
         raise ValueError(problem[:120] + where) from None
     documents = builder.documents
     content = documents[0] if len(documents) == 1 else (documents or None)
-    return YamlDocument(content, tuple(tags), tuple(builder.duplicates))
+    return YamlDocument(content, tuple(tags.values()), tuple(builder.duplicates))
 
 
 def _events(text: str) -> Iterator[yaml.Event]:
     return iter(yaml.parse(text, Loader=_LOADER))
 
 
-def _take(event: yaml.Event, builder: _Builder, tags: list[Tag]) -> None:
+def _take(event: yaml.Event, builder: _Builder, tags: dict[str, Tag]) -> None:
     tag = getattr(event, "tag", None)
-    if tag is not None and len(tags) < _TAGS_KEPT:
+    if tag is not None and tag not in tags:
+        if len(tags) >= _TAGS_KEPT:
+            message = f"more than {_TAGS_KEPT:,} different tags"
+            raise LimitReached(message)
         mark = event.start_mark
         line, offset = (mark.line + 1, mark.index) if mark is not None else (1, 0)
-        tags.append(Tag(tag.replace(_STANDARD, "!!", 1), line, offset))
+        tags[tag] = Tag(tag.replace(_STANDARD, "!!", 1), line, offset)
     if isinstance(event, yaml.ScalarEvent):
         value = event.value if tag is not None else _plain(event)
         if event.anchor:

@@ -28,7 +28,7 @@ class Skops:
 
     def matches(self, blob: Blob, head: bytes) -> bool:
         """By its place in an archive; what else is called so is seen when it is read."""
-        return blob.path.endswith(_MEMBER) and head.lstrip().startswith(b"{")
+        return blob.path.endswith(_MEMBER) and bool(head)
 
     def open(self, blob: Blob, view: memoryview, budget: Budget) -> Iterator[Blob | Artifact | Gap]:
         """The tree as settings; text if it is a schema of something else.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import settings as rounds
 from hypothesis import strategies as st
 
+import poisonscan
 from poisonscan.finding import Gap
 from poisonscan.formats import settings_yaml
 from poisonscan.formats.base import Settings, Structure, TableFile, Text
@@ -164,3 +166,34 @@ def test_a_cut_configuration_is_never_whole(data: bytes) -> None:
     for end in range(1, len(data)):
         with pytest.raises(NotRead):
             parse_json(data[:end])
+
+
+def _report(tmp_path: Path, name: str, data: bytes) -> poisonscan.Report:
+    path = tmp_path / name
+    path.write_bytes(data)
+    return poisonscan.scan(path)
+
+
+ACTS = b'!!python/object/apply:os.system ["true"]\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("many.yaml", b"".join(b"k%d: !!str a\n" % n for n in range(1_001)) + b"z: " + ACTS),
+        ("tags.yaml", b"".join(b"k%d: !t%d a\n" % (n, n) for n in range(1_001)) + b"z: " + ACTS),
+        (
+            "deep.yaml",
+            b"%TAG ! tag:yaml.org,2002:python/\n---\na: !object/apply:os.system ['true']\nb: "
+            + b"[" * 210 + b"]" * 210,
+        ),
+        ("second.yaml", b"a: !<tag:yaml.org,2002:python/name:os.system> x\n---\n{broken"),
+        ("long.yaml", b"a: " + ACTS + b"# " + b"x" * (17 << 20)),
+        ("long.json", b'{"_target_": "os.system", "x": "' + b"x" * (17 << 20) + b'"}'),
+    ],
+)  # fmt: skip
+def test_a_configuration_that_is_too_much_is_never_clean(
+    tmp_path: Path, name: str, data: bytes
+) -> None:
+    report = _report(tmp_path, name, data)
+    assert report.findings or report.gaps
