@@ -159,11 +159,16 @@ class Settings(Artifact):
 
 @dataclass(frozen=True, slots=True)
 class Script(Artifact):
-    """Source code. ``role`` says when it would run: ``module``, ``setup`` or ``handler``."""
+    """Source code. ``role`` says when it would run: ``module``, ``setup`` or ``handler``.
+
+    ``starts`` has the offset in the file of each line; it is empty where the text stands in no file
+    as it is.
+    """
 
     language: str
     text: str
     role: str = "module"
+    starts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,10 @@ LONGEST: Final = 64 << 20
 """Bytes of a document that are parsed; Keras configurations have at most a few megabytes."""
 _BRACKETS: Final = 5_000_000
 _MARK: Final = re.compile(rb"class_name|modelTopology|keras_version|\\u00")
+_CLAIM: Final = re.compile(rb'"class_name"|"modelTopology"|\\u00[67]')
+"""What a document that is not parsed may be known by; no honest writer escapes a letter."""
+_ROWS: Final = re.compile(rb"\}[ \t\r]*\n[ \t\r]*\{")
+"""Two objects with nothing but a line break between: JSON lines, and nowhere in a JSON document."""
 _OPENING: Final = re.compile(r"[{\[]")
 _OWN_KEYS: Final = ("modelTopology", "model_config", "keras_version")
 _YAML: Final = (".yaml", ".yml")
@@ -63,7 +67,9 @@ class KerasConfig:
         try:
             return is_keras(parse(view))
         except NotRead:
-            return b'"class_name"' in head and blob.suffix in (".json", "")
+            if blob.suffix not in (".json", "") or _ROWS.search(view) is not None:
+                return False
+            return _CLAIM.search(view) is not None
 
     def open(self, blob: Blob, view: memoryview, budget: Budget) -> Iterator[Blob | Artifact | Gap]:  # noqa: ARG002
         """The document as settings, with the files that it names."""

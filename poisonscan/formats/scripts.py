@@ -30,8 +30,14 @@ _LANGUAGES: Final = {
     ".sh": "shell", ".bash": "shell", ".zsh": "shell", ".ksh": "shell", ".command": "shell",
     ".bat": "batch", ".cmd": "batch", ".ps1": "powershell", ".psm1": "powershell",
 }  # fmt: skip
-_SHEBANG: Final = re.compile(rb"#![^\n]{0,200}?\b(python|pwsh|bash|zsh|dash|ksh|sh)(?:[\d.]+)?\b")
-_PATH_LINE: Final = re.compile(rb"^import[ \t]", re.MULTILINE)
+_SHEBANG: Final = re.compile(
+    rb"#!(?!\[)[^\n]{0,200}?\b(python|pwsh|bash|zsh|dash|ash|mksh|ksh|tcsh|csh|fish|sh|busybox"
+    rb"|perl|ruby|nodejs|node|deno|bun|php|lua|tclsh|expect|osascript|gawk|awk|Rscript)(?:[\d.]+)?\b"
+)
+"""Those that are no shells are searched for the same patterns; ``#![`` is an attribute in Rust."""
+_PATH_LINE: Final = re.compile(rb"(?:^|[^ -~\t])import[ \t]")
+_LINE_END: Final = re.compile(rb"\r\n?|\n")
+_BOM: Final = b"\xef\xbb\xbf"
 _STARTUP: Final = ("sitecustomize.py", "usercustomize.py")
 _SETUP: Final = ("setup.py", "conftest.py", "noxfile.py", "tasks.py", "fabfile.py", "conf.py")
 _HANDLERS: Final = re.compile(r"(?:handler|inference|serve|server|score|predict|endpoint)\w*\.pyw?")
@@ -42,7 +48,9 @@ _MAGIC: Final = re.compile(
 )
 _CELL_MAGIC: Final = re.compile(r"\s*%%(\w+).*\n?")
 _PYTHON_CELLS: Final = ("time", "timeit", "capture", "prun", "python", "python3", "py", "debug")
-_FOREIGN: Final = ("html", "HTML", "markdown", "latex", "svg", "javascript", "js", "sql", "R")
+_PROSE_CELLS: Final = ("markdown", "latex")
+_FOREIGN: Final = ("html", "HTML", "svg", "SVG", "javascript", "js", "sql", "R")
+_CELLS: Final = {**dict.fromkeys(_PYTHON_CELLS, "python"), **dict.fromkeys(_FOREIGN, "foreign")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,15 @@ def parse(text: str) -> ast.Module | Unparsed:
         return Unparsed(str(error)[:120] or type(error).__name__)
 
 
+def line_starts(data: bytes) -> tuple[int, ...]:
+    """Offset in bytes of each line of a source as Python's parser counts them.
+
+    ``str.splitlines`` also cuts at form feeds and at separators that are no line ends in Python.
+    """
+    first = len(_BOM) if data.startswith(_BOM) else 0
+    return (first, *(match.end() for match in _LINE_END.finditer(data)))
+
+
 class PythonSource:
     """A Python file, or a line-by-line path file (``*.pth``) that imports."""
 
@@ -77,7 +94,7 @@ class PythonSource:
         if blob.suffix in _PYTHON:
             return True
         if blob.suffix == ".pth":
-            return is_text(head) and _PATH_LINE.search(head) is not None
+            return is_text(head) and _PATH_LINE.search(blob.open()) is not None
         shebang = _SHEBANG.match(head)
         return shebang is not None and shebang.group(1) == b"python"
 
@@ -87,6 +104,9 @@ class PythonSource:
             yield Gap(blob.path, f"Python source of more than {LONGEST:,} bytes is not read")
             return
         data = bytes(view)
+        if blob.suffix == ".pth":
+            yield from _path_file(blob.path, data)
+            return
         try:
             encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
             text = data.decode(encoding)
@@ -99,7 +119,33 @@ class PythonSource:
             return
         if isinstance(tree, Unparsed):
             yield Gap(blob.path, f"Python source that cannot be parsed: {tree.reason}")
-        yield Script(blob.path, "python", text, role_of(blob, text))
+        yield Script(blob.path, "python", text, role_of(blob, text), line_starts(data))
+
+
+def _path_file(path: str, data: bytes) -> Iterator[Artifact | Gap]:
+    """The lines of a path file that ``site`` executes, each by itself, in their places.
+
+    No encoding is declared in one, and ``str.splitlines`` makes its lines (``site.addpackage``).
+    """
+    encoding = "utf-8"
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        encoding = "latin-1"
+        text = data.decode(encoding)
+    lines, starts, unread = list[str](), [0], list[str]()
+    for number, line in enumerate(text.splitlines(keepends=True), 1):
+        code = (line.removeprefix("\ufeff") if number == 1 else line).rstrip()
+        starts.append(starts[-1] + len(line.encode(encoding)))
+        executed = code.startswith(("import ", "import\t"))
+        readable = executed and not isinstance(parse(code), Unparsed)
+        lines.append(code + "\n" if readable else "\n")
+        if executed and not readable:
+            unread.append(f"{number:,}")
+    yield Script(path, "python", "".join(lines), "startup", tuple(starts))
+    if unread:
+        which = ", ".join(unread[:10])
+        yield Gap(path, f"{len(unread):,} lines that import cannot be parsed: line {which}")
 
 
 def role_of(blob: Blob, text: str) -> str:
@@ -130,7 +176,8 @@ class ShellSource:
             yield Gap(blob.path, f"a shell script of more than {LONGEST:,} bytes is not read")
             return
         data = bytes(view)
-        yield Script(blob.path, _language(blob, data), data.decode("utf-8", "replace"), "program")
+        text = data.decode("utf-8", "replace")
+        yield Script(blob.path, _language(blob, data), text, "program", line_starts(data))
 
 
 def _language(blob: Blob, head: bytes) -> str:
@@ -162,7 +209,11 @@ class Notebook:
             return
         yield Text(blob.path)
         unread: list[str] = []
+        foreign = 0
         for number, language, source in _cells(document):
+            if language == "foreign":
+                foreign += 1
+                continue
             path = f"{blob.path}!/cell {number}"
             commands = "\n".join(m.group().strip(" \t!%?") for m in _MAGIC.finditer(source))
             if language != "python" or commands:
@@ -175,6 +226,8 @@ class Notebook:
                 unread.append(str(number))
             else:
                 yield Script(path, "python", code, "notebook")
+        if foreign:
+            yield Gap(blob.path, f"{foreign:,} cells in other languages are not checked")
         if unread:
             which = ", ".join(unread[:10])
             yield Gap(blob.path, f"{len(unread):,} cells cannot be parsed as Python: cell {which}")
@@ -194,10 +247,9 @@ def _cells(document: Any) -> Iterator[tuple[int, str, str]]:
         source = cell.get("source", cell.get("input", ""))
         text = "".join(map(str, source)) if isinstance(source, list) else str(source)
         magic = _CELL_MAGIC.match(text)
-        if magic is not None and magic.group(1) in _FOREIGN:
-            continue
-        python = magic is None or magic.group(1) in _PYTHON_CELLS
-        yield number, "python" if python else "shell", text[magic.end() :] if magic else text
+        name = magic.group(1) if magic else "python"
+        if name not in _PROSE_CELLS:
+            yield number, _CELLS.get(name, "shell"), text[magic.end() :] if magic else text
 
 
 def _listed(value: object) -> list[Any]:

@@ -59,13 +59,22 @@ _LISTS: Final = re.compile(r"[\w.-]*(?:requirements|constraints)[\w.-]*\.(?:txt|
 _YAML: Final = (".yaml", ".yml")
 _ACTIVE: Final = re.compile(
     rb"_target_|!!?python/|!(?:new|apply|name|module|object)|%TAG|tag:yaml|auto_map|class_name"
-    rb"|trust_remote_code|_attn_implementation"
+    rb"|trust_remote_code|_attn_implementation|\\u00[4-7]"
 )
+"""What libraries act on, in documents that are not parsed; no honest writer escapes a letter."""
 _VOCABULARIES: Final = ("tokenizer.json", "vocab.json")
 
 
 class NotRead(ValueError):  # noqa: N818 - it says what happened
-    """A configuration that could not be parsed; the message says why."""
+    """A configuration that could not be parsed; the message says why.
+
+    Attributes:
+        tags: of YAML, up to the place where reading ended.
+    """
+
+    def __init__(self, reason: str, tags: tuple[settings_yaml.Tag, ...] = ()) -> None:
+        super().__init__(reason)
+        self.tags = tags
 
 
 def kind_of(name: str) -> str:
@@ -104,7 +113,7 @@ class Configuration:
         """The document with the templates in it, and the keys that readers may disagree on."""
         kind = kind_of(blob.name)
         if len(view) > LONGEST:
-            if kind or _ACTIVE.search(view):
+            if kind or blob.suffix in _YAML or _ACTIVE.search(view):
                 yield Gap(blob.path, f"a configuration of more than {LONGEST:,} bytes is not read")
             else:
                 yield Text(blob.path)
@@ -114,7 +123,9 @@ class Configuration:
         try:
             settings, duplicates = read(blob.path, kind or blob.suffix.lstrip("."), data)
         except NotRead as error:
-            if kind or _ACTIVE.search(data) or "nested" in str(error):
+            if error.tags:
+                yield settings_yaml.YamlSettings(blob.path, kind or "yaml", None, error.tags)
+            if kind or error.tags or _ACTIVE.search(data) or "nested" in str(error):
                 yield Gap(blob.path, f"a configuration that cannot be read: {error}")
             else:
                 yield Text(blob.path)
@@ -161,8 +172,8 @@ def _read_yaml(path: str, kind: str, data: bytes) -> tuple[Settings, list[str]]:
         found = settings_yaml.parse(_decoded(data))
     except NotRead:
         raise
-    except ValueError as error:
-        raise NotRead(str(error)) from None
+    except settings_yaml.NotYaml as error:
+        raise NotRead(str(error), error.tags) from None
     settings = settings_yaml.YamlSettings(path, kind, found.content, found.tags)
     return settings, list(found.duplicates)
 

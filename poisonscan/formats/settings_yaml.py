@@ -52,6 +52,14 @@ class YamlDocument:
     duplicates: tuple[str, ...]
 
 
+class NotYaml(ValueError):  # noqa: N818 - it says what happened
+    """A text that is no YAML to us; ``tags`` are those before the place where reading ended."""
+
+    def __init__(self, reason: str, tags: tuple[Tag, ...]) -> None:
+        super().__init__(reason)
+        self.tags = tags
+
+
 @dataclass(slots=True)
 class _Open:
     """A list or mapping that is being read, with the values it has so far."""
@@ -105,7 +113,7 @@ def parse(text: str) -> YamlDocument:
     """Read a YAML text.
 
     Raises:
-        ValueError: it is not YAML, or nested more than 200 deep.
+        NotYaml: it is not YAML, or nested more than 200 deep.
         LimitReached: its aliases make more than ``NODES`` values, or it has too many tags.
     """
     builder, tags = _Builder(), dict[str, Tag]()
@@ -116,7 +124,9 @@ def parse(text: str) -> YamlDocument:
         problem = str(getattr(error, "problem", None) or "not YAML")
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1:,}" if mark is not None else ""
-        raise ValueError(problem[:120] + where) from None
+        raise NotYaml(problem[:120] + where, tuple(tags.values())) from None
+    except ValueError as error:
+        raise NotYaml(str(error)[:120], tuple(tags.values())) from None
     documents = builder.documents
     content = documents[0] if len(documents) == 1 else (documents or None)
     return YamlDocument(content, tuple(tags.values()), tuple(builder.duplicates))

@@ -116,3 +116,20 @@ def test_any_bytes_are_read_or_a_gap(data: bytes) -> None:
     for name in ("config.json", "model.yaml"):
         KerasConfig().matches(blob(data, name), data)
         assert read(data, name)
+
+
+@pytest.mark.parametrize("name", ["k5.json", "k5"])
+@pytest.mark.parametrize("key", [b"class_name", b"cl\\u0061ss_name"])
+def test_padding_in_front_hides_no_document_that_is_too_long(
+    monkeypatch: pytest.MonkeyPatch, name: str, key: bytes
+) -> None:
+    monkeypatch.setattr(keras_config, "LONGEST", 10_000)
+    data = b'{"pad": "' + b"x" * 5_000 + b'", "' + key + b'": "Lambda", "config": {}, "p": "'
+    data += b"x" * 10_000 + b'"}'
+    assert is_keras(data, name)
+    assert [type(item) for item in read(data, name)] == [Gap]
+
+
+def test_rows_with_a_column_of_that_name_are_no_document() -> None:
+    assert not is_keras(b'{"class_name": "cat"}\n' * 3, "train.json")
+    assert not is_keras(b'{"a": "' + b"x" * 5_000 + b'", "class_name": 1}\n{}', "train.json")

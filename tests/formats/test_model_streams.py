@@ -18,6 +18,7 @@ from poisonscan.formats.json_tokens import DEPTH, json_tokens
 from poisonscan.formats.model_archive import ArchiveManifest
 from poisonscan.formats.msgpack import MsgPack
 from poisonscan.formats.r_data import RData
+from poisonscan.formats.registry import identify
 from poisonscan.formats.serialized import Serialized
 from poisonscan.formats.skops import Skops
 from poisonscan.formats.torch7 import Torch7
@@ -208,3 +209,12 @@ def test_numbers_come_first_so_that_reports_name_the_model() -> None:
         first = next(iter(items(form, name, data)))
         assert isinstance(first, Numbers)
         assert first.format.endswith("model")
+
+
+def test_a_byte_order_mark_does_not_hide_a_skops_schema() -> None:
+    data = b'\xef\xbb\xbf{"__loader__":"ObjectNode"}'
+    source = Blob("m.skops!/schema.json", len(data), lambda: memoryview(data))
+    (form, *_) = identify(source, source.open())
+    (item,) = items(form, source.path, data)
+    assert isinstance(item, Settings)
+    assert item.kind == "skops"

@@ -137,3 +137,71 @@ def test_any_bytes_are_read_or_refused(data: bytes, name: str) -> None:
 def test_parsing_any_text_ends(text: str) -> None:
     tree = parse(text)
     assert isinstance(tree, Unparsed) or tree.body is not None
+
+
+@pytest.mark.parametrize("sheets", [[], [{"cells": []}], 5])
+def test_empty_worksheets_do_not_hide_cells(sheets: object) -> None:
+    document = {"cells": [{"cell_type": "code", "source": "x = 1"}], "worksheets": sheets}
+    items = opened(json.dumps(document).encode(), "a.ipynb")
+    assert [item.text for item in items if isinstance(item, Script)] == ["x = 1"]
+
+
+def test_cells_in_other_languages_are_one_gap() -> None:
+    data = notebook("%%javascript\nfetch(1)", "%%html\n<b>", "%%R\nx", "%%sql\nx", "%%latex\nx")
+    gaps = [item for item in opened(data, "a.ipynb") if isinstance(item, Gap)]
+    assert [gap.reason for gap in gaps] == ["4 cells in other languages are not checked"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"import os; x\nprint 'x'\n",
+        b"import os; x\nimport os; print 'x'\n",
+        b"# coding: utf-7\nimport os; x\n",
+        b"# coding: nonsense\nimport os; x\n",
+        b"/some/folder\n" * 1_000 + b"import os; x\n",
+        b"/some/folder\x0cimport os; x\n",
+        b"/some/f\xf6lder\rimport os; x",
+        b"\xef\xbb\xbfimport os; x",
+    ],
+)
+def test_each_line_of_a_path_file_that_imports_is_code_by_itself(data: bytes) -> None:
+    script, *rest = opened(data, "x.pth")
+    assert script.role == "startup"
+    (line,) = [line for line in script.text.split("\n") if line]
+    assert line == "import os; x"
+    place = data.index(b"import os; x") - 3 * data.startswith(b"\xef\xbb\xbf")
+    assert script.starts[script.text.split("\n").index(line)] == place
+    assert bool(rest) is (b"; print" in data)
+
+
+@pytest.mark.parametrize(
+    "program",
+    ["perl", "ruby", "node", "php", "fish", "ash", "busybox", "perl5.36", "tclsh"],
+)
+def test_scripts_of_other_interpreters_are_searched(program: str) -> None:
+    for line in (f"#!/usr/bin/env {program}\nx", f"#!/usr/bin/{program} -w\nx"):
+        (script,) = opened(line.encode(), "tool")
+        assert isinstance(script, Script)
+        assert script.language == "shell"
+
+
+def test_an_attribute_of_rust_is_no_first_line_of_a_script() -> None:
+    (text,) = opened(b'#![doc = "a node in sh"]\nfn main() {}\n', "main.rs")
+    assert isinstance(text, Text)
+
+
+@pytest.mark.parametrize(
+    ("data", "starts"),
+    [
+        (b"a = 1\r\nb = 2\rc = 3\nd", (0, 7, 13, 19)),
+        ("a = '\x0b\x0c\x1c\x1d\x1e\x85\u2028'\nb".encode(), (0, 17)),
+        (b"\xef\xbb\xbfa\nb", (3, 5)),
+        (b"# coding: latin-1\na = '\xe9'\nb", (0, 18, 26)),
+    ],
+)
+def test_lines_start_where_python_has_them_in_the_file(
+    data: bytes, starts: tuple[int, ...]
+) -> None:
+    (script,) = opened(data, "x.py")
+    assert script.starts == starts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import ClassVar, Final
 
@@ -16,13 +17,14 @@ from poisonscan.detectors.models.script_moments import Moment
 from poisonscan.escape import quote
 from poisonscan.finding import Finding, Location, Span
 from poisonscan.formats.base import Artifact, Script
-from poisonscan.formats.scripts import Unparsed, parse
+from poisonscan.formats.scripts import Unparsed, line_starts, parse
 from poisonscan.rules import rule
 
 # Run by a person and not by a loader: only what is evil anywhere is told.
 _BY_HAND: Final = frozenset({"setup", "notebook"})
 _SHELLS: Final = frozenset({"shell", "batch", "powershell"})
 _LISTED: Final = 4
+_LINE_END: Final = re.compile(r"\r\n?|\n")
 
 
 class ScriptCode:
@@ -40,7 +42,7 @@ class ScriptCode:
         if isinstance(tree, Unparsed):
             return
         found = acts(tree, served=artifact.role == "handler")
-        starts = _line_starts(artifact.text)
+        starts = _starts(artifact)
         told: set[str] = set()
         later: dict[str, Act] = {}
         for act in sorted(found, key=lambda act: (-act.weight, -act.moment, act.line)):
@@ -90,8 +92,9 @@ def _shell(artifact: Script) -> Iterator[Finding]:
         match = pattern.search(artifact.text)
         if match is None or (artifact.role == "notebook" and rule_id == "PS112"):
             continue
-        line = artifact.text.count("\n", 0, match.start()) + 1
-        offset = len(artifact.text[: match.start()].encode("utf-8", "replace"))
+        before = _LINE_END.split(artifact.text[: match.start()])
+        starts, line = _starts(artifact), len(before)
+        offset = starts[min(line, len(starts)) - 1] + len(before[-1].encode("utf-8", "replace"))
         yield rule(rule_id).finding(
             Location(artifact.path, Span(offset)),
             f"Line {line:,}: {quote(match.group(), 100)} {what}.",
@@ -100,12 +103,9 @@ def _shell(artifact: Script) -> Iterator[Finding]:
         )
 
 
-def _line_starts(text: str) -> list[int]:
+def _starts(artifact: Script) -> tuple[int, ...]:
     """Offset in bytes of each line."""
-    starts = [0]
-    for line in text.splitlines(keepends=True):
-        starts.append(starts[-1] + len(line.encode("utf-8", "replace")))
-    return starts
+    return artifact.starts or line_starts(artifact.text.encode("utf-8", "replace"))
 
 
 DETECTOR: Final = ScriptCode()

