@@ -88,6 +88,22 @@ class Workers:
         else:
             yield from self._helper(deque(blobs))
 
+    def take(self, answer: Answer, data: bytes) -> Iterator[tuple[Blob, list[Item]]]:
+        """What a worker tells: each file that is finished by it, also before it tells nonsense.
+
+        Raises:
+            IsolationError: a layer is missing and the mode is ``require``.
+            WireError: it is not what a worker tells.
+        """
+        new = answer.layers is None
+        for done in answer.feed(data):
+            if new and answer.layers is not None:
+                self.note(answer.layers)
+                new = False
+            yield done
+        if new and answer.layers is not None:
+            self.note(answer.layers)
+
     def note(self, layers: tuple[str, ...]) -> None:
         """Take note of the layers that a worker had.
 
@@ -129,11 +145,7 @@ class Workers:
                 watch.cancel()
             if not data:
                 return
-            known = answer.layers is not None
-            done = list(answer.feed(data))
-            if not known and answer.layers is not None:
-                self.note(answer.layers)
-            yield from done
+            yield from self.take(answer, data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,10 +241,7 @@ class _Forks:
             answer = self._running[pipe][1]
             data, reason = os.read(pipe, _READ), ""
             try:
-                known = answer.layers is not None
-                yield from answer.feed(data)
-                if not known and answer.layers is not None:
-                    self._workers.note(answer.layers)
+                yield from self._workers.take(answer, data)
             except WireError as error:
                 reason = f"the worker's answer was not understood ({error})"
             if not data or reason:

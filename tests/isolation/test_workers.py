@@ -338,6 +338,7 @@ def test_when_no_process_can_be_started_every_file_is_a_gap(
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     (tmp_path / "evil.pkl").write_bytes(EVIL)
+    monkeypatch.setattr(workers, "_may_fork", lambda: True)
     monkeypatch.setattr(os, "fork", refuse)
     report = poisonscan.scan(tmp_path)
     (gap,) = report.gaps
