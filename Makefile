@@ -4,7 +4,7 @@ PYTHON ?= python
 .PHONY: test lint types format fixtures docs check
 
 test:      ## run the tests
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n auto
 
 lint:      ## style, complexity, docstrings
 	ruff check .

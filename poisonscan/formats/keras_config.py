@@ -32,7 +32,9 @@ LONGEST: Final = 64 << 20
 """Bytes of a document that are parsed; Keras configurations have at most a few megabytes."""
 _BRACKETS: Final = 5_000_000
 _MARK: Final = re.compile(rb"class_name|modelTopology|keras_version|\\u00")
-_CLAIM: Final = re.compile(rb'"class_name"|"modelTopology"|\\u00[67]')
+_CLAIM: Final = re.compile(
+    rb'"class_name"|"modelTopology"|\\u00(?:[46][1-9a-fA-F]|[57][0-9aA]|5[fF])'
+)
 """What a document that is not parsed may be known by; no honest writer escapes a letter."""
 _ROWS: Final = re.compile(rb"\}[ \t\r]*\n[ \t\r]*\{")
 """Two objects with nothing but a line break between: JSON lines, and nowhere in a JSON document."""

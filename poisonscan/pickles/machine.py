@@ -178,6 +178,11 @@ class Machine(Arguments):
         """Something that no honest writer emits."""
         self.emit(events.Irregular(self.at, what))
 
+    @property
+    def top(self) -> object:
+        """The value on top of the stack, None if there is none."""
+        return self._stack[-1] if self._stack else None
+
     def pop(self) -> object:
         """Take the value on top of the stack."""
         if self._stack:
@@ -193,6 +198,13 @@ class Machine(Arguments):
     def push(self, value: object) -> None:
         """Put a value on the stack."""
         self._stack.append(value)
+
+    def replace(self, value: object) -> None:
+        """Put a value in the place of the one on top."""
+        if self._stack:
+            self._stack[-1] = value
+        else:
+            self._stack.append(value)
 
     def drop(self) -> None:
         """POP: take a value, or the mark if nothing stands above it."""

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from poisonscan.finding import Gap
@@ -87,6 +87,7 @@ JSON: Any = st.recursive(
 )
 
 
+@example({"weight_map": {"\x7f": None}}, 22)
 @given(st.fixed_dictionaries({"weight_map": JSON}), st.integers(0, 400))
 def test_any_json_cut_anywhere_gives_results_or_gaps(content: Any, end: int) -> None:
     data = json.dumps(content).encode()[: max(end, 1)]
