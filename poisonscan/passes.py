@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from poisonscan.datasets.dataset import Dataset
     from poisonscan.detectors.base import DatasetDetector
 
+_EXPECTED = frozenset({"label", "features"})
+"""That pictures have no text is no lack; that text has no label is one."""
+
 Attempt = Callable[..., tuple[Any, str]]
 """Calls a part of a detector, which may raise anything: its result, and why there is none."""
 
@@ -91,8 +94,7 @@ class Passes:
         for name, detector in detectors.items():
             missing = detector.needs - self.dataset.offers
             if missing:
-                # That pictures have no text is no lack; that text has no label is one.
-                if lacking := sorted(role for role in missing if role != "text"):
+                if lacking := sorted(role for role in missing if role in _EXPECTED):
                     idle.setdefault(f"no {' and no '.join(lacking)}", []).append(_words(name))
             else:
                 self._advance(name, detector.detect(self.dataset), None, running)

@@ -15,6 +15,7 @@ import xxhash
 from hypothesis import strategies as st
 
 from poisonscan.datasets.batch import Aggregate, Batch, Labels, Role
+from poisonscan.datasets.pictures import Pixels
 from poisonscan.datasets.words import distinct_texts
 from poisonscan.detectors.datasets.documents import Documents
 from poisonscan.detectors.datasets.label_counts import FirstRows, LabelCounts
@@ -81,8 +82,25 @@ class Rows:
             Role.CONTENT: content.reshape(-1, 2),
             Role.FEATURES: self.features[start:stop],
             Role.TEXT: distinct_texts([pa.array(texts, pa.string())]),
+            Role.CELLS: {
+                "text": pa.array(texts, pa.string()),
+                "number": pa.array([c / 2 for c in self.contents[start:stop]], pa.float64()),
+                "label": pa.array(self.labels[start:stop], pa.string()),
+            },
+            Role.PICTURES: self._pictures(start, stop, content),
         }
         return Batch(shard, start, stop - start, columns)
+
+    def _pictures(self, start: int, stop: int, content: np.ndarray[Any, Any]) -> Pixels:
+        """A picture for each content, a different one; content 0 does not decode."""
+        shades = np.arange(32 * 32, dtype=np.float32).reshape(32, 32)
+        planes = [
+            np.full((32, 32), np.nan, np.float32) if c == 0 else np.roll(shades, 97 * c) % (40 * c)
+            for c in self.contents[start:stop]
+        ]
+        broken = [(i, "broken") for i, c in enumerate(self.contents[start:stop]) if c == 0]
+        stacked = np.array(planes, np.float32).reshape(-1, 32, 32)
+        return Pixels(stacked, content.reshape(-1, 2), tuple(broken))
 
 
 @st.composite

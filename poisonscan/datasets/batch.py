@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from poisonscan.datasets.pictures import Pixels
+
 
 class Role(enum.StrEnum):
     """What a column is for.
@@ -25,12 +27,17 @@ class Role(enum.StrEnum):
       ``uint64`` of shape (rows, 2).
     * ``TEXT``: ``Texts``: what the text columns say, a line for each.
     * ``FEATURES``: the row as a vector, ``float32`` of shape (rows, d); all NaN where it has none.
+    * ``CELLS``: what columns say, Arrow arrays by name: all columns but pictures and vectors, as
+      they are stored. Those of delimited text are strings; strings may be dictionary-encoded.
+    * ``PICTURES``: ``Pixels``: the decoded pictures.
     """
 
     LABEL = "label"
     CONTENT = "content"
     TEXT = "text"
     FEATURES = "features"
+    CELLS = "cells"
+    PICTURES = "pictures"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,16 @@ class Batch:
     def texts(self) -> Texts:
         """What the text columns say."""
         return cast("Texts", self.columns[Role.TEXT])
+
+    @property
+    def cells(self) -> Mapping[str, pa.Array]:
+        """Columns by name."""
+        return cast("Mapping[str, pa.Array]", self.columns[Role.CELLS])
+
+    @property
+    def pictures(self) -> Pixels:
+        """The decoded pictures."""
+        return cast("Pixels", self.columns[Role.PICTURES])
 
     @property
     def content(self) -> NDArray[np.uint64]:

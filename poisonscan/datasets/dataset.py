@@ -143,6 +143,10 @@ class Dataset:
             has.add(Role.TEXT)
         if self.vectors is not None:
             has.add(Role.FEATURES)
+        if self.cells:
+            has.add(Role.CELLS)
+        if self.roles.get("image") or self.shards[0].layout is None:
+            has.add(Role.PICTURES)
         return frozenset(has)
 
     def batches(self, shard_index: int, roles: frozenset[Role]) -> Iterator[Batch]:
@@ -222,7 +226,17 @@ class Dataset:
             names += self.roles["text"]
         if Role.FEATURES in roles and self.vectors is not None:
             names += self.vectors.columns
+        if Role.CELLS in roles:
+            names += self.cells
+        if Role.PICTURES in roles:
+            names += self.roles["image"][:1]
         return list(dict.fromkeys(names))
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Columns that hold neither pictures nor vectors."""
+        apart = {*self.roles.get("image", ()), *self.roles.get("features", ())}
+        return tuple(name for name in self.columns if name not in apart)
 
     @property
     def content(self) -> tuple[str, ...]:
@@ -257,6 +271,10 @@ class Dataset:
             values[Role.TEXT] = distinct_texts([table.column(n) for n in self.roles["text"]])
         if Role.FEATURES in roles:
             values[Role.FEATURES] = self._features(index, start, table, pixels)
+        if Role.CELLS in roles:
+            values[Role.CELLS] = {name: table.column(name) for name in self.cells}
+        if Role.PICTURES in roles:
+            values[Role.PICTURES] = pixels
         return Batch(index, start, table.num_rows, values, named.take())
 
     def _labels(self, column: pa.Array) -> Labels:
@@ -302,11 +320,12 @@ class Dataset:
             values: dict[Role, Any] = {}
             if Role.LABEL in roles:
                 values[Role.LABEL] = labels_of(shard.labels[start : start + FILES])
-            if roles & {Role.CONTENT, Role.FEATURES}:
+            if roles & {Role.CONTENT, Role.FEATURES, Role.PICTURES}:
                 pixels = decode(read_picture(Path(file.file)) for file in files)
                 named.broken += [(start + row, reason) for row, reason in pixels.problems]
                 values[Role.CONTENT] = pixels.digests.copy()
                 values[Role.CONTENT][[row for row, _ in pixels.problems]] = 0
+                values[Role.PICTURES] = pixels
                 if isinstance(self.vectors, Pictures):
                     values[Role.FEATURES] = residuals(pixels.planes)
                 elif self.vectors is not None:

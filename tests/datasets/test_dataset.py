@@ -64,7 +64,7 @@ def test_only_the_roles_asked_for_are_made(tmp_path: Path, suffix: str) -> None:
     dataset = only(tmp_path)
     for role in Role:
         for batch in batches(dataset, frozenset({role})):
-            assert set(batch.columns) == {role}
+            assert set(batch.columns) == {role} & dataset.offers
     assert all(batch.columns == {} for batch in batches(dataset, frozenset()))
 
 
@@ -93,10 +93,10 @@ def test_label_and_id_are_no_content(tmp_path: Path) -> None:
     assert len(set(content(only(tmp_path)))) == 1
 
 
-def test_a_file_without_usable_columns_offers_content_only(tmp_path: Path) -> None:
+def test_a_file_without_usable_columns_offers_its_cells_only(tmp_path: Path) -> None:
     write(tmp_path / "t.parquet", [{"colour": "red"}, {"colour": "blue"}])
     dataset = only(tmp_path)
-    assert dataset.offers == {Role.CONTENT}
+    assert dataset.offers == {Role.CONTENT, Role.CELLS}
     assert dataset.feature_source == ""
     assert [batch.labels.codes.tolist() for batch in batches(dataset)] == [[-1, -1]]
 
