@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 import numpy as np
@@ -85,6 +85,7 @@ class Batch:
     size: int
     columns: Mapping[Role, Any]
     problems: tuple[tuple[int, str], ...] = ()
+    _strings: dict[str, Texts] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def labels(self) -> Labels:
@@ -107,6 +108,20 @@ class Batch:
     def cells(self) -> Mapping[str, pa.Array]:
         """Columns by name."""
         return cast("Mapping[str, pa.Array]", self.columns[Role.CELLS])
+
+    @property
+    def strings(self) -> Mapping[str, Texts]:
+        """Columns of ``cells`` that hold strings, also inside of lists and structs (joined).
+
+        Made once for all that ask.
+        """
+        if not self._strings:
+            from poisonscan.datasets.words import distinct_texts, holds_text
+
+            for name, column in self.cells.items():
+                if holds_text(column.type):
+                    self._strings[name] = distinct_texts([column])
+        return self._strings
 
     @property
     def pictures(self) -> Pixels:

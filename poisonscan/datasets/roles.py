@@ -19,6 +19,7 @@ from poisonscan.datasets.encoding import encoded
 from poisonscan.datasets.errors import OptionError
 from poisonscan.datasets.numbers import list_lengths
 from poisonscan.datasets.pictures import looks_like_picture
+from poisonscan.datasets.words import holds_text
 from poisonscan.escape import quote
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _check_type(role: str, field: pa.Field) -> None:
     binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
     fits = {
         "label": not pa.types.is_nested(kind),
-        "text": _holds_text(kind),
+        "text": holds_text(kind),
         "image": binary or pa.types.is_struct(kind) or pa.types.is_string(kind),
         "features": pa.types.is_nested(kind),
     }
@@ -224,7 +225,7 @@ class _Guess:
 
     def text(self) -> tuple[str, ...]:
         return tuple(
-            c.name for c in self.free() if (c.key in TEXTS and _holds_text(c.type)) or c.is_prose()
+            c.name for c in self.free() if (c.key in TEXTS and holds_text(c.type)) or c.is_prose()
         )
 
     def numeric(self) -> tuple[str, ...]:
@@ -252,14 +253,6 @@ def vector_length(lists: pa.Array, share: float = 0.9) -> int:
     if not found.size or counts.max() < share * counts.sum():
         return 0
     return int(found[counts.argmax()])
-
-
-def _holds_text(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        return any(_holds_text(field.type) for field in kind)
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _holds_text(kind.value_type)
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _holds_pictures(column: _Column) -> bool:

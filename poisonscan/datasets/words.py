@@ -73,10 +73,23 @@ class Words:
             return np.where(length > 0, total / length, np.float32(np.nan)).astype(np.float32)
 
 
+def holds_text(kind: pa.DataType) -> bool:
+    """Whether a type is strings, or lists or structs with strings in them."""
+    if pa.types.is_dictionary(kind):
+        return holds_text(kind.value_type)
+    if pa.types.is_struct(kind):
+        return any(holds_text(field.type) for field in kind)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return holds_text(kind.value_type)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
 def texts(column: pa.Array) -> pa.Array:
     """Text of each row: strings as they are, the strings inside lists and structs joined."""
     kind = column.type
-    if pa.types.is_dictionary(kind) or pa.types.is_string(kind):
+    if pa.types.is_dictionary(kind) and holds_text(kind):
+        return column
+    if pa.types.is_string(kind):
         return column
     if pa.types.is_struct(kind):
         return _joined([texts(field) for field in column.flatten()], len(column))
