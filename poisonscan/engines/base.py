@@ -12,6 +12,10 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+class EngineError(ValueError):
+    """An engine that cannot be had; the message says why and what to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure(Generic[Item]):
     """An item whose process died, twice; the scan reports it as a gap.

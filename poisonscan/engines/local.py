@@ -1,4 +1,4 @@
-"""Processes on this machine, or on a cluster that joblib knows; the death of one costs one item."""
+"""Processes on this machine; the death of one costs one item."""
 
 from __future__ import annotations
 
@@ -42,12 +42,9 @@ class LocalEngine:
 
     Attributes:
         jobs: processes, at least 1.
-        backend: ``loky``, or a name registered with joblib such as ``dask`` or ``ray``, whose
-            scheduler then decides what becomes of a worker that dies.
     """
 
     jobs: int = field(default_factory=usable_cores)
-    backend: str = "loky"
 
     def __post_init__(self) -> None:
         if self.jobs < 1:
@@ -62,19 +59,16 @@ class LocalEngine:
         jobs = min(self.jobs, len(listed))
         if jobs <= 1:
             return map(task, listed)
-        return _Run(task, listed, jobs, self.backend).outcomes()
+        return _Run(task, listed, jobs).outcomes()
 
 
 class _Run(Generic[Item, Result]):
     """One map over several processes."""
 
-    def __init__(
-        self, task: Callable[[Item], Result], items: list[Item], jobs: int, backend: str
-    ) -> None:
+    def __init__(self, task: Callable[[Item], Result], items: list[Item], jobs: int) -> None:
         self.task = task
         self.items = items
         self.jobs = jobs
-        self.backend = backend
         self.waiting = deque(range(len(items)))
         self.started: set[int] = set()
         self.done: dict[int, Result | Failure[Item]] = {}
@@ -129,7 +123,7 @@ class _Run(Generic[Item, Result]):
         # Without max_nbytes=None, joblib would hand out large arrays as read-only memory maps.
         parallel = Parallel(
             n_jobs=jobs,
-            backend=self.backend,
+            backend="loky",
             return_as="generator_unordered",
             batch_size=1,
             pre_dispatch="2*n_jobs",

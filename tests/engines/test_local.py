@@ -231,8 +231,3 @@ def test_jobs() -> None:
     assert LocalEngine().jobs == usable_cores() >= 1
     with pytest.raises(ValueError, match="at least 1"):
         LocalEngine(0)
-
-
-def test_another_backend_gives_the_same() -> None:
-    engine = LocalEngine(2, backend="threading")
-    assert list(engine.map(square, range(20))) == list(LocalEngine(1).map(square, range(20)))
