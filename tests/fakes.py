@@ -11,7 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from poisonscan.datasets.batch import Batch, Labels, Role
-from poisonscan.datasets.dataset import Dataset, Shard
+from poisonscan.datasets.dataset import Dataset
+from poisonscan.datasets.shards import Shard
 from poisonscan.datasets.words import distinct_texts
 from poisonscan.detectors.base import DatasetDetector
 from poisonscan.finding import Fact, Finding, Gap, Row

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from poisonscan.datasets.pictures import Pixels
+    from poisonscan.datasets.pictures import Encoded, Pixels
+    from poisonscan.datasets.text_scan import Screen
 
 
 class Role(enum.StrEnum):
@@ -30,6 +31,7 @@ class Role(enum.StrEnum):
     * ``CELLS``: what columns say, Arrow arrays by name: all columns but pictures and vectors, as
       they are stored. Those of delimited text are strings; strings may be dictionary-encoded.
     * ``PICTURES``: ``Pixels``: the decoded pictures.
+    * ``ENCODED``: ``Encoded``: the pictures undecoded, for a pass that wants few of them.
     """
 
     LABEL = "label"
@@ -38,6 +40,7 @@ class Role(enum.StrEnum):
     FEATURES = "features"
     CELLS = "cells"
     PICTURES = "pictures"
+    ENCODED = "encoded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ class Batch:
     columns: Mapping[Role, Any]
     problems: tuple[tuple[int, str], ...] = ()
     _strings: dict[str, Texts] = field(default_factory=dict, compare=False, repr=False)
+    _screens: dict[str, Screen] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def labels(self) -> Labels:
@@ -124,9 +128,25 @@ class Batch:
         return self._strings
 
     @property
+    def screens(self) -> Mapping[str, Screen]:
+        """What a glance at the values of ``strings`` shows, by column. Made once for all."""
+        if not self._screens:
+            from poisonscan.datasets.text_scan import Screen
+
+            self._screens.update(
+                {name: Screen(texts.values) for name, texts in self.strings.items()}
+            )
+        return self._screens
+
+    @property
     def pictures(self) -> Pixels:
         """The decoded pictures."""
         return cast("Pixels", self.columns[Role.PICTURES])
+
+    @property
+    def undecoded(self) -> Encoded:
+        """The pictures, of which some may be decoded."""
+        return cast("Encoded", self.columns[Role.ENCODED])
 
     @property
     def content(self) -> NDArray[np.uint64]:

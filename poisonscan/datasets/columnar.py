@@ -6,20 +6,23 @@ import json
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from poisonscan.datasets.encoding import PLAIN
-from poisonscan.datasets.ipc_sizes import check_sizes
-from poisonscan.datasets.layouts import BATCH_BYTES, CHUNK, MAX_METADATA, Layout
-from poisonscan.datasets.parquet_sizes import rows_at_once
+from poisonscan.datasets.ipc_sizes import record_batches
+from poisonscan.datasets.layouts import CHUNK, MAX_METADATA, PIECE_BYTES, Layout, Lost
+from poisonscan.datasets.parquet_sizes import plan_group
+from poisonscan.datasets.utf8 import check
+from poisonscan.escape import clip, escape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from poisonscan.datasets.ipc_sizes import Batch
     from poisonscan.formats.base import TableFile
 
 PART = 64 << 20
@@ -27,10 +30,16 @@ PART = 64 << 20
 
 
 @contextmanager
-def _parquet(file: TableFile, dictionaries: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
+def _parquet(
+    file: TableFile, dictionaries: Sequence[str] = (), metadata: Any = None
+) -> Iterator[pq.ParquetFile]:
     with pa.OSFile(file.file, "rb") as source:
         yield pq.ParquetFile(
-            source, read_dictionary=list(dictionaries), pre_buffer=False, buffer_size=CHUNK
+            source,
+            metadata=metadata,
+            read_dictionary=list(dictionaries),
+            pre_buffer=False,
+            buffer_size=CHUNK,
         )
 
 
@@ -42,15 +51,15 @@ def parquet_layout(file: TableFile) -> Layout:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Row groups of a parquet file that one worker reads.
+    """Row groups of a parquet file, or record batches of an Arrow file, that one worker reads.
 
     Attributes:
-        groups: their numbers.
+        groups: their numbers; None for all of a stream.
         rows: how many rows they say they hold.
         size: their bytes, decompressed.
     """
 
-    groups: tuple[int, ...]
+    groups: tuple[int, ...] | None
     rows: int
     size: int
 
@@ -62,78 +71,128 @@ def parquet_parts(file: TableFile, size: int = PART) -> list[Part]:
         about = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     # Not by column: asking for the metadata of a column whose statistics are broken ends the
     # process (an exception of pyarrow's that nothing catches); reading it is an error.
+    each = [(max(0, group.num_rows), max(0, group.total_byte_size)) for group in about]
+    return _cut(each, size) or [Part((), 0, file.size)]
+
+
+def _cut(each: Sequence[tuple[int, int]], size: int) -> list[Part]:
+    """Neighbours by rows and bytes, put together to parts of about ``size`` bytes."""
     parts: list[Part] = []
     groups: list[int] = []
     rows = stored = 0
-    for number, group in enumerate(about):
+    for number, (count, weight) in enumerate(each):
         groups.append(number)
-        rows += group.num_rows
-        stored += group.total_byte_size
-        if stored >= size or number == len(about) - 1:
+        rows += count
+        stored += weight
+        if stored >= size or number == len(each) - 1:
             parts.append(Part(tuple(groups), rows, stored))
             groups, rows, stored = [], 0, 0
-    return parts or [Part((), 0, file.size)]
+    return parts
 
 
 def parquet_batches(
     file: TableFile, found: Layout, columns: Sequence[str], groups: Sequence[int] | None
-) -> Iterator[pa.RecordBatch]:
+) -> Iterator[pa.RecordBatch | Lost]:
     """Rows of the named row groups of a parquet file, or of all.
 
-    Strings and bytes stay dictionary-encoded: a file of some kilobytes can otherwise decode to
-    gigabytes, by a long value that its rows repeat. What a batch takes is looked up beforehand.
+    A file of some kilobytes can decode to gigabytes, by a long value that its rows repeat: where
+    that may be, strings and bytes stay dictionary-encoded. What a batch takes is looked up
+    beforehand. Of a row group that cannot be read on, the rows that are left are ``Lost``.
 
     Raises:
-        ValueError: the file changed, or a row would take too much memory.
+        ValueError: the file changed.
     """
     with _parquet(file) as parquet:
-        leaves = [parquet.schema.column(i) for i in range(len(parquet.schema))]
-        strings = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
-    with _parquet(file, strings) as parquet:
         if parquet.schema_arrow.names != found.schema.names:
             raise ValueError("its columns changed since it was first opened")
-        for group in range(parquet.num_row_groups) if groups is None else groups:
-            about = parquet.metadata.row_group(group)
-            wide = about.total_byte_size // max(about.num_rows, 1)
-            most = rows_at_once(file.file, parquet, group, columns)
-            rows = max(1, min(most, BATCH_BYTES // max(wide, 1)))
-            yield from parquet.iter_batches(rows, [group], columns=columns, use_threads=False)
+        metadata = parquet.metadata
+        for group in range(metadata.num_row_groups) if groups is None else groups:
+            rows = max(0, metadata.row_group(group).num_rows)
+            done = 0
+            try:
+                for batch in _row_group(file, parquet, group, columns):
+                    yield batch
+                    done += batch.num_rows
+            except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+                yield Lost(max(0, rows - done), f"row group {group:,}: {_said(error)}")
+
+
+def _row_group(
+    file: TableFile, parquet: pq.ParquetFile, group: int, columns: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    about = parquet.metadata.row_group(group)
+    wide = about.total_byte_size // max(about.num_rows, 1)
+    plan = plan_group(file.file, parquet, group, columns)
+    rows = max(1, min(plan.rows, PIECE_BYTES // max(wide, 1)))
+    if not plan.dictionaries:
+        yield from parquet.iter_batches(rows, [group], columns=columns, use_threads=False)
+        return
+    with _parquet(file, plan.dictionaries, parquet.metadata) as encoded:
+        yield from encoded.iter_batches(rows, [group], columns=columns, use_threads=False)
+
+
+def _said(error: Exception) -> str:
+    return escape(clip(" ".join(str(error).split()) or type(error).__name__))
 
 
 @contextmanager
 def _arrow(
     file: TableFile, options: pa.ipc.IpcReadOptions | None = None
-) -> Iterator[tuple[pa.Schema, Iterable[pa.RecordBatch]]]:
+) -> Iterator[tuple[pa.Schema, Sequence[Batch], Callable[[int], pa.RecordBatch], bool]]:
+    """The schema, what is known of each batch, what reads one, and whether in any order."""
     with Path(file.file).open("rb") as index:
-        check_sizes(index)
+        about = record_batches(index)
     with pa.OSFile(file.file, "rb") as source:
         is_file = source.read(6) == b"ARROW1"
         source.seek(0)
         if is_file:
             opened = pa.ipc.open_file(source, options=options)
-            yield opened.schema, map(opened.get_batch, range(opened.num_record_batches))
+            yield opened.schema, about[: opened.num_record_batches], opened.get_batch, True
         else:
             stream = pa.ipc.open_stream(source, options=options)
-            yield stream.schema, stream
+            yield stream.schema, about, lambda _: stream.read_next_batch(), False
 
 
 def arrow_layout(file: TableFile) -> Layout:
     """The columns of an Arrow file or stream."""
-    with _arrow(file) as (schema, _):
+    with _arrow(file) as (schema, about, _, in_any_order):
+        refused = [batch.problem for batch in about if batch.problem]
+        if refused and (len(refused) == len(about) or not in_any_order):
+            raise ValueError(refused[0])
         return _declared(schema)
 
 
+def arrow_parts(file: TableFile, size: int = PART) -> list[Part]:
+    """The record batches of a file in parts of about ``size`` bytes; a stream is one part."""
+    with _arrow(file) as (_, about, _, in_any_order):
+        if not in_any_order:
+            return [Part(None, sum(batch.rows for batch in about), file.size)]
+        return _cut([(batch.rows, batch.size) for batch in about], size) or [Part((), 0, file.size)]
+
+
 def arrow_batches(
-    file: TableFile, found: Layout, columns: Sequence[str]
-) -> Iterator[pa.RecordBatch]:
-    """Rows of an Arrow file or stream."""
+    file: TableFile, found: Layout, columns: Sequence[str], groups: Sequence[int] | None
+) -> Iterator[pa.RecordBatch | Lost]:
+    """Rows of an Arrow file or stream; the rows of a batch that cannot be read are ``Lost``."""
     fields = sorted(found.schema.get_field_index(name) for name in columns)
     options = pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False)
-    with _arrow(file, options) as (_, batches):
-        for batch in batches:
-            # Offsets come from the file: unchecked ones would be followed anywhere in memory.
-            batch.validate(full=True)
-            yield batch.select(columns)
+    with _arrow(file, options) as (_, about, take, in_any_order):
+        for number in range(len(about)) if groups is None else groups:
+            entry = about[number]
+            try:
+                if entry.problem:
+                    raise ValueError(entry.problem)
+                batch = take(number).select(columns)
+                # Offsets come from the file: unchecked ones would be followed anywhere in memory.
+                check(batch)
+            except StopIteration:
+                raise ValueError("it ends early") from None
+            except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+                if entry.problem and not in_any_order:
+                    raise
+                yield Lost(entry.rows, f"record batch {number:,}: {_said(error)}")
+            else:
+                yield batch
 
 
 def _declared(schema: pa.Schema) -> Layout:

@@ -2,7 +2,8 @@
 
 Every value becomes a fixed number of bytes that start with its kind; strings, bytes and lists
 become their 128-bit xxh3 digest (Y. Collet, xxHash), so no two different rows share an encoding
-except by a collision of that hash. A row's digest is the digest of its columns' encodings.
+except by a collision of that hash. A row's digest mixes its columns' encodings, all rows at once,
+with the rounds of MurmurHash3 (A. Appleby): what they are made of is well spread already.
 """
 
 from __future__ import annotations
@@ -20,9 +21,19 @@ from numpy.typing import NDArray
 from poisonscan.datasets.encoding import encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 Bytes = NDArray[np.uint8]
+_SEEDS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], np.uint64)
+_FACTORS = np.array(
+    [
+        [[0x87C37B91114253D5], [0xBF58476D1CE4E5B9]],
+        [[0x4CF5AD432745937F], [0x94D049BB133111EB]],
+    ],
+    np.uint64,
+)
+_ROUNDS = np.array([0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53], np.uint64)
+"""Odd numbers of MurmurHash3 and SplitMix64."""
 
 
 class Kind(IntEnum):
@@ -57,10 +68,40 @@ def digests(
     """
     parts = [encode(column) for column in columns]
     parts += [np.ascontiguousarray(digest).view(np.uint8) for digest in extra]
-    encoded = np.hstack(parts) if parts else np.zeros((rows, 0), np.uint8)
-    out = hash_rows(encoded).copy()
-    out[~encoded.any(axis=1)] = 0
-    return out
+    lanes = np.repeat(_SEEDS[:, None], rows, axis=1)
+    empty = np.ones(rows, bool)
+    for part in parts:
+        for word in _words(part):
+            empty &= word == 0
+            _mix(lanes, word)
+    lanes ^= lanes >> np.uint64(33)
+    lanes *= _ROUNDS[0]
+    lanes ^= lanes >> np.uint64(33)
+    lanes *= _ROUNDS[1]
+    lanes ^= lanes >> np.uint64(33)
+    lanes[:, empty] = 0
+    return np.ascontiguousarray(lanes.T)
+
+
+def _words(part: Bytes) -> Iterator[NDArray[np.uint64]]:
+    """Encodings as numbers of eight bytes, the last one filled up with zeros."""
+    width = part.shape[1]
+    padded = np.zeros((len(part), -width % 8 + width), np.uint8)
+    padded[:, :width] = part
+    yield from np.ascontiguousarray(padded.view(np.uint64).T)
+
+
+def _mix(lanes: NDArray[np.uint64], word: NDArray[np.uint64]) -> None:
+    """Take a number of each row into both halves of its digest."""
+    first, second = _FACTORS
+    key = word * first
+    key ^= key >> np.uint64(32)
+    key *= second
+    lanes ^= key
+    lanes *= np.uint64(5)
+    lanes += second
+    lanes ^= lanes >> np.uint64(29)
+    lanes *= first
 
 
 def hash_rows(rows: Bytes) -> NDArray[np.uint64]:
@@ -144,7 +185,7 @@ def _variable(column: pa.Array) -> Bytes:
         kind, column = Kind.BLOB, pc.cast(column, pa.binary())
     else:
         column = pc.cast(column, pa.string())  # times and decimals: their text is exact
-    return _tagged(hash_all(_slices(column)), kind, column)
+    return _tagged(hash_all(_values(column)), kind, column)
 
 
 def _tagged(digest: NDArray[np.uint64], kind: Kind, column: pa.Array) -> Bytes:
@@ -155,14 +196,12 @@ def _tagged(digest: NDArray[np.uint64], kind: Kind, column: pa.Array) -> Bytes:
     return out
 
 
-def _slices(column: pa.Array) -> Iterable[memoryview]:
-    """The bytes of each value of a string or binary array, without copying."""
+def _values(column: pa.Array) -> list[bytes]:
+    """The bytes of each value of a string or binary array; of null, none."""
     wide = pa.types.is_large_string(column.type) or pa.types.is_large_binary(column.type)
-    _, offsets, data = column.buffers()
-    width = np.dtype(np.int64 if wide else np.int32)
-    ends = np.frombuffer(offsets, width, len(column) + 1, column.offset * width.itemsize).tolist()
-    view = memoryview(data) if data is not None else memoryview(b"")
-    return (view[a:b] for a, b in pairwise(ends))
+    plain = column.cast(pa.large_binary() if wide else pa.binary())
+    values: list[bytes] = (pc.fill_null(plain, b"") if plain.null_count else plain).to_pylist()
+    return values
 
 
 def _struct(column: pa.StructArray) -> Bytes:

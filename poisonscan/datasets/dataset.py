@@ -6,74 +6,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from poisonscan.datasets.batch import Batch, Labels, Role
-from poisonscan.datasets.errors import DatasetError, OptionError
+from poisonscan.datasets.errors import DatasetError
+from poisonscan.datasets.shards import Problems, Shard
 from poisonscan.finding import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
     from poisonscan.datasets.activations import Activations
-    from poisonscan.datasets.layouts import Layout
     from poisonscan.datasets.numbers import Embedding, Numbers
     from poisonscan.datasets.pictures import Pictures, Pixels
+    from poisonscan.datasets.reference import Reference
     from poisonscan.datasets.words import Words
     from poisonscan.finding import Json, Row
-    from poisonscan.formats.base import TableFile
 
     Vectors = Activations | Embedding | Pictures | Words | Numbers
 
-__all__ = ["Dataset", "DatasetError", "DatasetOptions", "OptionError", "Shard"]
-
 FILES = 256
 """Picture files in a batch."""
-MAX_PROBLEMS = 100
-"""Rows of a shard that are named as unusable; that there are more is said once."""
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetOptions:
-    """What the user said about the columns; None: inferred."""
-
-    label_column: str | None = None
-    text_column: str | None = None
-    image_column: str | None = None
-    features_column: str | None = None
-    activations: str | None = None
-    split: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """A part of a dataset that one worker reads from start to end.
-
-    Attributes:
-        path: the file, or for pictures their folder, as reports call it.
-        split: ``train``, ``validation`` or ``test``.
-        size: bytes.
-        files: the one file of a table; the files of a chunk of a picture folder.
-        labels: label of each picture file; empty for tables and for folders without classes.
-        layout: the columns of a table; None for pictures.
-        groups: row groups of a big parquet file that are read; None: the whole file.
-        start: row of the file that is the first of the shard.
-        rows: how many it holds, where that is known without reading it.
-        first: rows in the shards before this one; None when not counted.
-    """
-
-    path: str
-    split: str
-    size: int
-    files: tuple[TableFile, ...] = ()
-    labels: tuple[str, ...] = ()
-    layout: Layout | None = None
-    groups: tuple[int, ...] | None = None
-    start: int = 0
-    rows: int | None = None
-    first: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +41,15 @@ class Dataset:
         format: ``parquet``, ``arrow``, ``csv``, ``json`` or ``image``.
         shards: its parts, in reading order.
         columns: type of each column, as text.
-        roles: columns by role: ``label``, ``text``, ``image``, ``features``, ``numeric``, ``id``.
+        roles: columns by role: ``label``, ``text``, ``image``, ``features``, ``numeric``, ``id``,
+            and of conversations ``prompt``, ``response``, ``messages``, ``chosen``, ``rejected``.
         inferred: roles that were inferred rather than given.
         label_names: declared class names.
         vectors: what makes rows into vectors; None when nothing does.
         reading: how the files were read, such as the delimiter.
+        partial: how many of the rows are looked at, where the user wanted fewer than all.
+        beside: paths of further files that were read, such as that of the labels of an array.
+        reference: what it is to be compared with.
     """
 
     path: str
@@ -101,6 +61,9 @@ class Dataset:
     label_names: tuple[str, ...] | None = None
     vectors: Vectors | None = None
     reading: Mapping[str, Json] = field(default_factory=dict)
+    partial: str = ""
+    beside: tuple[str, ...] = ()
+    reference: Reference | None = None
 
     @property
     def facts(self) -> dict[str, Json]:
@@ -112,6 +75,7 @@ class Dataset:
             "features": self.feature_source or None,
             "splits": list(dict.fromkeys(shard.split for shard in self.shards)),
             **self.reading,
+            **({"partial": self.partial} if self.partial else {}),
         }
         return {name: as_json(fact) for name, fact in facts.items()}
 
@@ -146,15 +110,15 @@ class Dataset:
         if self.cells:
             has.add(Role.CELLS)
         if self.roles.get("image") or self.shards[0].layout is None:
-            has.add(Role.PICTURES)
+            has |= {Role.PICTURES, Role.ENCODED}
         return frozenset(has)
 
     def batches(self, shard_index: int, roles: frozenset[Role]) -> Iterator[Batch]:
         """Rows of a shard in order, with the roles asked for and no other column read.
 
-        A picture that does not decode (its vector is all NaN) and a record that is left out (a line
-        with too many cells) do not stop the shard: ``Batch.problems`` names them, up to
-        ``MAX_PROBLEMS`` a shard.
+        A picture that does not decode (its vector is all NaN), a record that is left out (a line
+        with too many cells) and a row group that is damaged do not stop the shard:
+        ``Batch.problems`` names them, up to ``MAX_PROBLEMS`` a shard.
 
         Args:
             shard_index: index into ``shards``.
@@ -168,23 +132,49 @@ class Dataset:
         if shard.layout is None:
             yield from self._picture_files(shard_index, shard, wanted)
             return
-        from poisonscan.datasets.layouts import reading
-        from poisonscan.datasets.tables import read
+        named = Problems()
+        held: tuple[int, pa.RecordBatch] | None = None
+        place = 0
+        for following in self._tables(shard, wanted, named):
+            if held is not None:  # one is held back, so that the last tells what comes after it
+                yield self._made(shard_index, held, wanted, named)
+                place = held[0] + held[1].num_rows
+            if isinstance(following, DatasetError):
+                raise following
+            held = following
+        if held is not None:
+            yield self._made(shard_index, held, wanted, named)
+        elif named.waiting:  # all was left out
+            raise DatasetError(shard.path, shard.start + place, "; ".join(named.waiting[:3]))
 
-        named = _Problems()
-        start = 0
-        columns = self._columns(wanted)
-        tables = read(shard.files[0], shard.layout, columns, named.note, groups=shard.groups)
-        while True:
-            with reading(shard.path, shard.start + start):
-                table = next(tables, None)
-                if table is None:
-                    break
-                batch = self._batch(shard_index, start, table, wanted, named)
-            yield batch
-            start += batch.size
-        if named.waiting:  # records left out after the last batch
-            raise DatasetError(shard.path, shard.start + start, "; ".join(named.waiting[:3]))
+    def _tables(
+        self, shard: Shard, roles: frozenset[Role], named: Problems
+    ) -> Iterator[tuple[int, pa.RecordBatch] | DatasetError]:
+        """Rows of a shard with their positions; last, why there are no more."""
+        from poisonscan.datasets.sampling import chosen
+        from poisonscan.datasets.tables import numbered
+
+        if shard.layout is None:
+            return
+        columns, part = self._columns(roles), shard.part
+        try:
+            tables = numbered(shard.files[0], shard.layout, columns, named.note, part=part)
+            yield from chosen(tables, shard)
+        except DatasetError as error:
+            yield error
+
+    def _made(
+        self,
+        index: int,
+        table: tuple[int, pa.RecordBatch],
+        roles: frozenset[Role],
+        named: Problems,
+    ) -> Batch:
+        from poisonscan.datasets.layouts import reading
+
+        shard, (start, rows) = self.shards[index], table
+        with reading(shard.path, shard.start + start):
+            return self._batch(index, start, rows, roles, named)
 
     def describe(
         self, rows: NDArray[np.int64], scores: Sequence[float] | None = None
@@ -207,7 +197,8 @@ class Dataset:
     def place(self, shard_index: int, position: int) -> tuple[str, int]:
         """File that holds a row, as reports call it, and the row's index in that file."""
         shard = self.shards[shard_index]
-        if shard.layout is None:
+        position = int(shard.rows_of(np.array([position]))[0])
+        if shard.layout is None or len(shard.files) > 1:
             return shard.files[position].path, 0
         return shard.path, shard.start + position
 
@@ -228,7 +219,7 @@ class Dataset:
             names += self.vectors.columns
         if Role.CELLS in roles:
             names += self.cells
-        if Role.PICTURES in roles:
+        if roles & {Role.PICTURES, Role.ENCODED}:
             names += self.roles["image"][:1]
         return list(dict.fromkeys(names))
 
@@ -250,7 +241,7 @@ class Dataset:
         start: int,
         table: pa.RecordBatch,
         roles: frozenset[Role],
-        named: _Problems,
+        named: Problems,
     ) -> Batch:
         values: dict[Role, Any] = {}
         if Role.LABEL in roles:
@@ -258,11 +249,14 @@ class Dataset:
         image = next(iter(self.roles.get("image", ())), None)
         pixels = None
         if image is not None and image in table.schema.names:
-            from poisonscan.datasets.pictures import decode_column
+            from poisonscan.datasets.pictures import Encoded, decode_column
 
             folder = Path(self.shards[index].files[0].file).parent
-            pixels = decode_column(table.column(image), folder)
-            named.broken += [(start + row, reason) for row, reason in pixels.problems]
+            if Role.ENCODED in roles:
+                values[Role.ENCODED] = Encoded(table.column(image), folder)
+            if self._decodes(roles):
+                pixels = decode_column(table.column(image), folder)
+                named.broken += [(start + row, reason) for row, reason in pixels.problems]
         if Role.CONTENT in roles:
             values[Role.CONTENT] = self._digests(table, image, pixels)
         if Role.TEXT in roles:
@@ -276,6 +270,15 @@ class Dataset:
         if Role.PICTURES in roles:
             values[Role.PICTURES] = pixels
         return Batch(index, start, table.num_rows, values, named.take())
+
+    def _decodes(self, roles: frozenset[Role]) -> bool:
+        """Whether any of the roles is made of decoded pictures."""
+        from poisonscan.datasets.pictures import Pictures
+
+        seen = {Role.PICTURES} | ({Role.FEATURES} if isinstance(self.vectors, Pictures) else set())
+        if self.roles.get("image", ())[:1] and self.roles["image"][0] in self.content:
+            seen |= {Role.CONTENT}
+        return bool(roles & seen)
 
     def _labels(self, column: pa.Array) -> Labels:
         from poisonscan.datasets.labels import labels
@@ -312,14 +315,22 @@ class Dataset:
 
     def _picture_files(self, index: int, shard: Shard, roles: frozenset[Role]) -> Iterator[Batch]:
         from poisonscan.datasets.labels import labels_of
-        from poisonscan.datasets.pictures import Pictures, decode, read_picture, residuals
+        from poisonscan.datasets.pictures import (
+            Encoded,
+            Pictures,
+            decode,
+            read_picture,
+            residuals,
+        )
 
-        named = _Problems()
+        named = Problems()
         for start in range(0, len(shard.files), FILES):
             files = shard.files[start : start + FILES]
             values: dict[Role, Any] = {}
             if Role.LABEL in roles:
                 values[Role.LABEL] = labels_of(shard.labels[start : start + FILES])
+            paths = tuple(file.file for file in files)
+            values[Role.ENCODED] = Encoded(None, Path(), paths)
             if roles & {Role.CONTENT, Role.FEATURES, Role.PICTURES}:
                 pixels = decode(read_picture(Path(file.file)) for file in files)
                 named.broken += [(start + row, reason) for row, reason in pixels.problems]
@@ -339,29 +350,3 @@ class Dataset:
         if not isinstance(self.vectors, Activations):
             raise ValueError("picture files have no columns")
         return self.vectors.read((shard.first or 0) + start, count)
-
-
-@dataclass(slots=True)
-class _Problems:
-    """What could not be used of a shard, until a batch takes it."""
-
-    waiting: list[str] = field(default_factory=list)
-    broken: list[tuple[int, str]] = field(default_factory=list)
-    named: int = 0
-
-    def note(self, reason: str) -> None:
-        """Remember a record that was left out."""
-        if len(self.waiting) <= MAX_PROBLEMS:
-            self.waiting.append(reason)
-
-    def take(self) -> tuple[tuple[int, str], ...]:
-        """What came up since the last call."""
-        found = [(-1, reason) for reason in self.waiting] + self.broken
-        self.waiting, self.broken = [], []
-        left = max(0, MAX_PROBLEMS - self.named)
-        taken = found[:left]
-        if len(found) > left and self.named <= MAX_PROBLEMS:
-            taken.append((-1, "and more rows like these, which are not named"))
-            self.named += 1
-        self.named += len(found[:left])
-        return tuple(taken)

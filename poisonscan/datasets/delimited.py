@@ -2,45 +2,79 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from poisonscan.datasets.dialects import HEAD, is_number, sniff
-from poisonscan.datasets.layouts import BATCH_ROWS, MAX_RECORD, Layout
+from poisonscan.datasets.dialects import HEAD, Dialect, is_number, reader, sniff
+from poisonscan.datasets.layouts import MAX_RECORD, SNIFFED, Layout
+from poisonscan.datasets.lines import BOM, Block, Records, blocks, readable
+from poisonscan.escape import clip, escape
+from poisonscan.formats.unpack import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from poisonscan.datasets.layouts import Sink
+    from poisonscan.datasets.layouts import Sink, Span
     from poisonscan.formats.base import TableFile
 
 _NUMERIC = 0.95
 """Share of numbers among the cells of a numeric column; the rest are marks like ``NA``."""
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+_NAMED = 200
+"""Records of another width that are looked up in a part of a file, to name their lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows of a block of a file.
+
+    Attributes:
+        table: the rows.
+        block: the block.
+        dialect: how to read it.
+        header: whether the first record holds the names of the columns.
+    """
+
+    table: pa.Table
+    block: Block
+    dialect: Dialect
+    header: bool
+
+    def lines(self) -> list[tuple[int, int]]:
+        """First and last line of each row: cells may hold line breaks. Slow."""
+        width = len(self.dialect.names)
+        records = _records(self.block, self.dialect)
+        # The reader of rows leaves out blank lines and records of another width.
+        return [(a, b) for a, b, cells in records if cells == width][int(self.header) :]
 
 
 def csv_layout(file: TableFile) -> Layout:
     """The columns of a delimited file, with logical types by its first rows."""
-    with Path(file.file).open("rb") as source:
-        dialect = sniff(source.read(HEAD), Path(file.file).suffix)
+    with opened(file) as source:
+        head = source.read(HEAD)
+    name = PurePosixPath(file.path)
+    dialect = sniff(head, PurePosixPath(name.stem).suffix if file.codec else name.suffix)
     schema = pa.schema([(name, pa.string()) for name in dialect.names])
     found = Layout(schema, dialect=dialect)
     if len(set(schema.names)) < len(schema.names):
         return found
-    head = next(csv_batches(file, found, schema.names, lambda _: None), None)
-    if head is None:
+    part = next(csv_parts(file, found, schema.names, lambda _: None), None)
+    if part is None:
         return found
-    head = head.slice(0, BATCH_ROWS)
-    types = [_cell_type(head.column(i)) for i in range(head.num_columns)]
+    rows = part.table.slice(0, SNIFFED).combine_chunks()
+    types = [_cell_type(column) for column in rows.columns]
     fields = list(zip(schema.names, types, strict=True))
     return Layout(pa.schema(fields), dialect=dialect)
 
 
-def _cell_type(cells: pa.Array) -> pa.DataType:
+def _cell_type(cells: pa.ChunkedArray) -> pa.DataType:
     """What nearly all cells of a sample read as: integers, floating-point numbers or strings."""
     counts = cells.cast(pa.binary()).value_counts()
     filled = numeric = 0
@@ -57,32 +91,64 @@ def _cell_type(cells: pa.Array) -> pa.DataType:
 
 
 def csv_batches(
-    file: TableFile, found: Layout, columns: Sequence[str], problem: Sink
+    file: TableFile, found: Layout, columns: Sequence[str], problem: Sink, span: Span | None = None
 ) -> Iterator[pa.RecordBatch]:
     """Rows of a delimited file, every cell a string exactly as it stands there.
 
-    A record with too many or too few cells is left out and told to ``problem``; the rows after it
-    count as if it were not there.
+    A record with too many or too few cells is left out and told to ``problem``, and so is one that
+    is too long; the rows after it count as if it were not there.
     """
+    for part in csv_parts(file, found, columns, problem, span):
+        yield from part.table.combine_chunks().to_batches()
+
+
+def csv_parts(
+    file: TableFile, found: Layout, columns: Sequence[str], problem: Sink, span: Span | None = None
+) -> Iterator[Part]:
+    """Rows of a delimited file by blocks; see ``csv_batches``."""
     dialect = found.dialect
     if dialect is None:
         raise ValueError("its dialect is not known")
+    ragged = _Ragged(dialect, problem)
+    for block in blocks(file, records_of(dialect), problem, span):
+        data = readable(block, problem)
+        if block.offset == 0:
+            data = data.removeprefix(BOM)
+        if not data.strip(b"\r\n"):
+            continue
+        header = dialect.header and block.offset == 0
+        try:
+            table = _parsed(data, dialect, columns, ragged, header=header)
+        except pa.ArrowInvalid as error:
+            count = records_of(dialect).lines(block.data)
+            where = f"lines {block.line:,} to {block.line + max(count - 1, 0):,}"
+            problem(f"{where} cannot be read: {escape(clip(' '.join(str(error).split())))}")
+            continue
+        ragged.tell(block)
+        if table.num_rows:
+            yield Part(table, block, dialect, header)
 
-    def ragged(row: pa.csv.InvalidRow) -> str:
-        place = f"record {row.number:,}" if row.number is not None else "a record"
-        problem(f"{place} has {row.actual_columns} cells instead of {row.expected_columns}")
-        return "skip"
 
+def records_of(dialect: Dialect) -> Records:
+    """What finds the ends of records."""
+    return Records(dialect.delimiter, dialect.quoted)
+
+
+def _parsed(
+    data: bytes, dialect: Dialect, columns: Sequence[str], ragged: _Ragged, *, header: bool
+) -> pa.Table:
     reading = pa.csv.ReadOptions(
         use_threads=False,
-        block_size=MAX_RECORD,
-        column_names=None if dialect.header else list(dialect.names),
+        block_size=len(data) + 1,
+        # Not those of the file, of which several may be the same.
+        column_names=list(dialect.names),
+        skip_rows_after_names=int(header),
     )
     parsing = pa.csv.ParseOptions(
         delimiter=dialect.delimiter,
         quote_char='"' if dialect.quoted else False,
-        newlines_in_values=dialect.quoted,
-        invalid_row_handler=ragged,
+        newlines_in_values=False,  # matters only where a file is cut, and this block is whole
+        invalid_row_handler=ragged.take,
     )
     converting = pa.csv.ConvertOptions(
         check_utf8=False,
@@ -90,11 +156,57 @@ def csv_batches(
         strings_can_be_null=False,
         include_columns=list(columns),
     )
-    with (
-        pa.OSFile(file.file, "rb") as source,
-        pa.csv.open_csv(source, reading, parsing, converting) as reader,
-    ):
-        yield from reader
+    return pa.csv.read_csv(pa.BufferReader(data), reading, parsing, converting)
+
+
+class _Ragged:
+    """Tells of records with another number of cells than there are columns."""
+
+    def __init__(self, dialect: Dialect, problem: Sink) -> None:
+        self.dialect = dialect
+        self.problem = problem
+        self.waiting: list[int] = []
+        self.named = 0
+
+    def take(self, row: pa.csv.InvalidRow) -> str:
+        """Leave a record out."""
+        self.waiting.append(row.actual_columns)
+        return "skip"
+
+    def tell(self, block: Block) -> None:
+        """Name the records of a block that were left out, by their lines."""
+        waiting, self.waiting = self.waiting, []
+        if not waiting:
+            return
+        width = len(self.dialect.names)
+        places: list[int] = []
+        if self.named <= _NAMED:
+            places = [a for a, _, cells in _records(block, self.dialect) if cells not in {0, width}]
+        self.named += len(waiting)
+        for number, cells in enumerate(waiting[:_NAMED]):
+            place = f"the record in line {places[number]:,}" if number < len(places) else "a record"
+            self.problem(f"{place} has {cells:,} cells instead of {width:,}")
+
+
+def _records(block: Block, dialect: Dialect) -> Iterator[tuple[int, int, int]]:
+    """First line, last line and number of cells of each record; blank lines have none."""
+    limit = csv.field_size_limit(MAX_RECORD)
+    try:
+        source = io.BytesIO(block.data.removeprefix(BOM) if block.offset == 0 else block.data)
+        text = io.TextIOWrapper(source, "utf-8", "surrogateescape", newline="")
+        records = reader(text, dialect.delimiter, quoted=dialect.quoted)
+        last = block.line - 1
+        while True:
+            try:
+                record = next(records, None)
+            except csv.Error:
+                return
+            if record is None:
+                return
+            first, last = last + 1, block.line - 1 + records.line_num
+            yield first, last, len(record)
+    finally:
+        csv.field_size_limit(limit)
 
 
 def as_numbers(cells: pa.Array) -> pa.Array:

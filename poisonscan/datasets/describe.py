@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from poisonscan.datasets.dialects import Dialect, reader
 from poisonscan.datasets.errors import DatasetError
-from poisonscan.datasets.json_lines import parts
 from poisonscan.datasets.labels import labels
-from poisonscan.datasets.layouts import MAX_RECORD
-from poisonscan.datasets.tables import read
+from poisonscan.datasets.tables import by_lines, numbered
 from poisonscan.datasets.words import texts
 from poisonscan.escape import clip, escape
 from poisonscan.finding import Row
+from poisonscan.masking import mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from poisonscan.datasets.dataset import Dataset, Shard
-    from poisonscan.datasets.layouts import Layout
-    from poisonscan.formats.base import TableFile
+    from poisonscan.datasets.dataset import Dataset
+    from poisonscan.datasets.shards import Shard
 
 EXCERPT = 200
 _SHOWN = 6
@@ -46,7 +40,7 @@ def describe(
         shard = dataset.shards[index]
         wanted = np.unique(rows[rows[:, 0] == index, 1]).tolist()
         is_table = shard.layout is not None
-        about = _table(dataset, shard, wanted) if is_table else _pictures(shard, wanted)
+        about = _table(dataset, index, wanted) if is_table else _pictures(shard, wanted)
         known |= {(index, position): row for position, row in about}
     out = []
     for i, (index, position) in enumerate(rows.tolist()):
@@ -63,18 +57,20 @@ def _pictures(shard: Shard, wanted: Sequence[int]) -> Iterator[tuple[int, Row]]:
         yield position, Row(path, 0, shard.split, label=None if label is None else _shown(label))
 
 
-def _table(dataset: Dataset, shard: Shard, wanted: Sequence[int]) -> Iterator[tuple[int, Row]]:
-    lines = _lines(shard, wanted)
-    about = _excerpts(dataset, shard, wanted)
-    for position in wanted:
-        label, excerpt = about.get(position, (None, None))
-        line = lines.get(position)
-        index = shard.start + position
-        yield position, Row(shard.path, index, shard.split, line, label, None, excerpt)
+def _table(dataset: Dataset, number: int, wanted: Sequence[int]) -> Iterator[tuple[int, Row]]:
+    shard = dataset.shards[number]
+    rows = shard.rows_of(np.array(wanted)).tolist()
+    lines = _lines(shard, rows)
+    about = _excerpts(dataset, shard, rows)
+    for position, row in zip(wanted, rows, strict=True):
+        label, excerpt = about.get(row, (None, None))
+        line = lines.get(row)
+        path, index = dataset.place(number, position)
+        yield position, Row(path, index, shard.split, line, label, None, excerpt)
 
 
 def _shown(text: str) -> str:
-    return escape(clip(" ".join(clip(text, 4 * EXCERPT).split()), EXCERPT))
+    return escape(clip(" ".join(mask(clip(text, 4 * EXCERPT)).split()), EXCERPT))
 
 
 def _excerpts(dataset: Dataset, shard: Shard, wanted: Sequence[int]) -> dict[int, About]:
@@ -84,17 +80,16 @@ def _excerpts(dataset: Dataset, shard: Shard, wanted: Sequence[int]) -> dict[int
     shown = list(dataset.roles.get("text", ()))
     if not shown:
         skipped = {*dataset.roles.get("image", ()), *dataset.roles.get("features", ()), label}
-        shown = [name for name in dataset.columns if name not in skipped][:_SHOWN]
+        kinds = dataset.columns
+        shown = [n for n in kinds if n not in skipped and "binary" not in kinds[n]][:_SHOWN]
     columns = [*shown, *([label] if label is not None else [])]
     out: dict[int, About] = {}
-    start = 0
     try:
-        for table in read(shard.files[0], shard.layout, columns, groups=shard.groups):
+        for start, table in numbered(shard.files[0], shard.layout, columns, part=shard.part):
             inside = [p - start for p in wanted if start <= p < start + table.num_rows]
             if inside:
                 out |= _about(dataset, table.take(pa.array(inside)), inside, start, shown, label)
-            start += table.num_rows
-            if start > wanted[-1]:
+            if start + table.num_rows > wanted[-1]:
                 break
     except DatasetError:
         pass  # the scan has already reported that the file cannot be read to its end
@@ -118,7 +113,7 @@ def _about(
     is_text = bool(dataset.roles.get("text"))
     out: dict[int, About] = {}
     for i, position in enumerate(inside):
-        cells = [(name, _cell(table.column(name), i)) for name in shown]
+        cells = [(name, mask(_cell(table.column(name), i))) for name in shown]
         parts = [cell if is_text else f"{name}={cell}" for name, cell in cells if cell]
         excerpt = (" / " if is_text else ", ").join(parts)
         out[start + position] = (names[i], _shown(excerpt) if excerpt else None)
@@ -143,53 +138,20 @@ def _cell(column: pa.Array, row: int) -> str:
 
 
 def _lines(shard: Shard, wanted: Sequence[int]) -> dict[int, Line]:
-    layout, file = shard.layout, shard.files[0]
-    try:
-        if layout is not None and layout.dialect is not None:
-            return _csv_lines(file, layout.dialect, wanted)
-        if layout is not None and file.format == "json":
-            return _json_lines(file, layout, wanted)
-    except (OSError, ValueError, csv.Error):
-        pass  # no line is better than a wrong one
-    return {}
-
-
-def _csv_lines(file: TableFile, dialect: Dialect, wanted: Sequence[int]) -> dict[int, Line]:
-    """First and last line of records, which span several lines where cells hold line breaks."""
+    """First and last line of rows, which span several lines where cells hold line breaks."""
+    found = by_lines(shard.files[0], shard.layout, shard.part) if shard.layout else None
     out: dict[int, Line] = {}
-    pending = set(wanted)
-    index = -1 if dialect.header else 0
-    limit = csv.field_size_limit(MAX_RECORD)
+    start = 0
     try:
-        with Path(file.file).open("rb") as source:
-            text = io.TextIOWrapper(source, "utf-8-sig", "surrogateescape", newline="")
-            records = reader(text, dialect.delimiter, quoted=dialect.quoted)
-            last = 0
-            for record in records:
-                first, last = last + 1, records.line_num
-                # The reader of rows leaves out blank lines and records of another width.
-                if not record or len(record) != len(dialect.names):
-                    continue
-                if index in pending:
-                    out[index] = (first, last)
-                    if len(out) == len(pending):
-                        break
-                index += 1
-    finally:
-        csv.field_size_limit(limit)
-    return out
-
-
-def _json_lines(file: TableFile, layout: Layout, wanted: Sequence[int]) -> dict[int, Line]:
-    out: dict[int, Line] = {}
-    row = 0
-    for part in parts(file, layout.schema, lambda _: None, numbered=True):
-        rows = part.table.num_rows
-        for position in wanted if part.lines else ():
-            if row <= position < row + rows:
-                number = part.lines[position - row]
-                out[position] = (number, number)
-        row += rows
-        if row > wanted[-1]:
-            break
+        for part in found or ():
+            stop = start + part.table.num_rows
+            inside = [position for position in wanted if start <= position < stop]
+            lines = part.lines() if inside else []
+            if len(lines) == stop - start:  # no line is better than a wrong one
+                out |= {position: lines[position - start] for position in inside}
+            start = stop
+            if start > wanted[-1]:
+                break
+    except (OSError, ValueError):
+        pass  # the scan has already reported that the file cannot be read to its end
     return out

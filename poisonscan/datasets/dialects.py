@@ -38,8 +38,9 @@ class Dialect:
 def sniff(head: bytes, suffix: str = "") -> Dialect:
     """Recognise the dialect of a file.
 
-    There is no header when the first record has a numeric cell over a numeric cell, or names a
-    column twice: the columns are then called ``col_0``, ``col_1``, ….
+    There is no header when the first record has a numeric cell over a numeric cell, or has a cell
+    twice and again below: the columns are then called ``col_0``, ``col_1``, …. Of columns that
+    share a name, those behind the first get a number, as pandas has it: ``a``, ``a.1``.
 
     Args:
         head: the first bytes of the file, at most ``HEAD``.
@@ -58,8 +59,8 @@ def sniff(head: bytes, suffix: str = "") -> Dialect:
     if len(first) > MAX_COLUMNS:
         message = f"more than {MAX_COLUMNS:,} columns"
         raise ValueError(message)
-    header = _is_header(first, records[1] if len(records) > 1 else ())
-    names = tuple(first) if header else tuple(f"col_{i}" for i in range(len(first)))
+    header = _is_header(first, records[1:])
+    names = _distinct(first) if header else tuple(f"col_{i}" for i in range(len(first)))
     return Dialect(delimiter, quoted, names, header)
 
 
@@ -126,9 +127,33 @@ def _uses_quotes(text: str) -> bool:
     return _regularity(text, "\t", quoted=True) >= _regularity(text, "\t", quoted=False)
 
 
-def _is_header(first: Sequence[str], second: Sequence[str]) -> bool:
-    if len(set(first)) < len(first):
+def _is_header(first: Sequence[str], others: Sequence[Sequence[str]]) -> bool:
+    if len(set(first)) < len(first) and not _names_twice(first, others):
         return False
+    second = others[0] if others else ()
     if len(second) != len(first):
         return not any(is_number(cell) for cell in first)
     return not any(is_number(a) and is_number(b) for a, b in zip(first, second, strict=True))
+
+
+def _names_twice(first: Sequence[str], others: Sequence[Sequence[str]]) -> bool:
+    """Whether a record with a cell twice holds names: no numbers, and nothing that comes again."""
+    if not others or any(is_number(cell) for cell in first):
+        return False
+    return not any(a == b != "" for record in others for a, b in zip(first, record, strict=False))
+
+
+def _distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of which none is there twice."""
+    taken, seen, blank = set(names), Counter[str](), names.count("")
+    out = []
+    for number, name in enumerate(names):
+        own = name if name or blank == 1 else f"Unnamed: {number}"
+        if seen[own]:
+            while f"{own}.{seen[own]}" in taken:
+                seen[own] += 1
+            own, plain = f"{own}.{seen[own]}", own
+            seen[plain] += 1
+        seen[own] += 1
+        out.append(own)
+    return tuple(out)

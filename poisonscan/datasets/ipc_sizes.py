@@ -23,7 +23,7 @@ _CONTINUED = 0xFFFFFFFF
 _DICTIONARY, _RECORDS = 2, 3
 _MESSAGE_KIND, _MESSAGE_HEADER, _MESSAGE_BODY = 1, 2, 3
 _DICTIONARY_DATA = 1
-_BUFFERS, _COMPRESSION = 2, 3
+_LENGTH, _BUFFERS, _COMPRESSION = 0, 2, 3
 _FOOTER_DICTIONARIES, _FOOTER_RECORDS = 2, 3
 
 
@@ -72,18 +72,43 @@ def _number(layout: str, data: bytes, place: int) -> int:
     return value
 
 
-def check_sizes(source: BinaryIO) -> None:
-    """Refuse an Arrow file or stream with a batch of more than ``MAX_BATCH`` bytes.
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A record batch of an Arrow file or stream.
+
+    Attributes:
+        rows: how many it says it holds.
+        size: its bytes in memory.
+        problem: why it must not be read; empty when it may be.
+    """
+
+    rows: int
+    size: int
+    problem: str
+
+
+def record_batches(source: BinaryIO) -> list[Batch]:
+    """The record batches of an Arrow file or stream, in order.
 
     Raises:
-        ValueError: there is one, or the index makes no sense.
+        ValueError: the index makes no sense, or a dictionary, which all batches need, has more than
+            ``MAX_BATCH`` bytes.
     """
-    messages = _of_file(source) if source.read(6) == _MAGIC else _of_stream(source)
-    for message, body in messages:
-        size = _size(source, message, body)
-        if size > MAX_BATCH:
-            text = f"a batch of {size:,} bytes; at most {MAX_BATCH:,} are read at once"
-            raise ValueError(text)
+    is_file = source.read(6) == _MAGIC
+    found: list[Batch] = []
+    for message, body in _of_file(source) if is_file else _of_stream(source):
+        try:
+            kind, rows, size = _size(source, message, body)
+            problem = ""
+            if size > MAX_BATCH:
+                problem = f"a batch of {size:,} bytes; at most {MAX_BATCH:,} are read at once"
+        except ValueError as error:
+            kind, rows, size, problem = _RECORDS, 0, 0, str(error)
+        if kind == _RECORDS:
+            found.append(Batch(rows, size, problem))
+        elif problem:
+            raise ValueError(problem)
+    return found
 
 
 def _of_file(source: BinaryIO) -> Iterator[tuple[bytes, int]]:
@@ -100,8 +125,8 @@ def _of_file(source: BinaryIO) -> Iterator[tuple[bytes, int]]:
         for place, metadata, _, _ in footer.structs(index, "<qiiq"):
             source.seek(max(0, place))
             message = _message(source)
-            if message is not None:
-                yield message, place + metadata
+            # One that is not there still counts: the numbers of the others must not change.
+            yield message or b"", place + metadata
 
 
 def _of_stream(source: BinaryIO) -> Iterator[tuple[bytes, int]]:
@@ -126,7 +151,8 @@ def _message(source: BinaryIO) -> bytes | None:
     return source.read(length)
 
 
-def _size(source: BinaryIO, message: bytes, body: int) -> int:
+def _size(source: BinaryIO, message: bytes, body: int) -> tuple[int, int, int]:
+    """Kind of a message, its rows, and the bytes that it takes in memory."""
     root = _Table.root(message)
     place = root.field(_MESSAGE_KIND)
     kind = _number("<B", message, place) if place else 0
@@ -134,7 +160,9 @@ def _size(source: BinaryIO, message: bytes, body: int) -> int:
     if batch is not None and kind == _DICTIONARY:
         batch = batch.table(_DICTIONARY_DATA)
     if batch is None:
-        return 0
+        return kind, 0, 0
+    place = batch.field(_LENGTH)
+    rows = max(0, _number("<q", message, place)) if place else 0
     compressed = bool(batch.field(_COMPRESSION))
     total = 0
     for offset, length in batch.structs(_BUFFERS, "<qq"):
@@ -143,4 +171,4 @@ def _size(source: BinaryIO, message: bytes, body: int) -> int:
             source.seek(max(0, body + offset))
             size = max(length, int.from_bytes(source.read(8), "little", signed=True))
         total += max(0, size)
-    return total
+    return kind, rows, total

@@ -5,31 +5,26 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.json
 
-from poisonscan.datasets.layouts import (
-    BATCH_ROWS,
-    CHUNK,
-    MAX_DEPTH,
-    MAX_JSON,
-    MAX_RECORD,
-    Layout,
-)
+from poisonscan.datasets.layouts import CHUNK, MAX_DEPTH, MAX_JSON, Layout
+from poisonscan.datasets.lines import BOM, Block, Lines, blocks, readable
 from poisonscan.escape import quote
+from poisonscan.formats.unpack import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from poisonscan.datasets.layouts import Sink
+    from poisonscan.datasets.layouts import Sink, Span
     from poisonscan.formats.base import TableFile
 
 _NAMED = 5
-_BOM = b"\xef\xbb\xbf"
+_AT_ONCE = 1_024
+"""Objects of an array that are made a table at once."""
 _QUOTE = 2
 _STEPS = np.zeros(256, np.int8)
 _STEPS[list(b"[{")] = 1
@@ -45,17 +40,34 @@ class Part:
 
     Attributes:
         table: the rows.
-        lines: line of each row, from 1; empty when rows are not lines (an array, several objects
-            on a line).
+        block: what they were read from.
+        is_lines: whether that is lines of the file, not objects of an array.
+        numbers: line of each row, where it is known already.
     """
 
     table: pa.Table
-    lines: tuple[int, ...]
+    block: Block
+    is_lines: bool
+    numbers: tuple[int, ...] | None = None
+
+    def lines(self) -> list[tuple[int, int]]:
+        """First and last line of each row, from 1.
+
+        Empty where rows are not lines (an array, several objects on a line).
+        """
+        if not self.is_lines:
+            return []
+        numbers = self.numbers
+        if numbers is None:
+            numbers = _full_lines(self.block.data, self.block.line)
+        if len(numbers) != self.table.num_rows:
+            return []
+        return [(line, line) for line in numbers]
 
 
 def json_layout(file: TableFile) -> Layout:
     """The columns of a file, by its first megabyte."""
-    part = next(parts(file, None, lambda _: None), None)
+    part = next(json_parts(file, None, lambda _: None), None)
     if part is None:
         raise ValueError("there is no record in it")
     fields = [
@@ -67,19 +79,19 @@ def json_layout(file: TableFile) -> Layout:
 
 
 def json_batches(
-    file: TableFile, found: Layout, columns: Sequence[str], problem: Sink
+    file: TableFile, found: Layout, columns: Sequence[str], problem: Sink, span: Span | None = None
 ) -> Iterator[pa.RecordBatch]:
     """Rows of a file.
 
     A line that is no JSON object is left out, and so is a column that the first megabyte does not
     have; ``problem`` is told about both.
     """
-    for part in parts(file, found.schema, problem):
+    for part in json_parts(file, found.schema, problem, span):
         yield from _selected(part.table, columns).to_batches()
 
 
-def parts(
-    file: TableFile, schema: pa.Schema | None, problem: Sink, *, numbered: bool = False
+def json_parts(
+    file: TableFile, schema: pa.Schema | None, problem: Sink, span: Span | None = None
 ) -> Iterator[Part]:
     """Pieces of a file in order.
 
@@ -88,88 +100,79 @@ def parts(
         schema: types of columns that are not numbers; numbers are left to each piece, because an
             integer column may hold its first fraction late.
         problem: told about lines that are left out, and about columns that are not in ``schema``.
-        numbered: whether to say which lines the rows are.
+        span: the part of the file to read; None: all.
 
     Raises:
-        ValueError: a line longer than ``MAX_RECORD``, or an array longer than ``MAX_JSON``.
+        ValueError: an array longer than ``MAX_JSON``.
     """
     known = names = None
     if schema is not None:
         known = pa.schema([field for field in schema if not _is_number(field.type)])
         names = set(schema.names)
-    line = 1
-    for chunk, is_lines in _chunks(file):
-        count = chunk.count(b"\n")
-        if chunk.strip():
-            part = _part(chunk, known, line, problem, numbered=numbered and is_lines)
-            if names and not names.issuperset(part.table.column_names):
-                lines = part.lines or _full_lines(chunk, line)
-                problem(_late(part.table, lines, "line" if is_lines else "record", names))
-                names = None  # once: a file can have a new one in every line
-            if part.table.num_rows:
-                yield part
-        line += count
+    is_array = span is None and is_one_array(file)
+    found = _array(file, problem) if is_array else blocks(file, Lines(), problem, span)
+    for block in found:
+        if not block.data.strip():
+            continue
+        part = _part(block, known, problem, is_lines=not is_array)
+        if names and not names.issuperset(part.table.column_names):
+            problem(_late(part, names))
+            names = None  # once: a file can have a new one in every line
+        if part.table.num_rows:
+            yield part
 
 
-def _late(table: pa.Table, lines: Sequence[int], unit: str, names: set[str]) -> str:
+def is_one_array(file: TableFile) -> bool:
+    """Whether a file is one array, not lines."""
+    with opened(file) as source:
+        return source.read(CHUNK).removeprefix(BOM).lstrip()[:1] == b"["
+
+
+def _late(part: Part, names: set[str]) -> str:
     """What to say of a piece with columns that are not among ``names``."""
+    table, lines = part.table, part.lines()
+    unit = "line" if part.is_lines else "record"
+    first = part.block.line
     late = [name for name in table.column_names if name not in names]
     places = []
     for name in late[:_NAMED]:
         valid = np.asarray(table[name].combine_chunks().is_valid(), bool)
         row = int(valid.argmax()) if valid.any() else 0
-        # Lines and rows do not match where a line holds several objects.
-        line = lines[row] if len(lines) == table.num_rows else lines[0]
-        places.append(f"{quote(name, 40)} ({unit} {line:,})")
+        place = lines[row][0] if lines else first + (0 if part.is_lines else row)
+        places.append(f"{quote(name, 40)} ({unit} {place:,})")
     more = f" and {len(late) - _NAMED:,} more" if len(late) > _NAMED else ""
     return f"columns that first come late are not looked at, such as {', '.join(places)}{more}"
 
 
-def _chunks(file: TableFile) -> Iterator[tuple[bytes, bool]]:
-    """Pieces that end where a line ends, and whether they are lines of the file."""
-    with Path(file.file).open("rb") as source:
-        chunk = source.read(CHUNK).removeprefix(_BOM)
-        if chunk.lstrip()[:1] == b"[":
-            whole = chunk + source.read(MAX_JSON - len(chunk) + 1)
-            yield from ((piece, False) for piece in _array(whole))
-            return
-        while chunk:
-            end = chunk.rfind(b"\n") + 1
-            if end < len(chunk):
-                chunk += source.readline(MAX_RECORD + 1)
-            if len(chunk) - end > MAX_RECORD:
-                yield chunk[:end], True
-                message = f"a line is longer than {MAX_RECORD:,} bytes"
-                raise ValueError(message)
-            yield chunk, True
-            chunk = source.read(CHUNK)
-
-
-def _array(text: bytes) -> Iterator[bytes]:
+def _array(file: TableFile, problem: Sink) -> Iterator[Block]:
+    """The objects of an array, a line for each; their numbers count as lines."""
+    with opened(file) as source:
+        text = source.read(MAX_JSON + 1).removeprefix(BOM)
     if len(text) > MAX_JSON:
         message = f"one JSON array of more than {MAX_JSON:,} bytes; JSON lines have no such limit"
         raise ValueError(message)
-    rows = json.loads(text)
-    for start in range(0, len(rows), BATCH_ROWS):
+    rows = json.loads(readable(Block(text, 0, 1), problem, "\\\\"))
+    for start in range(0, len(rows), _AT_ONCE):
         part = [
             row if isinstance(row, dict) else {"text": row}
-            for row in rows[start : start + BATCH_ROWS]
+            for row in rows[start : start + _AT_ONCE]
         ]
-        yield "\n".join(map(json.dumps, part)).encode() + b"\n"
+        yield Block("\n".join(map(json.dumps, part)).encode() + b"\n", start, start + 1)
 
 
-def _part(
-    chunk: bytes, known: pa.Schema | None, line: int, problem: Sink, *, numbered: bool
-) -> Part:
-    if _depth(chunk) <= MAX_DEPTH:
+def _part(block: Block, known: pa.Schema | None, problem: Sink, *, is_lines: bool) -> Part:
+    data = readable(block, problem, "\\\\")
+    if block.offset == 0 and is_lines:
+        data = data.removeprefix(BOM)
+    if _depth(data) <= MAX_DEPTH:
         for schema in (known, None):
             try:
-                table = _parse(chunk, schema)
+                table = _parse(data, schema)
             except pa.ArrowInvalid:
                 continue
-            lines = _full_lines(chunk, line) if numbered else ()
-            return Part(table, lines if len(lines) == table.num_rows else ())
-    return _line_by_line(chunk, line, problem)
+            return Part(table, block, is_lines)
+    table, numbers = _line_by_line(data, block.line, problem)
+    return Part(table, block, is_lines, numbers)
 
 
 def _parse(chunk: bytes, schema: pa.Schema | None) -> pa.Table:
@@ -183,7 +186,7 @@ def _full_lines(chunk: bytes, first: int) -> tuple[int, ...]:
     return tuple(first + i for i, text in enumerate(lines) if text.strip())
 
 
-def _line_by_line(chunk: bytes, first: int, problem: Sink) -> Part:
+def _line_by_line(chunk: bytes, first: int, problem: Sink) -> tuple[pa.Table, tuple[int, ...]]:
     """Slow and forgiving: bad lines are left out, columns of mixed types become text."""
     rows, lines = [], []
     for i, text in enumerate(chunk.split(b"\n")):
@@ -200,7 +203,7 @@ def _line_by_line(chunk: bytes, first: int, problem: Sink) -> Part:
             problem(f"line {first + i:,} is not a JSON object")
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = [_column([row.get(name) for row in rows]) for name in names]
-    return Part(pa.table(columns, names=names), tuple(lines))
+    return pa.table(columns, names=names), tuple(lines)
 
 
 def _column(values: list[object]) -> pa.Array:

@@ -15,11 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from poisonscan.datasets.dialects import Dialect
+    from poisonscan.datasets.readers import Reader
 
     Sink = Callable[[str], None]
 
-BATCH_ROWS = 1_024
+BATCH_ROWS = 8_192
 BATCH_BYTES = 64 << 20
+PIECE_BYTES = 8 << 20
+"""Bytes of a batch of several rows."""
+SNIFFED = 1_024
+"""Rows of delimited text from which the kinds of its columns are told."""
 MAX_RECORD = 16 << 20
 """Bytes of the longest CSV record or JSON line."""
 MAX_JSON = 64 << 20
@@ -28,6 +33,34 @@ MAX_DEPTH = 256
 """Nesting of JSON values."""
 MAX_METADATA = 16 << 20
 CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A part of a text file that begins where a record begins.
+
+    Attributes:
+        start: its first byte.
+        end: the byte behind its last; -1 for the end of the file.
+        line: number of its first line, from 1.
+    """
+
+    start: int
+    end: int
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Rows in the place of a batch that cannot be read.
+
+    Attributes:
+        rows: how many.
+        reason: what was lost and why.
+    """
+
+    rows: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +73,14 @@ class Layout:
         classes: declared class names by column.
         pictures: columns declared to hold pictures.
         dialect: of delimited text; None for other formats.
+        reader: makes the rows; None where the format of the one file says how.
     """
 
     schema: pa.Schema
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     pictures: tuple[str, ...] = ()
     dialect: Dialect | None = None
+    reader: Reader | None = None
 
 
 @contextmanager

@@ -8,6 +8,7 @@ levels tell the longest row (Apache Parquet format 2.11, "Metadata", "Data pages
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -36,13 +37,20 @@ MAX_PAGE_COUNT = 1 << 20
 """Pages of a column of a row group."""
 MAX_RUNS = 16 << 20
 """Runs of repetition levels of a row group that are looked at."""
+MAX_DICTIONARY = 4 << 20
+"""Bytes of a dictionary whose values are looked at; writers stop at 1 or 2 MiB."""
+MAX_VALUE = 256 << 10
+"""Bytes of a value of a dictionary that rows may repeat as it is."""
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
 _LEVELS = 4
 """Bytes of the definition and the repetition level of a value."""
 _CODECS = {0: None, 1: "snappy", 2: "gzip", 4: "brotli", 6: "zstd", 7: "lz4_raw"}
 _DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3
-_DELTA_BYTES = 7
+_PLAIN, _DELTA_BYTES = 0, 7
+_CODED = frozenset({2, 8})
+"""Encodings of pages that refer to the dictionary."""
 _RLE = 3
+_LENGTH = struct.Struct("<I")
 _ROW_GROUPS = 4
 
 
@@ -76,6 +84,7 @@ class _Column:
         codec: number of its compression.
         pages: its data pages.
         largest: bytes of its largest page and of its dictionary, decompressed.
+        stays: whether it is to stay dictionary-encoded.
     """
 
     name: str
@@ -84,6 +93,7 @@ class _Column:
     codec: int
     pages: list[_Page]
     largest: int
+    stays: bool
 
     @property
     def total(self) -> int:
@@ -91,17 +101,29 @@ class _Column:
         return self.each * sum(page.values for page in self.pages)
 
 
-def rows_at_once(file: str, parquet: pq.ParquetFile, group: int, columns: Sequence[str]) -> int:
-    """How many rows of a row group may be decoded at once.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a row group is read.
+
+    Attributes:
+        rows: how many rows may be decoded at once, 1 to ``BATCH_ROWS``.
+        dictionaries: columns of strings that are to stay dictionary-encoded: those that are so in
+            the file from end to end, and those whose long values rows may repeat without bound. To
+            encode others costs half of the speed.
+    """
+
+    rows: int
+    dictionaries: tuple[str, ...]
+
+
+def plan_group(file: str, parquet: pq.ParquetFile, group: int, columns: Sequence[str]) -> Plan:
+    """How to read a row group without taking more memory than is meant.
 
     Args:
         file: path of the file.
         parquet: the same, open.
         group: number of the row group.
         columns: the columns that are read.
-
-    Returns:
-        1 to ``BATCH_ROWS``.
 
     Raises:
         ValueError: a row takes more than ``MAX_DECODED``, the pages that are held at once take more
@@ -113,8 +135,9 @@ def rows_at_once(file: str, parquet: pq.ParquetFile, group: int, columns: Sequen
         if held > MAX_PAGES:
             message = f"row group {group}: pages of {held:,} bytes; at most {MAX_PAGES:,} are read"
             raise ValueError(message)
+        dictionaries = tuple(column.name for column in found if column.stays)
         if sum(column.total for column in found) <= MAX_DECODED:
-            return BATCH_ROWS
+            return Plan(BATCH_ROWS, dictionaries)
         runs = _Runs(MAX_RUNS)
         row = 0
         for column in found:
@@ -126,7 +149,7 @@ def rows_at_once(file: str, parquet: pq.ParquetFile, group: int, columns: Sequen
                     f" at most {MAX_DECODED:,} are read at once"
                 )
                 raise ValueError(message)
-    return max(1, min(BATCH_ROWS, MAX_DECODED // max(row, 1)))
+    return Plan(max(1, min(BATCH_ROWS, MAX_DECODED // max(row, 1))), dictionaries)
 
 
 def _columns(
@@ -150,26 +173,62 @@ def _columns(
 
 def _column(source: BinaryIO, leaf: Any, chunk: Any) -> _Column:
     about = structure(chunk, 3) if isinstance(chunk, dict) else {}
-    dictionary = data = each = 0
-    pages = []
+    dictionaries: list[_Page] = []
+    pages: list[_Page] = []
+    each = 0
+    is_bytes = leaf.physical_type == "BYTE_ARRAY"
     for page in _pages(source, about):
-        if page.kind == _DICTIONARY:
-            dictionary = max(dictionary, page.unpacked)
-        else:
-            data = max(data, page.unpacked)
-            pages.append(page)
+        (dictionaries if page.kind == _DICTIONARY else pages).append(page)
         # What a value takes in the mean of its page: rows that fill pages cannot take more, and of
         # the two pages that they may fill in part none is larger than the largest. Values that are
         # written as what differs from the one before may each be as long as the page.
-        if leaf.physical_type == "BYTE_ARRAY" and page.values:
+        if is_bytes and page.values:
             alone = page.encoding == _DELTA_BYTES and page.kind != _DICTIONARY
             each = max(each, page.unpacked // (1 if alone else page.values))
+    stays = False
+    if is_bytes and any(page.encoding in _CODED for page in pages):
+        codec = integer(about, 4)
+        longest = _longest_value(source, dictionaries, codec) if _mixed(pages) else MAX_VALUE + 1
+        stays = longest > MAX_VALUE
+        each = each if stays else max(each, longest)
     width = _WIDTHS.get(leaf.physical_type, 4 + each)
     if leaf.physical_type == "FIXED_LEN_BYTE_ARRAY":
         width = leaf.length
     levels = leaf.max_repetition_level
     each = width + (_LEVELS if levels else 0)
-    return _Column(leaf.path, levels, each, integer(about, 4), pages, dictionary + data)
+    largest = sum(max((p.unpacked for p in group), default=0) for group in (dictionaries, pages))
+    return _Column(leaf.path, levels, each, integer(about, 4), pages, largest, stays)
+
+
+def _mixed(pages: Sequence[_Page]) -> bool:
+    """Whether pages hold values as well as references to the dictionary."""
+    return not all(page.encoding in _CODED for page in pages if page.values)
+
+
+def _longest_value(source: BinaryIO, dictionaries: Sequence[_Page], number: int) -> int:
+    """Bytes of the longest string of a dictionary; more than ``MAX_VALUE`` if that is not known."""
+    codec = _CODECS.get(number, "")
+    unknown = MAX_VALUE + 1
+    if len(dictionaries) != 1 or codec == "":
+        return unknown
+    (page,) = dictionaries
+    if page.unpacked > MAX_DICTIONARY or page.encoding not in {_PLAIN, *_CODED}:
+        return unknown
+    source.seek(page.start)
+    data = source.read(page.stored)
+    try:
+        if codec is not None:
+            data = pa.Codec(codec).decompress(data, page.unpacked, asbytes=True)
+    except (pa.ArrowException, OSError):
+        return unknown
+    longest = place = 0
+    end, length_at = len(data) - 4, _LENGTH.unpack_from
+    while place <= end:
+        (length,) = length_at(data, place)
+        if length > longest:
+            longest = length
+        place += 4 + length
+    return longest
 
 
 @lru_cache(maxsize=8)

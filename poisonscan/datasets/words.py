@@ -120,7 +120,7 @@ def distinct_texts(columns: Sequence[pa.Array]) -> Texts:
 
 
 def _list_texts(column: pa.Array) -> pa.Array:
-    items = _plain(texts(column.flatten()))
+    items = plain(texts(column.flatten()))
     counts = np.asarray(pc.fill_null(pc.list_value_length(column), 0)).astype(np.int64)
     ends = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     lists = pa.ListArray.from_arrays(pa.array(ends), pc.fill_null(items, ""))
@@ -128,13 +128,18 @@ def _list_texts(column: pa.Array) -> pa.Array:
 
 
 def _joined(parts: Sequence[pa.Array], rows: int) -> pa.Array:
-    kept = [_plain(part) for part in parts if part.null_count < len(part)]
+    kept = [plain(part) for part in parts if part.null_count < len(part)]
     if not kept:
         return pa.nulls(rows, pa.string())
     return pc.binary_join_element_wise(*kept, "\n", null_handling="skip")
 
 
-def _plain(column: pa.Array) -> pa.Array:
+def plain(column: pa.Array) -> pa.Array:
+    """A column that is dictionary-encoded written out, others as they are.
+
+    Raises:
+        ValueError: it would be longer than ``MAX_EXPANDED`` bytes.
+    """
     if not pa.types.is_dictionary(column.type):
         return column
     indices, values = encoded(column)

@@ -265,13 +265,15 @@ class TableFile(Artifact):
         path: as reports call it, relative to the root, with forward slashes.
         file: where it is on disk.
         format: ``parquet``, ``arrow`` (file or stream), ``csv`` (any delimiter), ``json`` (JSON
-            lines or one array of objects) or ``image`` (one picture).
+            lines or one array of objects), ``image`` (one picture) or ``audio`` (one recording).
         size: bytes.
+        codec: how the file is compressed, as ``compressed`` calls it; empty when it is not.
     """
 
     file: str
     format: str
     size: int
+    codec: str = ""
 
 
 class Format(Protocol):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bz2
 import functools
+import io
 import lzma
 import re
 import zlib
@@ -16,9 +17,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from poisonscan.finding import Gap
-from poisonscan.formats.base import Archive, Artifact, Expansion
+from poisonscan.formats.base import Archive, Artifact, Expansion, TableFile
 from poisonscan.formats.inflate import Decompressor, Stream, gzip_member, inflate
 from poisonscan.formats.tables import is_text
+from poisonscan.formats.unpack import CODECS, Unpacked
 from poisonscan.formats.zstandard_frames import (
     ZSTANDARD,
     behind_skippable,
@@ -29,6 +31,8 @@ from poisonscan.limits import Budget, LimitReached
 from poisonscan.sources.base import Blob
 
 _LZMA_HEAD: Final = 13
+_FRONT: Final = 1 << 20
+"""Bytes by which rows are told from everything else."""
 _BZIP2: Final = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
 """The header and the magic number of its first block, or of the end of an empty file."""
 
@@ -54,7 +58,11 @@ class Compressed:
         return self.begins(behind_skippable(blob.open()))
 
     def open(self, blob: Blob, view: memoryview, budget: Budget) -> Iterator[Blob | Artifact | Gap]:
-        """The content."""
+        """The content; rows on disk are left packed, to be read as a stream."""
+        if blob.file is not None and (kind := self._rows(blob, view)):
+            yield Archive(blob.path, self.name, 1, (), blob.base)
+            yield TableFile(blob.path, blob.file, kind, blob.size, self.name)
+            return
         out = bytearray()  # grows in place: the content is never there twice
         rest, stream = view, Stream(0)
         try:
@@ -64,9 +72,7 @@ class Compressed:
                 rest = _behind_padding(rest[stream.taken :])
         except LimitReached as error:
             stream = Stream(0, f"limit reached: {error}", error)
-        name = blob.name
-        for suffix in self.suffixes:
-            name = name.removesuffix(suffix)
+        name = self._inner(blob)
         yield Archive(blob.path, self.name, 1, (), blob.base)
         yield Expansion(blob.path, self.name, len(view), len(out))
         if stream.reason and stream.stopped is None:
@@ -77,6 +83,29 @@ class Compressed:
             yield blob.part(name or "content", memoryview(out), None)
         if stream.stopped is not None:
             raise stream.stopped
+
+    def _rows(self, blob: Blob, view: memoryview) -> str:
+        """The format of a table in text, by the first bytes of it; empty for anything else."""
+        if self.name not in CODECS:
+            return ""
+        source = io.BytesIO(bytes(view[:_FRONT]))
+        try:
+            out = Unpacked(source, self.name, _FRONT).read(_FRONT)
+        except ValueError:
+            return ""
+        from poisonscan.formats.registry import identify  # which imports this module
+
+        inner = Blob(self._inner(blob), len(out), lambda: memoryview(out))
+
+        found = identify(inner, memoryview(out)) if out else ()
+        names = [kind.name for kind in found]
+        return names[0] if len(names) == 1 and names[0] in {"csv", "json"} else ""
+
+    def _inner(self, blob: Blob) -> str:
+        name = blob.name
+        for suffix in self.suffixes:
+            name = name.removesuffix(suffix)
+        return name
 
     def _goes_on(self, rest: memoryview) -> bool:
         return bool(skippable(rest)) or self.begins(rest)

@@ -72,8 +72,8 @@ FORMATS: Final = (
     Entry("tables:Pointer", b"v"),
     # Its first bytes are a length, which may be the magic bytes of anything.
     Entry("safetensors:Safetensors", test=lambda head: head[8:9] == b"{"),
-    Entry("unread:BY_MAGIC", b"lfta\x1f\x02\xffL\x89RF\x12\xacBIO"),
-    Entry("unread:BY_MAGIC", test=lambda head: head[4:7] == b"ET1" or head[8:12] == b"WAVE"),
+    Entry("unread:BY_MAGIC", b"lfta\x1f\x02\xffL\x89RF\x12\xacB"),
+    Entry("unread:BY_MAGIC", test=lambda head: head[4:7] == b"ET1"),
     Entry("programs:Executable", b"\x7fM\xfe\xcf\xce\xcaLdP\xd0", _PROGRAMS),
     Entry("programs:Executable", test=lambda head: head[2:4] == b"\r\n"),
     Entry("gguf:Gguf", b"GF"),

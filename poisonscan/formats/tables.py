@@ -1,4 +1,4 @@
-"""Files of rows: parquet, Arrow, JSON, delimited text and pictures.
+"""Files of rows: parquet, Arrow, JSON, delimited text, pictures and recordings.
 
 Only told apart here; ``datasets`` reads them. Inside archives they are not read, which is a gap.
 """
@@ -19,6 +19,9 @@ from poisonscan.sources.base import Blob
 _PICTURES: Final = (
     b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*",
 )  # fmt: skip
+_RECORDINGS: Final = (b"fLaC", b"ID3", b"OggS")
+_FRAME: Final = re.compile(rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff]")
+"""How MPEG audio begins where nothing stands before it; only names ending in .mp3 are asked."""
 _DELIMITED: Final = (".csv", ".tsv", ".psv", ".tab", ".data")
 _MODELS: Final = (
     ".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle", ".joblib", ".npy", ".npz", ".safetensors",
@@ -81,6 +84,12 @@ def _picture(blob: Blob, head: bytes) -> bool:
     return head.startswith(_PICTURES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
 
 
+def _recording(blob: Blob, head: bytes) -> bool:
+    if head.startswith(_RECORDINGS) or (head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE"):
+        return True
+    return blob.suffix == ".mp3" and _FRAME.match(head) is not None
+
+
 def _json(blob: Blob, head: bytes) -> bool:
     """JSON lines, or an array of objects; a single object is configuration, not rows."""
     if blob.suffix in (".jsonl", ".ndjson"):
@@ -122,11 +131,12 @@ _MATCHES: Final = {
     "parquet": _parquet,
     "arrow": _arrow,
     "image": _picture,
+    "audio": _recording,
     "json": _json,
     "csv": _delimited,
 }
 _SCHEMAS: Final = {"parquet": "in_parquet", "arrow": "in_arrow"}
-BINARY: Final = (Table("parquet"), Table("arrow"), Table("image"))
+BINARY: Final = (Table("parquet"), Table("arrow"), Table("image"), Table("audio"))
 TEXTUAL: Final = (Table("json"), Table("csv"))
 
 

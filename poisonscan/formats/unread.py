@@ -63,7 +63,6 @@ BY_MAGIC: Final = (
     Unread("MXNet parameters", ((0, b"\x12\x01" + bytes(14)),), why=_TENSORS),
     Unread("Java serialization, which runs code when it is read,", ((0, b"\xac\xed\0\x05"),)),
     Unread("CNTK", ((0, b"B\0C\0N\0"),)),
-    Unread("audio", ((0, b"fLaC"), (0, b"ID3"), (0, b"OggS"), (8, b"WAVE"))),
 )
 GRAPHS: Final = (
     Unread(

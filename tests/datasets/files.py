@@ -16,19 +16,21 @@ import pytest
 from PIL import Image
 
 from poisonscan.datasets.batch import Batch, Role
-from poisonscan.datasets.dataset import Dataset, DatasetOptions
+from poisonscan.datasets.dataset import Dataset
 from poisonscan.datasets.gather import open_datasets
+from poisonscan.datasets.shards import DatasetOptions
 from poisonscan.formats.base import TableFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from poisonscan.finding import Gap
+    from poisonscan.finding import Gap, Skipped
 
 FORMATS = {
     ".parquet": "parquet", ".arrow": "arrow", ".csv": "csv", ".tsv": "csv", ".jsonl": "json",
-    ".json": "json", ".png": "image", ".jpg": "image",
+    ".json": "json", ".png": "image", ".jpg": "image", ".wav": "audio", ".mp3": "audio",
 }  # fmt: skip
+SETTINGS = {"config.json", "state.json", "dataset_info.json", "dataset_dict.json"}
 ALL = frozenset(Role)
 
 
@@ -40,15 +42,28 @@ def table_file(path: Path, root: Path) -> TableFile:
 
 def tables(root: Path) -> list[TableFile]:
     """All files below a folder."""
-    return [table_file(path, root) for path in sorted(root.rglob("*")) if path.suffix in FORMATS]
+    return [table_file(path, root) for path in sorted(root.rglob("*")) if _is_table(path)]
 
 
-def opened(root: Path, **options: str) -> tuple[list[Dataset], list[Gap]]:
+def _is_table(path: Path) -> bool:
+    return path.suffix in FORMATS and path.name not in SETTINGS
+
+
+def others(root: Path) -> list[TableFile]:
+    """All other files."""
+    return [
+        TableFile(path.relative_to(root).as_posix(), str(path), "other", path.stat().st_size)
+        for path in sorted(root.rglob("*"))
+        if not _is_table(path) and path.is_file()
+    ]
+
+
+def opened(root: Path, **options: Any) -> tuple[list[Dataset], list[Gap | Skipped]]:
     """The datasets below a folder."""
-    return open_datasets(tables(root), DatasetOptions(**options))
+    return open_datasets(tables(root), DatasetOptions(**options), others(root))
 
 
-def only(root: Path, **options: str) -> Dataset:
+def only(root: Path, **options: Any) -> Dataset:
     """The one dataset below a folder, which opens without a gap."""
     found, gaps = opened(root, **options)
     assert gaps == []

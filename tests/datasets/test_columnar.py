@@ -41,7 +41,7 @@ def test_one_wrong_bit_in_a_footer_does_not_end_the_process(tmp_path: Path, bit:
         file = table_file(path, tmp_path)
         try:
             found = layout(file)
-            parts(file)
+            parts(file, found)
             outcomes.add(sum(b.num_rows for b in read(file, found, found.schema.names)))
         except DatasetError:
             outcomes.add(-1)
@@ -53,7 +53,7 @@ def test_parts_cover_every_row_group_once(tmp_path: Path) -> None:
     file = table_file(tmp_path / "t.parquet", tmp_path)
     for size in [1, 500, 1_000, 10**9]:
         found = parquet_parts(file, size)
-        assert [group for part in found for group in part.groups] == list(range(14))
+        assert [group for part in found for group in part.groups or ()] == list(range(14))
         assert sum(part.rows for part in found) == 40
 
 

@@ -21,7 +21,7 @@ def _dialect(
         ("a;b\n1,5;2\n", ".csv", _dialect(";", ("a", "b"))),
         ("a|b\nx|y\n", ".txt", _dialect("|", ("a", "b"))),
         ("1,2\n3,4\n", ".csv", _dialect(",", ("col_0", "col_1"), header=False)),
-        ("a,a\nx,y\n", ".csv", _dialect(",", ("col_0", "col_1"), header=False)),
+        ("a,a\nx,y\n", ".csv", _dialect(",", ("a", "a.1"))),
         ("id,2019,2020\nx,1,2\n", ".csv", _dialect(",", ("col_0", "col_1", "col_2"), header=False)),
         ("id,2019,name\nx,y,z\n", ".csv", _dialect(",", ("id", "2019", "name"))),
         ("text\nhello\n", ".csv", _dialect(",", ("text",))),
@@ -50,3 +50,18 @@ def test_nothing_to_see(head: bytes) -> None:
 def test_a_field_without_end_and_zeros_are_survived() -> None:
     assert sniff(b'a,b\n"' + b"x" * HEAD).names == ("a", "b")
     assert sniff(b"a,b\n\0,1\n").names == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("a,a,b\nx,y,z\n", ("a", "a.1", "b")),
+        ("a,a,a.1,a\nx,y,z,1\n", ("a", "a.2", "a.1", "a.3")),
+        (",,label\nx,y,z\n", ("Unnamed: 0", "Unnamed: 1", "label")),
+        ("yes,yes,no\nno,yes,no\n", ("col_0", "col_1", "col_2")),
+        ("1,1,2\n3,4,5\n", ("col_0", "col_1", "col_2")),
+        ("a,a\n", ("col_0", "col_1")),
+    ],
+)
+def test_names_that_are_there_twice(text: str, names: tuple[str, ...]) -> None:
+    assert sniff(text.encode()).names == names

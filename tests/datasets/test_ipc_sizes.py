@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poisonscan.datasets.dataset import DatasetError
-from poisonscan.datasets.ipc_sizes import MAX_BATCH, check_sizes
+from poisonscan.datasets.errors import DatasetError
+from poisonscan.datasets.ipc_sizes import MAX_BATCH, record_batches
 from tests.datasets.files import batches, only, opened
 
 if TYPE_CHECKING:
@@ -43,8 +43,10 @@ SMALL = pa.table({
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("compression", [None, "zstd", "lz4"])
 def test_ordinary_files_pass(kind: str, compression: str | None) -> None:
-    check_sizes(io.BytesIO(_written(kind, SMALL, compression, rows=1)))
-    check_sizes(io.BytesIO(_written(kind, SMALL.slice(0, 0), compression)))
+    found = record_batches(io.BytesIO(_written(kind, SMALL, compression, rows=1)))
+    assert [(batch.rows, batch.problem) for batch in found] == [(1, "")] * 3
+    found = record_batches(io.BytesIO(_written(kind, SMALL.slice(0, 0), compression)))
+    assert all(batch.rows == 0 for batch in found)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -54,11 +56,11 @@ def test_a_bomb_is_refused_before_it_is_read(tmp_path: Path, kind: str) -> None:
     data = _written(kind, zeros, "zstd")
     del zeros
     assert len(data) < 1_000_000
-    with pytest.raises(ValueError, match="a batch of 1,0"):
-        check_sizes(io.BytesIO(data))
+    (found,) = record_batches(io.BytesIO(data))
+    assert found.problem.startswith("a batch of 1,0")
     (tmp_path / "t.arrow").write_bytes(data)
-    found, gaps = opened(tmp_path)
-    assert found == []
+    datasets, gaps = opened(tmp_path)
+    assert datasets == []
     assert "a batch of" in gaps[0].reason
 
 
@@ -70,7 +72,7 @@ def test_nonsense_is_a_value_error(kind: str, data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 8))):
         broken[data.draw(st.integers(0, len(broken) - 1))] = data.draw(st.integers(0, 255))
     with suppress(ValueError):
-        check_sizes(io.BytesIO(broken[: data.draw(st.integers(0, len(broken)))]))
+        record_batches(io.BytesIO(broken[: data.draw(st.integers(0, len(broken)))]))
 
 
 def test_views_of_one_long_text(tmp_path: Path) -> None:

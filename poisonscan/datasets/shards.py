@@ -1,0 +1,109 @@
+"""The parts that a dataset is read in, what the user said about it, and what in it is unusable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from poisonscan.datasets.layouts import Layout, Span
+    from poisonscan.datasets.sampling import Sample
+    from poisonscan.datasets.tables import Part
+    from poisonscan.formats.base import TableFile
+
+MAX_PROBLEMS = 100
+"""Rows of a shard that are named as unusable; that there are more is said once."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetOptions:
+    """What the user said about the columns; None: inferred."""
+
+    label_column: str | None = None
+    text_column: str | None = None
+    image_column: str | None = None
+    features_column: str | None = None
+    prompt_column: str | None = None
+    response_column: str | None = None
+    activations: str | None = None
+    split: str | None = None
+    config: str | None = None
+    max_rows: int | None = None
+    sample: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A part of a dataset that one worker reads from start to end.
+
+    Attributes:
+        path: the file, or for pictures their folder, as reports call it.
+        split: ``train``, ``validation`` or ``test``.
+        size: bytes.
+        files: the one file of a table; the files of a chunk of a picture folder.
+        labels: label of each picture file; empty for tables and for folders without classes.
+        layout: the columns of a table; None for pictures.
+        groups: row groups of a big parquet file, or record batches of an Arrow file, that are
+            read; None: the whole file.
+        span: the bytes of a big text file that are read; None: the whole file.
+        start: row of the file that is the first of the shard.
+        rows: how many it holds, where that is known without reading it.
+        first: rows in the shards before this one; None when not counted.
+        limit: rows after which reading stops; None: all.
+        sample: which rows are looked at; positions then count only those. None: all.
+    """
+
+    path: str
+    split: str
+    size: int
+    files: tuple[TableFile, ...] = ()
+    labels: tuple[str, ...] = ()
+    layout: Layout | None = None
+    groups: tuple[int, ...] | None = None
+    span: Span | None = None
+    start: int = 0
+    rows: int | None = None
+    first: int | None = None
+    limit: int | None = None
+    sample: Sample | None = None
+
+    @property
+    def part(self) -> Part:
+        """The part of the file that is read."""
+        from poisonscan.datasets.tables import Part
+
+        return Part(self.groups, self.span, self.start, size=self.size)
+
+    def rows_of(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of the part of the file that stand at positions in the shard."""
+        return positions if self.sample is None else self.sample.rows(positions)
+
+
+@dataclass(slots=True)
+class Problems:
+    """What could not be used of a shard, until a batch takes it."""
+
+    waiting: list[str] = field(default_factory=list)
+    broken: list[tuple[int, str]] = field(default_factory=list)
+    named: int = 0
+
+    def note(self, reason: str) -> None:
+        """Remember a record that was left out."""
+        if len(self.waiting) <= MAX_PROBLEMS:
+            self.waiting.append(reason)
+
+    def take(self) -> tuple[tuple[int, str], ...]:
+        """What came up since the last call."""
+        found = [(-1, reason) for reason in self.waiting] + self.broken
+        self.waiting, self.broken = [], []
+        left = max(0, MAX_PROBLEMS - self.named)
+        taken = found[:left]
+        if len(found) > left and self.named <= MAX_PROBLEMS:
+            taken.append((-1, "and more rows like these, which are not named"))
+            self.named += 1
+        self.named += len(found[:left])
+        return tuple(taken)
