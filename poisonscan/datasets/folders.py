@@ -6,9 +6,10 @@ from collections import defaultdict
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from poisonscan.datasets.dataset import Dataset, Shard
+from poisonscan.datasets.dataset import Dataset
 from poisonscan.datasets.naming import is_split, split_of
 from poisonscan.datasets.pictures import Pictures
+from poisonscan.datasets.shards import Shard
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,27 +36,28 @@ def open_folders(files: Sequence[TableFile], split: str | None) -> list[Dataset]
     for file in files:
         by_folder[PurePosixPath(file.path).parent].append(file)
     roots: dict[Folder, list[Folder]] = defaultdict(list)
-    for folder, root in _roots(list(by_folder)).items():
+    for folder, root in folder_roots(list(by_folder)).items():
         roots[root].append(folder)
     found = (_dataset(root, folders, by_folder, split) for root, folders in sorted(roots.items()))
     return [dataset for dataset in found if dataset.shards]
 
 
-def _roots(folders: Sequence[Folder]) -> Mapping[Folder, Folder]:
+def folder_roots(folders: Sequence[Folder]) -> Mapping[Folder, Folder]:
     """The dataset that each folder of pictures belongs to, by that dataset's folder."""
     classes: dict[Folder, set[str]] = defaultdict(set)
     for folder in folders:
         if folder.name and not is_split(folder.name):
-            classes[_above_split(folder.parent)].add(folder.name)
+            classes[above_split(folder.parent)].add(folder.name)
     roots = {}
     for folder in folders:
-        above = _above_split(folder.parent)
+        above = above_split(folder.parent)
         is_class = not is_split(folder.name) and len(classes[above]) > 1
-        roots[folder] = above if is_class and folder.name else _above_split(folder)
+        roots[folder] = above if is_class and folder.name else above_split(folder)
     return roots
 
 
-def _above_split(folder: Folder) -> Folder:
+def above_split(folder: Folder) -> Folder:
+    """The folder above one that is named after a split, others as they are."""
     return folder.parent if folder.name and is_split(folder.name) else folder
 
 
@@ -65,11 +67,11 @@ def _dataset(
     by_folder: Mapping[Folder, Sequence[TableFile]],
     split: str | None,
 ) -> Dataset:
-    has_classes = any(_above_split(folder) != root for folder in folders)
+    has_classes = any(above_split(folder) != root for folder in folders)
     by_split: dict[str, list[tuple[str, TableFile]]] = defaultdict(list)
     for folder in folders:
         relative = "/".join((*folder.relative_to(root).parts[:1], "x")) if folder != root else "x"
-        is_class = _above_split(folder) != root
+        is_class = above_split(folder) != root
         entries = [(folder.name if is_class else "", file) for file in by_folder[folder]]
         by_split[split_of(relative)] += entries
     shards = []

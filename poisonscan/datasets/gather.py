@@ -11,107 +11,177 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from poisonscan.datasets.activations import Activations
-from poisonscan.datasets.dataset import Dataset, DatasetOptions, Shard
+from poisonscan.datasets.arrange import Arranged, arrange, as_documentation
+from poisonscan.datasets.dataset import Dataset
+from poisonscan.datasets.documentation import is_documentation
+from poisonscan.datasets.entries import split_called
 from poisonscan.datasets.errors import DatasetError, OptionError
 from poisonscan.datasets.folders import open_folders
 from poisonscan.datasets.layouts import BATCH_BYTES, Layout, reading
-from poisonscan.datasets.naming import SPLITS, family, split_of
+from poisonscan.datasets.naming import family, split_of
 from poisonscan.datasets.numbers import Embedding, Numbers
 from poisonscan.datasets.pictures import Pictures
 from poisonscan.datasets.roles import Roles, assign, vector_length
+from poisonscan.datasets.sampling import limited
+from poisonscan.datasets.shards import DatasetOptions, Shard
 from poisonscan.datasets.tables import count, layout, parts, read
 from poisonscan.datasets.words import Words
 from poisonscan.escape import quote
-from poisonscan.finding import Gap, Json
+from poisonscan.finding import Gap, Json, Skipped
 from poisonscan.formats.base import TableFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from poisonscan.datasets.dataset import Vectors
+    from poisonscan.datasets.entries import Entry
 
 SAMPLE = 2_048
 """Rows from which roles and scales are inferred."""
 _ORDER = ("train", "validation", "test")
 
-Group = list[tuple[TableFile, Layout]]
+Group = list[tuple["Entry", Layout]]
 
 
 def open_datasets(
-    files: Sequence[TableFile], options: DatasetOptions
-) -> tuple[list[Dataset], list[Gap]]:
+    files: Sequence[TableFile],
+    options: DatasetOptions,
+    beside: Sequence[TableFile] = (),
+    *,
+    explicit: bool = False,
+) -> tuple[list[Dataset], list[Gap | Skipped]]:
     """Group files into datasets and find out what their columns are for.
 
-    Tables belong together when folder, format, columns and name are the same apart from split
-    words, shard numbers and folders named after a split. Pictures belong together when they share
-    a folder, or a folder of class folders.
+    Files belong together when a card, or the library that saved them, says so; else when folder,
+    format, columns and name are the same apart from split words, shard numbers and folders named
+    after a split. Pictures belong together when they share a folder, or a folder of class folders.
 
     Args:
-        files: tables and pictures.
+        files: tables, pictures and recordings.
         options: what the user said. A column that only some datasets lack leaves a gap there.
+        beside: all other files: what they say of the tables is heeded, and archives, arrays and
+            text of the right names and content are read as well.
+        explicit: only datasets were asked for.
 
     Returns:
-        The datasets by path, and a gap for each file or dataset that cannot be opened.
+        The datasets by path; a gap for each file or dataset that cannot be opened, and what is
+        left out.
 
     Raises:
-        OptionError: an option fits no dataset: an unknown column, a split that is not there,
-            activations that do not match the rows.
+        OptionError: an option fits no dataset: an unknown column, a split or configuration that
+            is not there, activations that do not match the rows.
     """
-    chosen = SPLITS.get(options.split or "", options.split)
-    tables = [file for file in files if file.format != "image"]
-    groups, gaps = _grouped([file for file in tables if chosen in {None, split_of(file.path)}])
-    found = [
-        dataset
-        for dataset in open_folders([file for file in files if file.format == "image"], chosen)
-        if _fits_pictures(dataset, options, gaps)
-    ]
+    chosen = split_called(options.split) if options.split else None
+    arranged = arrange(files, beside, explicit=explicit)
+    notes = arranged.notes
+    groups, gaps = _grouped(_chosen(arranged.entries, chosen, options.config))
+    notes += gaps
+    found = _pictures(arranged, options, chosen, explicit=explicit)
     unfit: list[OptionError] = []
     for group in groups:
         try:
             found.append(_open_table(group, options))
         except DatasetError as error:
-            gaps += [Gap(file.path, f"cannot be opened: {error.reason}") for file, _ in group]
+            reason = f"cannot be opened: {error.reason}"
+            notes += [Gap(entry.file.path, reason) for entry, _ in group]
         except OptionError as error:
             unfit.append(error)
-            gaps += [Gap(file.path, str(error)) for file, _ in group]
+            notes += [Gap(entry.file.path, str(error)) for entry, _ in group]
     if unfit and not found:
         raise unfit[0]
-    if chosen is not None and files and not found and not gaps:
-        splits = ", ".join(sorted({split_of(file.path) for file in files}))
+    any_gap = any(isinstance(note, Gap) for note in notes)
+    if chosen is not None and files and not found and not any_gap:
+        own = {entry.split for entry in arranged.entries}
+        splits = ", ".join(sorted(own | {split_of(file.path) for file in arranged.pictures}))
         message = f"there is no split {quote(options.split)}; splits: {splits}"
         raise OptionError(message)
+    found = [limited(dataset, options) for dataset in found]
     if options.activations is not None:
         found = [_with_activations(found, options.activations)]
-    return sorted(_named(found), key=lambda dataset: dataset.path), gaps
+    return sorted(_named(found), key=lambda dataset: dataset.path), notes
 
 
-def _fits_pictures(dataset: Dataset, options: DatasetOptions, gaps: list[Gap]) -> bool:
-    named = (options.text_column, options.image_column, options.features_column)
+def _chosen(entries: Sequence[Entry], split: str | None, config: str | None) -> list[Entry]:
+    """The entries of a split and a configuration; None: of all."""
+    if config is not None:
+        known = {entry.config for entry in entries if entry.config}
+        if config not in known:
+            names = ", ".join(quote(name, 60) for name in sorted(known)[:50]) or "none"
+            message = f"there is no configuration {quote(config)}; configurations: {names}"
+            raise OptionError(message)
+        entries = [entry for entry in entries if entry.config == config]
+    return [entry for entry in entries if split in {None, entry.split}]
+
+
+def _pictures(
+    arranged: Arranged, options: DatasetOptions, split: str | None, *, explicit: bool
+) -> list[Dataset]:
+    """The folders of pictures that are datasets; what they are not is noted."""
+    found: list[Dataset] = []
+    if options.config is not None:
+        return found
+    folders = open_folders(arranged.pictures, split)
+    alone = explicit and not arranged.entries and len(folders) == 1
+    for dataset in folders:
+        files = [file for shard in dataset.shards for file in shard.files]
+        classes = "label" in dataset.roles
+        documented = () if alone else arranged.documented
+        if is_documentation(dataset.path, files, documented, classes=classes):
+            arranged.notes.append(as_documentation(dataset.path, len(files), "pictures"))
+        elif _fits_pictures(dataset, options, arranged.notes):
+            found.append(dataset)
+    return found
+
+
+def _fits_pictures(dataset: Dataset, options: DatasetOptions, gaps: list[Gap | Skipped]) -> bool:
+    named = (
+        options.text_column,
+        options.image_column,
+        options.features_column,
+        options.prompt_column,
+        options.response_column,
+    )
     if options.label_column is None and all(name is None for name in named):
         return True
     gaps.append(Gap(dataset.path, "a folder of pictures has no columns to choose"))
     return False
 
 
-def _grouped(files: Sequence[TableFile]) -> tuple[list[Group], list[Gap]]:
+def _grouped(entries: Sequence[Entry]) -> tuple[list[Group], list[Gap]]:
     groups: dict[tuple[object, ...], Group] = defaultdict(list)
     gaps = []
-    for file in sorted(files, key=lambda f: f.path):
+    for entry in sorted(entries, key=lambda e: (e.file.path, e.config, e.split)):
+        file = entry.file
         try:
-            found = layout(file)
+            found = _declared(entry, entry.layout or layout(file))
         except DatasetError as error:
-            gaps.append(Gap(file.path, f"cannot be opened: {error.reason}"))
+            gap = Gap(file.path, f"cannot be opened: {error.reason}")
+            gaps += [gap] if gap not in gaps else []
             continue
         typed = file.format in {"parquet", "arrow"}
         columns = tuple(map(str, found.schema)) if typed else tuple(sorted(found.schema.names))
         classes = tuple(sorted(found.classes.items()))
-        groups[family(file.path), file.format, columns, classes].append((file, found))
+        place = family(file.path) if entry.home is None else (entry.home, entry.config)
+        groups[place, entry.home is None, file.format, columns, classes].append((entry, found))
     return list(groups.values()), gaps
 
 
+def _declared(entry: Entry, found: Layout) -> Layout:
+    """A layout with what stands outside of the file about its columns."""
+    names = set(found.schema.names)
+    classes = {name: of for name, of in entry.classes.items() if name in names}
+    pictures = tuple(name for name in entry.pictures if name in names)
+    return replace(
+        found,
+        classes={**found.classes, **classes},
+        pictures=tuple(dict.fromkeys((*found.pictures, *pictures))),
+    )
+
+
 def _open_table(group: Group, options: DatasetOptions) -> Dataset:
-    group = sorted(group, key=lambda entry: _reading_order(entry[0]))
-    first, found = group[0]
+    group = sorted(group, key=lambda each: _reading_order(each[0]))
+    entry, found = group[0]
+    first = entry.file
     merged = Layout(
         _merged([each.schema for _, each in group]), found.classes, found.pictures, found.dialect
     )
@@ -119,10 +189,10 @@ def _open_table(group: Group, options: DatasetOptions) -> Dataset:
     with reading(first.path, 0):
         roles = assign(merged, sample, options)
         vectors = _vectors(sample, roles)
-    shards = [shard for file, each in group for shard in _shards(file, each)]
+    shards = [shard for one, each in group for shard in _placed(one, each)]
     label = next(iter(roles.columns.get("label", ())), "")
     return Dataset(
-        path=first.path if len(group) == 1 else "",
+        path=first.path if len(group) == 1 else _home(entry),
         format=first.format,
         shards=tuple(shards),
         columns={field.name: str(field.type) for field in merged.schema},
@@ -130,28 +200,43 @@ def _open_table(group: Group, options: DatasetOptions) -> Dataset:
         inferred=roles.inferred,
         label_names=found.classes.get(label),
         vectors=vectors,
-        reading=_reading(found),
+        beside=tuple(path for one, _ in group for path in one.beside),
+        reading=_reading(found) | ({"configuration": entry.config} if entry.config else {}),
     )
 
 
+def _home(entry: Entry) -> str:
+    """What a dataset of several files is called where its folder is known; empty where not."""
+    if entry.home is None or not entry.config:
+        return entry.home or ""
+    return str(PurePosixPath(entry.home, f"[{entry.config}]"))
+
+
+def _placed(entry: Entry, found: Layout) -> list[Shard]:
+    """The shards of an entry."""
+    if found.reader is None:
+        shards = _shards(entry.file, found)
+    else:
+        whole = Shard(entry.file.path, entry.split, entry.file.size, (entry.file,), layout=found)
+        shards = list(found.reader.shards(whole, found))
+    return [replace(shard, split=entry.split) for shard in shards]
+
+
 def _shards(file: TableFile, found: Layout) -> list[Shard]:
-    """The whole file, or parts of a big parquet file."""
+    """The whole file, or parts of a big one."""
     whole = Shard(file.path, split_of(file.path), file.size, (file,), layout=found)
-    if file.format != "parquet":
-        return [whole]
-    found_parts = parts(file)
-    total = max(1, sum(part.size for part in found_parts))
-    shards, start = [], 0
-    for part in found_parts:
-        size = file.size * part.size // total
-        shards.append(replace(whole, size=size, groups=part.groups, start=start, rows=part.rows))
-        start += part.rows
-    return shards
+    return [
+        replace(
+            whole, size=part.size, groups=part.groups, span=part.span, start=part.start,
+            rows=part.rows,
+        )
+        for part in parts(file, found)
+    ]  # fmt: skip
 
 
-def _reading_order(file: TableFile) -> tuple[int, str]:
-    split = split_of(file.path)
-    return (_ORDER.index(split) if split in _ORDER else len(_ORDER), file.path)
+def _reading_order(entry: Entry) -> tuple[int, str]:
+    order = _ORDER.index(entry.split) if entry.split in _ORDER else len(_ORDER)
+    return order, entry.file.path
 
 
 def _merged(schemas: Sequence[pa.Schema]) -> pa.Schema:
@@ -171,12 +256,12 @@ def _merged(schemas: Sequence[pa.Schema]) -> pa.Schema:
 
 def _sample(group: Group, merged: Layout) -> pa.Table:
     """The first rows of the first file that has any, each column in one chunk."""
-    for file, found in group:
+    for entry, found in group:
         batches: list[pa.RecordBatch] = []
         rows = size = 0
         # What cannot be read is reported when the file is scanned.
         with suppress(DatasetError):
-            for batch in read(file, found, merged.schema.names):
+            for batch in read(entry.file, found, merged.schema.names):
                 batches.append(batch)
                 rows += batch.num_rows
                 size += batch.nbytes
@@ -216,9 +301,11 @@ def _one(sample: pa.Table, name: str) -> pa.Array:
 
 def _reading(found: Layout) -> dict[str, Json]:
     dialect = found.dialect
-    if dialect is None:
-        return {}
     unusual: dict[str, Json] = {}
+    if found.reader is not None:
+        unusual |= found.reader.reading
+    if dialect is None:
+        return unusual
     if dialect.delimiter != ",":
         unusual["delimiter"] = "tab" if dialect.delimiter == "\t" else dialect.delimiter
     if not dialect.header:
@@ -244,7 +331,7 @@ def _with_activations(found: Sequence[Dataset], file: str) -> Dataset:
         here = shard.rows
         if here is None and shard.layout is not None:
             try:
-                here = count(shard.files[0], shard.layout)
+                here = count(shard.files[0], shard.layout, shard.part)
             except DatasetError as error:
                 message = f"activations cannot be matched to rows: {error}"
                 raise OptionError(message) from None

@@ -12,6 +12,10 @@ SPLITS = {
 }  # fmt: skip
 _SEPARATORS = re.compile(r"[-._ 0-9]+")
 _OF = re.compile(r"[-_.]\d{5}-of-\d{5}")
+_SHARD = re.compile(r"(?<![^-._ ])\d+(?![^-._ ])|(?<![0-9])0\d+(?![0-9])")
+"""Numbers that stand alone or begin with a zero. Others are part of a name: ``cifar10``."""
+_BETWEEN = re.compile(r"[-._ ]+")
+_DIGITS = "0123456789"
 
 
 def split_of(path: str) -> str:
@@ -30,17 +34,17 @@ def family(path: str) -> tuple[str, tuple[str, ...]]:
 
     Split words, shard numbers and folders named after a split are left out, so
     ``data/train-00000-of-00003.parquet`` and ``data/test.parquet`` are one family, ``clean.csv``
-    and ``poisoned.csv`` two.
+    and ``poisoned.csv`` two, ``cifar10.csv`` and ``cifar100.csv`` as well.
     """
     pure = PurePosixPath(path)
     folder = pure.parent
     while folder.name and is_split(folder.name):
         folder = folder.parent
     stem = pure.name[: -len(pure.suffix)] if pure.suffix else pure.name
-    words = _SEPARATORS.split(_OF.sub("", stem.lower()))
+    words = _BETWEEN.split(_SHARD.sub("", _OF.sub("", stem.lower())))
     kept = [word for word in words if word]
     for word in kept:
-        if word in SPLITS:
+        if word.strip(_DIGITS) in SPLITS:
             kept.remove(word)
             break
     return str(folder), tuple(kept)

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from poisonscan.datasets.conversation import holds_exchanges, is_messages
 from poisonscan.datasets.delimited import as_numbers
 from poisonscan.datasets.encoding import encoded
 from poisonscan.datasets.errors import OptionError
@@ -25,13 +26,13 @@ from poisonscan.escape import quote
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from poisonscan.datasets.dataset import DatasetOptions
     from poisonscan.datasets.layouts import Layout
+    from poisonscan.datasets.shards import DatasetOptions
 
 LABELS = (
     "label", "labels", "target", "class", "category", "y", "sentiment", "class_label", "classes",
     "label_id", "label_idx", "fine_label", "coarse_label", "gold_label", "is_toxic", "toxic",
-    "is_spam", "spam", "intent", "emotion", "topic", "outcome", "diagnosis", "species",
+    "is_spam", "spam", "cls", "intent", "emotion", "topic", "outcome", "diagnosis", "species",
 )  # fmt: skip
 TEXTS = frozenset({
     "text", "sentence", "sentence1", "sentence2", "content", "question", "prompt", "premise",
@@ -40,7 +41,19 @@ TEXTS = frozenset({
     "chosen", "rejected", "passage", "context", "title", "abstract", "summary", "comment", "tweet",
     "headline", "description", "query", "code", "caption", "dialogue", "dialog", "chat",
 })  # fmt: skip
-IDS = frozenset({"id", "idx", "index", "uuid", "guid", "row_id", "_id", "unnamed: 0"})
+PROMPTS = ("instruction", "prompt", "question", "query", "user", "human", "input", "problem")
+"""Columns of what is asked, the most telling first; "input" and "context" add to the first."""
+ADDED = frozenset({"input", "context"})
+RESPONSES = (
+    "response", "output", "completion", "answer", "assistant", "reply", "solution", "target",
+)  # fmt: skip
+MESSAGES = frozenset({
+    "messages", "conversation", "conversations", "chat", "dialogue", "dialog", "text",
+})  # fmt: skip
+IDS = frozenset({
+    "id", "idx", "index", "uuid", "guid", "row_id", "_id", "unnamed: 0", "__key__",
+    "file_name",
+})  # fmt: skip
 VECTORS = frozenset({
     "embedding", "embeddings", "features", "feature", "activations", "vector", "representation",
     "hidden_state", "hidden_states", "emb",
@@ -78,22 +91,26 @@ def assign(found: Layout, sample: pa.Table, options: DatasetOptions) -> Roles:
         "image": options.image_column,
         "features": options.features_column,
     }
-    roles: dict[str, tuple[str, ...]] = {}
-    for role, name in given.items():
+    spoken = {"prompt": options.prompt_column, "response": options.response_column}
+    for role, name in (given | spoken).items():
         if name is not None:
             if name not in found.schema.names:
                 columns = ", ".join(quote(n, 60) for n in found.schema.names[:50])
                 message = f"there is no column {quote(name)}; columns: {columns}"
                 raise OptionError(message)
             _check_type(role, found.schema.field(name))
-            roles[role] = (name,)
-    guess = _Guess(found, [_Column(sample, f, found) for f in found.schema], roles)
+    roles: dict[str, tuple[str, ...]] = {
+        role: (name,) for role, name in given.items() if name is not None
+    }
+    read = [_Column(sample, field, found) for field in found.schema]
+    guess = _Guess(found, read, roles)
     for role in ("label", "image", "features", "id", "text", "numeric"):
         if role not in roles:
             names = getattr(guess, role)()
             if names:
                 roles[role] = names
-    inferred = frozenset(role for role in roles if given.get(role) is None)
+    roles |= _conversation(read, roles, {r: n for r, n in spoken.items() if n is not None})
+    inferred = frozenset(role for role in roles if (given | spoken).get(role) is None)
     return Roles(roles, inferred)
 
 
@@ -104,6 +121,8 @@ def _check_type(role: str, field: pa.Field) -> None:
     fits = {
         "label": not pa.types.is_nested(kind),
         "text": holds_text(kind),
+        "prompt": holds_text(kind),
+        "response": holds_text(kind),
         "image": binary or pa.types.is_struct(kind) or pa.types.is_string(kind),
         "features": pa.types.is_nested(kind),
     }
@@ -230,6 +249,43 @@ class _Guess:
 
     def numeric(self) -> tuple[str, ...]:
         return tuple(c.name for c in self.free() if c.is_number)
+
+
+def _conversation(
+    columns: list[_Column], roles: Mapping[str, tuple[str, ...]], given: Mapping[str, str]
+) -> dict[str, tuple[str, ...]]:
+    """What is asked and answered. These columns may be text as well.
+
+    Args:
+        columns: all of them.
+        roles: the roles that they have.
+        given: the column of prompts and that of responses, as far as the user named them.
+    """
+    taken = {name for role in ("label", "image", "id") for name in roles.get(role, ())}
+    free = [c for c in columns if c.name not in taken and holds_text(c.type)]
+    by_key = {c.key: c.name for c in reversed(free)}
+    found: dict[str, tuple[str, ...]] = {}
+    if {"chosen", "rejected"} <= set(by_key):
+        found = {role: (by_key[role],) for role in ("chosen", "rejected")}
+    strings = {c.key: c.name for c in reversed(free) if c.is_string or is_messages(c.type)}
+    asked = [key for key in PROMPTS if key in strings]
+    answered = [strings[key] for key in RESPONSES if key in strings]
+    if asked and (answered or found or given):
+        also = [c.name for c in free if c.is_string and c.key in ADDED and c.key != asked[0]]
+        found["prompt"] = (strings[asked[0]], *also)
+    if answered and asked and "chosen" not in found:
+        found["response"] = (answered[0],)
+    found |= {role: (name,) for role, name in given.items()}
+    if "prompt" not in found and "chosen" not in found:
+        held = next((c.name for c in free if _holds_messages(c)), None)
+        found |= {} if held is None else {"messages": (held,)}
+    return found
+
+
+def _holds_messages(column: _Column) -> bool:
+    if is_messages(column.type):
+        return True
+    return column.is_string and column.key in MESSAGES and holds_exchanges(column.distinct)
 
 
 def vector_length(lists: pa.Array, share: float = 0.9) -> int:

@@ -10,7 +10,7 @@ import pytest
 
 from poisonscan.datasets import tables as tables_module
 from poisonscan.datasets.columnar import parquet_parts
-from poisonscan.datasets.dataset import OptionError
+from poisonscan.datasets.errors import OptionError
 from poisonscan.datasets.folders import CHUNK
 from poisonscan.datasets.naming import family, split_of
 from tests.datasets.files import (
@@ -57,6 +57,13 @@ def test_splits(path: str, split: str) -> None:
         ("d/part-1.csv", "d/part-22.csv", True),
         ("train/data.csv", "test/data.csv", True),
         ("d/sst2_train.tsv", "d/sst2_dev.tsv", True),
+        ("d/part0001.csv", "d/part0012.csv", True),
+        ("d/0000.csv", "d/0001.csv", True),
+        ("d/train1.csv", "d/train2.csv", True),
+        ("d/data_batch_1.csv", "d/data_batch_2.csv", True),
+        ("cifar10.csv", "cifar100.csv", False),
+        ("cifar10_train.csv", "cifar10_test.csv", True),
+        ("data_v1.csv", "data_v2.csv", False),
         ("clean.csv", "poisoned.csv", False),
         ("a/train.csv", "b/train.csv", False),
         ("train_clean.csv", "train_poisoned.csv", False),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from poisonscan.datasets.errors import OptionError
 from tests.datasets.files import label_names, only, opened, shared, write
 
 if TYPE_CHECKING:
@@ -50,10 +51,39 @@ PROSE = [LONG.format(i * i) for i in range(N)]
         ({"v": [[0.5] * 3] * N}, {}),
         ({"embedding": [[0.5] * 3] * N}, {"features": ("embedding",)}),
         ({"tokens": [[1, 2, 3] * 4] * N}, {}),
-        ({"instruction": PROSE, "output": ["ok"] * N}, {"text": ("instruction", "output")}),
+        (
+            {"instruction": PROSE, "output": ["ok"] * N},
+            {
+                "text": ("instruction", "output"),
+                "prompt": ("instruction",),
+                "response": ("output",),
+            },
+        ),
+        (
+            {"input": ["", "x"] * 32, "instruction": PROSE, "context": PROSE, "response": PROSE},
+            {
+                "text": ("input", "instruction", "context", "response"),
+                "prompt": ("instruction", "input", "context"),
+                "response": ("response",),
+            },
+        ),
+        (
+            {"prompt": PROSE, "chosen": PROSE, "rejected": ["no"] * N},
+            {
+                "text": ("prompt", "chosen", "rejected"),
+                "prompt": ("prompt",),
+                "chosen": ("chosen",),
+                "rejected": ("rejected",),
+            },
+        ),
+        ({"question": PROSE}, {"text": ("question",)}),
+        (
+            {"text": [f"Human: {p}\n\nAssistant: {p}" for p in PROSE]},
+            {"text": ("text",), "messages": ("text",)},
+        ),
         (
             {"messages": [[{"role": "user", "content": "hi"}]] * N, "label": ["x", "y"] * 32},
-            {"label": ("label",), "text": ("messages",)},
+            {"label": ("label",), "text": ("messages",), "messages": ("messages",)},
         ),
         ({"photo": [b"\x89PNG\r\n\x1a\n"] * N}, {"image": ("photo",)}),
         ({"blob": [b"\x00\x01"] * N}, {}),
@@ -63,6 +93,16 @@ def test_roles(
     tmp_path: Path, columns: dict[str, list[Any]], roles: dict[str, tuple[str, ...]]
 ) -> None:
     assert _roles(tmp_path, columns) == roles
+
+
+def test_prompts_and_responses_that_the_user_names(tmp_path: Path) -> None:
+    write(tmp_path / "t.parquet", [{"a": text, "b": text[::-1]} for text in PROSE])
+    assert {"prompt", "response"}.isdisjoint(only(tmp_path).roles)
+    named = only(tmp_path, prompt_column="a", response_column="b")
+    assert (named.roles["prompt"], named.roles["response"]) == (("a",), ("b",))
+    assert {"prompt", "response"}.isdisjoint(named.inferred)
+    with pytest.raises(OptionError, match="there is no column 'c'"):
+        only(tmp_path, prompt_column="c")
 
 
 def test_the_last_column_of_a_table_without_header(tmp_path: Path) -> None:
@@ -108,7 +148,11 @@ def test_texts(folder: str, rows: int, text: str, label: str) -> None:
 
 
 def test_instructions() -> None:
-    assert _real("instruction").roles == {"text": ("question", "answer")}
+    assert _real("instruction").roles == {
+        "text": ("question", "answer"),
+        "prompt": ("question",),
+        "response": ("answer",),
+    }
 
 
 def test_tables() -> None:
