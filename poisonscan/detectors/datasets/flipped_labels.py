@@ -1,0 +1,251 @@
+"""Labels that contradict their rows more often than honest overlap of classes explains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from poisonscan.datasets.batch import Role
+from poisonscan.datasets.pictures import Pictures
+from poisonscan.datasets.words import Words
+from poisonscan.detectors.datasets.documents import Documents, sequence_hashes
+from poisonscan.detectors.datasets.label_counts import LabelCounts, is_continuous
+from poisonscan.detectors.datasets.label_flips import Judged, crowded
+from poisonscan.detectors.datasets.label_model import FOLDS, expanded, scores, shapes
+from poisonscan.detectors.datasets.labelled_sample import LabelledRows, LabelledSample
+from poisonscan.escape import quote
+from poisonscan.finding import Fact, Location, Rows
+from poisonscan.rules import rule
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable
+
+    from numpy.typing import NDArray
+
+    from poisonscan.datasets.batch import Aggregate
+    from poisonscan.datasets.dataset import Dataset
+    from poisonscan.detectors.datasets.documents import Sample
+    from poisonscan.detectors.datasets.label_flips import Crowded, Flips
+    from poisonscan.finding import Finding, Json
+
+    Ints = NDArray[np.int64]
+    Floats = NDArray[np.float64]
+
+_FACT = "flipped labels"
+_NAMED = 100
+"""Rows that one finding names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A sample of different rows with held-out scores.
+
+    Attributes:
+        judged: scores and labels.
+        names: of the labels.
+        rows: shard and position of each, ``int64`` of shape (rows, 2).
+        seen: rows that it was drawn from.
+    """
+
+    judged: Judged
+    names: tuple[str, ...]
+    rows: Ints
+    seen: int
+
+
+class FlippedLabels:
+    """Asks a light classifier, for every row without that row, and believes it where it is sure."""
+
+    needs: ClassVar[frozenset[Role]] = frozenset({Role.LABEL, Role.FEATURES})
+
+    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact]]:
+        """Ask for label counts and for a sample of rows, then report labels that it contradicts.
+
+        Raises:
+            LimitReached: too many different labels to be classes.
+        """
+        looked = yield from look(dataset)
+        if isinstance(looked, str):
+            return [Fact(_FACT, f"not decided: {looked}")]
+        return _judge(dataset, looked)
+
+
+DETECTOR = FlippedLabels()
+
+
+def look(dataset: Dataset) -> Generator[Aggregate, Any, Looked | str]:
+    """Ask for label counts and for a sample of rows, and have each judged without itself.
+
+    Returns:
+        The judged rows; where there are none, why, for people.
+
+    Raises:
+        LimitReached: too many different labels to be classes.
+    """
+    limits = rule("PS308").thresholds
+    counts: LabelCounts = yield LabelCounts(tuple(shard.split for shard in dataset.shards))
+    table = counts.table(dataset.label_names)
+    sizes = dict(zip(table.names, table.counts.sum(axis=0).tolist(), strict=True))
+    names = tuple(name for name in table.names if sizes[name] >= limits["class_rows"])
+    reason = _unsuited(table.names, names)
+    if reason:
+        return reason
+    if isinstance(dataset.vectors, Words):
+        documents: Documents = yield Documents()
+        sample = documents.sample(dataset.label_names)
+        if sample is None:
+            return "too many labels"
+        rows, labels, names, guess = _of_texts(sample, names)
+        seen = documents.rows
+    else:
+        taken: LabelledSample = yield LabelledSample(names, isinstance(dataset.vectors, Pictures))
+        rows, labels, guess = _of_vectors(taken)
+        seen = taken.seen
+    if len(labels) < limits["rows"] or len(np.unique(labels)) < 2:
+        return f"fewer than {limits['rows']:.0f} different rows"
+    return Looked(Judged(guess, labels, limits), names, rows, seen)
+
+
+def _unsuited(every: tuple[str, ...], names: tuple[str, ...]) -> str:
+    """Why the labels cannot be judged; empty when they can."""
+    limits = rule("PS308").thresholds
+    if is_continuous(every):
+        return "the labels look like measurements"
+    if len(every) > limits["classes"]:
+        return f"more than {limits['classes']:.0f} labels"
+    if len(names) < 2:
+        return f"fewer than two labels with {limits['class_rows']:.0f} rows"
+    return ""
+
+
+def _of_texts(sample: Sample, names: tuple[str, ...]) -> tuple[Ints, Ints, tuple[str, ...], Floats]:
+    """Rows, labels, their names and held-out scores of texts."""
+    from poisonscan.detectors.datasets.phrase_features import features
+    from poisonscan.detectors.datasets.text_model import TextModel
+
+    if not sample.size:
+        return sample.rows, sample.labels, names, np.zeros((0, 1))
+    folds = sequence_hashes(sample.words, sample.starts[:-1]) % np.uint64(FOLDS)
+    model = TextModel.learn(sample, features(sample), folds.astype(np.int64))
+    wanted = np.array([code for code, name in enumerate(sample.names) if name in names], np.int64)
+    renamed = np.full(len(sample.names), -1, np.int64)
+    renamed[wanted] = np.arange(len(wanted))
+    kept = np.flatnonzero(renamed[sample.labels] >= 0)
+    labels = renamed[sample.labels[kept]]
+    chosen = tuple(sample.names[code] for code in wanted.tolist())
+    return sample.rows[kept], labels, chosen, model.scores(kept.astype(np.int64))[:, wanted]
+
+
+def _of_vectors(taken: LabelledSample) -> tuple[Ints, Ints, Floats]:
+    """Rows, labels and held-out scores of vectors and pictures."""
+    sample = taken.sample()
+    if not len(sample.vectors):
+        return sample.rows, sample.labels, np.zeros((0, len(sample.names)))
+    folds = (sample.contents % np.uint64(FOLDS)).astype(np.int64)
+    rows = expanded(_seen(sample, taken))
+    return sample.rows, sample.labels, scores(rows, sample.labels, folds, len(sample.names))
+
+
+def _seen(sample: LabelledRows, taken: LabelledSample) -> NDArray[np.float32]:
+    """What the classifier sees of the rows."""
+    if taken.pictures:
+        return shapes(sample.vectors.reshape(-1, 32, 32))
+    return sample.vectors.astype(np.float32, copy=False)
+
+
+def _judge(dataset: Dataset, sample: Looked) -> list[Finding | Fact]:
+    """Findings, and what the classifier is worth."""
+    judged, names, rows = sample.judged, sample.names, sample.rows
+    limits = judged.limits
+    right, skill = judged.skill()
+    looked = f"{len(judged.labels):,} different rows of {sample.seen:,}"
+    worth = f"held-out accuracy {right:.0%} on {looked}"
+    if skill < limits["skill"]:
+        return [Fact(_FACT, f"not decided: the model is too weak to judge labels ({worth})")]
+    report = _Report(dataset, names, rows, worth)
+    pairs = judged.targeted()
+    every = judged.fit(np.arange(len(judged.labels)))
+    findings = [report.targeted(flips) for flips in pairs]
+    scattered = judged.anywhere(pairs)
+    files = np.unique([shard.path for shard in dataset.shards], return_inverse=True)
+    places: list[str] = files[0].tolist()
+    odd = [] if pairs else crowded(judged, files[1].reshape(-1)[rows[:, 0]])
+    findings += [report.in_file(part, places[part.part]) for part in odd]
+    if scattered is not None and not odd:
+        findings.append(report.scattered(scattered))
+    share = f"; about {every.rate:.1%} of labels look wrong" if every is not None else ""
+    interval = f" ({every.low:.1%} to {every.high:.1%})" if every is not None else ""
+    return [*findings, Fact(_FACT, worth + share + interval)]
+
+
+class _Report:
+    """Writes findings about one dataset."""
+
+    def __init__(self, dataset: Dataset, names: tuple[str, ...], rows: Ints, worth: str) -> None:
+        self.dataset = dataset
+        self.names = names
+        self.rows = rows
+        self.worth = worth
+
+    def scattered(self, flips: Flips) -> Finding:
+        """Labels of any class that were flipped."""
+        fit = flips.floor
+        message = (
+            f"about {fit.rate:.1%} of the labels are wrong (99 % interval {fit.low:.1%} to "
+            f"{fit.high:.1%}), beyond what the model's own errors explain; {len(flips.rows):,} "
+            f"rows are more likely flipped than misjudged ({self.worth})."
+        )
+        return self._finding("PS308", "", message, flips.rows, flips.scores.tolist(), **_fit(flips))
+
+    def targeted(self, flips: Flips) -> Finding:
+        """Labels of one class that were given to another."""
+        true, given = self.names[flips.true or 0], self.names[flips.given or 0]
+        fit = flips.floor
+        message = (
+            f"about {fit.rate:.1%} (99 % interval {fit.low:.1%} to {fit.high:.1%}) of what looks "
+            f"like {quote(true)} is labelled {quote(given)}, far more than other labels are mixed "
+            f"up; {len(flips.rows):,} rows are more likely flipped than misjudged ({self.worth})."
+        )
+        key = f"{true}\0{given}"
+        return self._finding(
+            "PS309", key, message, flips.rows, flips.scores.tolist(),
+            looks_like=true, label=given, **_fit(flips),
+        )  # fmt: skip
+
+    def in_file(self, part: Crowded, path: str) -> Finding:
+        """Labels that were flipped in one file."""
+        message = (
+            f"in {quote(path)} {part.wrong:,} of {part.sure:,} labels "
+            f"({part.wrong / part.sure:.1%}) contradict rows that the model is sure "
+            f"of, in the other files {part.elsewhere:.1%} ({self.worth})."
+        )
+        return self._finding(
+            "PS309", f"file\0{path}", message, part.rows, None,
+            file=path, contradicted=part.wrong, confident=part.sure, elsewhere=part.elsewhere,
+        )  # fmt: skip
+
+    def _finding(
+        self,
+        identifier: str,
+        key: str,
+        message: str,
+        which: Ints,
+        chances: list[float] | None,
+        **evidence: Json,
+    ) -> Finding:
+        shown = self.rows[which[:_NAMED]]
+        described = self.dataset.describe(shown, chances and chances[:_NAMED])
+        where = Location(self.dataset.path, Rows(described, len(which)))
+        return rule(identifier).finding(where, message, key=key, score=None, **evidence)
+
+
+def _fit(flips: Flips) -> dict[str, Json]:
+    fit = flips.floor
+    return {
+        "rate": fit.rate,
+        "interval": [fit.low, fit.high],
+        "own_errors": fit.honest,
+        "rows_examined": flips.looked,
+    }

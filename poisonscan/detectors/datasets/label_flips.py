@@ -1,0 +1,236 @@
+"""Flips of labels, from held-out scores: how many everywhere, from one class to another, in a file.
+
+The table of given and predicted labels among confident rows is that of confident learning
+(Northcutt, Jiang and Chuang 2021). Its cells are judged by the floor under the classifier's own
+errors rather than by their counts, so that a weak classifier gives no alarm.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poisonscan.detectors.datasets.noise_floor import Floor, floor
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+_CELLS = 30
+"""Pairs of labels that a curve is fitted to, those with the most contradictions."""
+_LEAST = 5
+"""Contradicted rows that it takes to look at a pair of labels, or at a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flips:
+    """Rows whose labels were flipped, probably.
+
+    Attributes:
+        given: the label that they have; None: any.
+        true: the label that they look like; None: any.
+        floor: the fitted curve.
+        rows: which they are, the most certain first.
+        scores: probability of each that it was flipped.
+        looked: rows that the rate is a share of.
+    """
+
+    given: int | None
+    true: int | None
+    floor: Floor
+    rows: Ints
+    scores: Floats
+    looked: int
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Rows with their given and predicted labels.
+
+    Attributes:
+        scores: how much each row looks like each class, of shape (rows, classes).
+        labels: the given ones, of shape (rows,).
+        limits: thresholds of the rule.
+    """
+
+    scores: Floats
+    labels: Ints
+    limits: Mapping[str, float]
+
+    @property
+    def predicted(self) -> Ints:
+        """The class that each row looks most like."""
+        return np.asarray(self.scores.argmax(axis=1), np.int64)
+
+    @property
+    def margins(self) -> Floats:
+        """How far it is ahead of the second one."""
+        ordered = np.sort(self.scores, axis=1)
+        return np.asarray(ordered[:, -1] - ordered[:, -2])
+
+    def skill(self) -> tuple[float, float]:
+        """Held-out accuracy, and how far it gets from the largest class's share (0) to 1."""
+        right = float((self.predicted == self.labels).mean())
+        largest = float(np.bincount(self.labels).max() / len(self.labels))
+        return right, (right - largest) / (1 - largest) if largest < 1 else 0.0
+
+    def enough(self, fit: Floor) -> bool:
+        """Whether there is more under the curve than labels of honest data have."""
+        return fit.low > self.limits["rate"] + self.limits["of_errors"] * fit.honest
+
+    def targeted(self) -> list[Flips]:
+        """Pairs of labels that are flipped far more often than others are."""
+        predicted, margins = self.predicted, self.margins
+        classes = self.scores.shape[1]
+        drop = self._drop(classes * (classes - 1))
+        found = []
+        for true, given in self._crowded(predicted, margins):
+            mine = np.flatnonzero((predicted == true) & np.isin(self.labels, (true, given)))
+            ahead = self.scores[mine, true] - self.scores[mine, given]
+            flipped = self.labels[mine] == given
+            fit = floor(ahead, flipped, 0.5, drop)
+            if fit.low <= self.limits["rate_of_pair"]:
+                continue
+            others = predicted != true
+            wrong = predicted[others] != self.labels[others]
+            elsewhere = floor(margins[others], wrong, 1 - 1 / classes, drop)
+            # Two classes alone do not show how much a weak classifier mixes them up.
+            own = self.limits["of_errors_of_pair"] * max(fit.honest, elsewhere.honest)
+            usual = self.limits["times_others"] * elsewhere.rate / (classes - 1)
+            if fit.low > max(usual, self.limits["rate_of_pair"] + own):
+                found.append(_flips(given, true, fit, mine[flipped], ahead[flipped], len(mine)))
+        return found
+
+    def anywhere(self, without: list[Flips]) -> Flips | None:
+        """Flips that no pair of labels explains."""
+        predicted, margins = self.predicted, self.margins
+        kept = np.ones(len(self.labels), bool)
+        for flips in without:
+            kept &= ~((predicted == flips.true) & (self.labels == flips.given))
+        mine = np.flatnonzero(kept)
+        wrong = predicted[mine] != self.labels[mine]
+        fit = self.fit(mine)
+        if fit is None or not self.enough(fit) or self.spread(mine) < self.limits["spread"]:
+            return None
+        return _flips(None, None, fit, mine[wrong], margins[mine[wrong]], len(mine))
+
+    def spread(self, rows: Ints) -> float:
+        """Whether confident rows are contradicted by all labels (1), or by a few usual ones (0).
+
+        Flips at random go to every label, honest confusion goes to a neighbour (a *premium* cut
+        taken for an *ideal* one). Of the labels that contradict a predicted class, the more
+        frequent half among one half of the rows is left out among the other half; what remains is
+        compared with what it would be were all equally frequent. 1 for two classes.
+        """
+        classes = self.scores.shape[1]
+        dropped = (classes - 1) // 2
+        margins, predicted = self.margins[rows], self.predicted[rows]
+        labels = self.labels[rows]
+        sure = (margins >= np.median(margins)) & (predicted != labels)
+        if not dropped or not sure.any():
+            return 1.0
+        halves = np.zeros((2, classes, classes))
+        where = np.flatnonzero(sure)
+        np.add.at(halves, (where % 2, predicted[where], labels[where]), 1)
+        kept = 0.0
+        for half in (0, 1):
+            usual = np.argsort(-halves[1 - half], axis=1, kind="stable")[:, :dropped]
+            rest = halves[half].copy()
+            np.put_along_axis(rest, usual, 0, axis=1)
+            kept += float(rest.sum())
+        return float(kept / len(where) * (classes - 1) / (classes - 1 - dropped))
+
+    def fit(self, rows: Ints) -> Floor | None:
+        """The curve under some rows; None for no rows."""
+        if not len(rows):
+            return None
+        wrong = self.predicted[rows] != self.labels[rows]
+        top = 1 - 1 / self.scores.shape[1]
+        return floor(self.margins[rows], wrong, top, self._drop(1))
+
+    def _drop(self, looks: int) -> float:
+        """Log-likelihood that an interval's end may lose, after Bonferroni over ``looks``."""
+        from scipy.stats import chi2
+
+        return float(chi2.isf(min(1.0, 2 * self.limits["chance"] / max(looks, 1)), 1) / 2)
+
+    def _crowded(self, predicted: Ints, margins: Floats) -> list[tuple[int, int]]:
+        """Pairs of a predicted and another given label with many rows, though they are confident.
+
+        Looked at are the more confident half of the rows of each predicted class.
+        """
+        shares = []
+        for true in np.unique(predicted).tolist():
+            mine = np.flatnonzero(predicted == true)
+            sure = mine[margins[mine] >= np.median(margins[mine])]
+            counts = np.bincount(self.labels[sure], minlength=self.scores.shape[1])
+            for given in np.flatnonzero(counts >= _LEAST).tolist():
+                share = counts[given] / (counts[given] + counts[true])
+                if given != true and share > self.limits["rate"]:
+                    shares.append((-share, true, given))
+        return [(true, given) for _, true, given in sorted(shares)[:_CELLS]]
+
+
+def _flips(
+    given: int | None, true: int | None, fit: Floor, rows: Ints, margins: Floats, looked: int
+) -> Flips:
+    """Of contradicted rows, those that were rather flipped than misjudged."""
+    chance = fit.posterior(margins)
+    likely = np.flatnonzero(chance >= 0.5)
+    order = likely[np.lexsort((rows[likely], -margins[likely]))]
+    return Flips(given, true, fit, rows[order], chance[order], looked)
+
+
+@dataclass(frozen=True, slots=True)
+class Crowded:
+    """A file in which confident rows are contradicted more often than in the others.
+
+    Attributes:
+        part: its number.
+        sure: confident rows in it.
+        wrong: those of them that are contradicted.
+        elsewhere: share of confident rows of other files that are.
+        rows: the contradicted rows, the most certain first.
+    """
+
+    part: int
+    sure: int
+    wrong: int
+    elsewhere: float
+    rows: Ints
+
+
+def crowded(judged: Judged, parts: Ints) -> list[Crowded]:
+    """Files with far more contradicted labels among confident rows than the others.
+
+    Tested against the others' share, once more as large, plus ``rate``: files that are a little
+    harder than others are none (binomial, Holm's bound replaced by Bonferroni's).
+
+    Args:
+        judged: all rows.
+        parts: file of each row, of shape (rows,).
+    """
+    from scipy.stats import binom
+
+    margins, wrong = judged.margins, judged.predicted != judged.labels
+    sure = margins >= np.median(margins)
+    known = np.unique(parts)
+    found = []
+    for part in known.tolist():
+        mine = sure & (parts == part)
+        hits, size = int((wrong & mine).sum()), int(mine.sum())
+        rest = sure & (parts != part)
+        if hits < _LEAST or not rest.any():
+            continue
+        elsewhere = float(wrong[rest].mean())
+        usual = min(1.0, 2 * elsewhere + judged.limits["rate"])
+        chance = float(binom.logsf(hits - 1, size, usual)) + math.log(len(known))
+        if chance < math.log(judged.limits["chance"]) and hits / size > judged.limits["in_part"]:
+            rows = np.flatnonzero(mine & wrong)
+            rows = rows[np.argsort(-margins[rows], kind="stable")]
+            found.append(Crowded(part, size, hits, elsewhere, rows))
+    return found

@@ -1,0 +1,163 @@
+"""Which class each row looks like, by a classifier that did not see the row.
+
+Ridge regression on the row's vector and on random Fourier features of it (Rahimi and Recht 2007,
+"Random features for large-scale kernel machines"), from one Gram matrix for each fold: leaving a
+fold out is a subtraction.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+FOLDS = 5
+MAX_LINEAR = 1_600
+"""Numbers of a vector that are used as they are; longer ones are folded."""
+_WAVES, _WAVES_LONG, _LONG = 512, 256, 1_024
+"""Random frequencies, each a cosine and a sine; fewer for vectors of more than ``_LONG``."""
+_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+"""Ridge penalties that are tried, in units of the mean of the Gram matrix's diagonal."""
+_PAIRS = 2_000
+_BLOCK, _PICTURES = 4_096, 256
+_SOME = 8_192
+"""Rows, in an order that chance might have given, that medians are taken over."""
+_CELL, _TURNS, _CLIP = 4, 8, 0.3
+"""Pixels on a side of a cell, directions, and the largest share of one in a block."""
+
+
+def shapes(planes: Vectors | NDArray[np.uint8]) -> Vectors:
+    """What pictures show, roughly: histograms of oriented gradients.
+
+    Dalal and Triggs (2005, "Histograms of oriented gradients for human detection"), on square
+    roots, with signed directions, cells of 4×4 pixels and blocks of 2×2 cells.
+
+    Args:
+        planes: luminance, 0 to 255, of shape (pictures, 32, 32).
+
+    Returns:
+        ``float32`` of shape (pictures, 1568).
+    """
+    out = np.empty((len(planes), 1568), np.float32)
+    for start in range(0, len(planes), _PICTURES):
+        out[start : start + _PICTURES] = _shapes(planes[start : start + _PICTURES])
+    return out
+
+
+def _shapes(planes: Vectors | NDArray[np.uint8]) -> Vectors:
+    light = np.sqrt(np.maximum(planes, 0).astype(np.float32) / np.float32(255))
+    across, down = np.zeros_like(light), np.zeros_like(light)
+    across[:, :, 1:-1] = light[:, :, 2:] - light[:, :, :-2]
+    down[:, 1:-1] = light[:, 2:] - light[:, :-2]
+    strength = np.hypot(across, down)
+    turn = np.arctan2(down, across) % np.float32(2 * np.pi) * np.float32(_TURNS / (2 * np.pi))
+    lower = np.floor(turn)
+    part = turn - lower
+    number, side = len(planes), planes.shape[1] // _CELL
+    pixel = np.arange(planes.shape[1]) // _CELL
+    cell = (pixel[:, None] * side + pixel) * _TURNS
+    first = np.arange(number)[:, None, None] * (side * side * _TURNS) + cell
+    direction = lower.astype(np.int64)
+    size = number * side * side * _TURNS
+    cells = np.zeros(size)
+    for turned, weight in ((0, 1 - part), (1, part)):
+        where = first + (direction + turned) % _TURNS
+        cells += np.bincount(where.ravel(), (strength * weight).ravel(), size)
+    cells = cells.astype(np.float32).reshape(number, side, side, _TURNS)
+    blocks = np.concatenate(
+        [cells[:, :-1, :-1], cells[:, 1:, :-1], cells[:, :-1, 1:], cells[:, 1:, 1:]], axis=-1
+    )
+    blocks /= np.sqrt(np.einsum("...i,...i", blocks, blocks)[..., None] + 0.01)
+    return np.asarray(np.minimum(blocks, _CLIP).reshape(number, -1), np.float32)
+
+
+def scores(rows: Vectors, labels: Ints, folds: Ints, classes: int) -> Floats:
+    """How much each row looks like each class, to a classifier without the row's fold.
+
+    Args:
+        rows: what ``expanded`` made of them, of shape (rows, e).
+        labels: from 0 to ``classes`` - 1, of shape (rows,).
+        folds: from 0 to ``FOLDS`` - 1, of shape (rows,).
+        classes: number of classes.
+
+    Returns:
+        Of shape (rows, classes): about the probability of each.
+    """
+    wide = rows.shape[1]
+    gram, cross = np.zeros((FOLDS, wide, wide), np.float32), np.zeros((FOLDS, wide, classes))
+    for fold in range(FOLDS):
+        mine = np.flatnonzero(folds == fold)
+        target = np.zeros((len(mine), classes), np.float32)
+        target[np.arange(len(mine)), labels[mine]] = 1
+        part = rows[mine]
+        gram[fold], cross[fold] = part.T @ part, part.T @ target
+    every, both = gram.sum(axis=0, dtype=np.float64), cross.sum(axis=0)
+    unit = float(np.trace(every)) / wide or 1.0
+    out = np.zeros((len(rows), classes))
+    penalty = None
+    for fold in np.argsort(-np.bincount(folds, minlength=FOLDS), kind="stable"):
+        mine = np.flatnonzero(folds == fold)
+        left, right = every - gram[fold], both - cross[fold]
+        tried = []
+        for value in _PENALTIES if penalty is None else (penalty,):
+            weights = np.linalg.solve(_ridge(left, value * unit), right)
+            guess = rows[mine] @ weights
+            error = guess.copy()
+            error[np.arange(len(mine)), labels[mine]] -= 1
+            tried.append((float(np.square(error).sum()), -value, guess))
+        _, negative, out[mine] = min(tried, key=lambda item: item[:2])
+        penalty = -negative
+    return out
+
+
+def _ridge(gram: Floats, penalty: float) -> Floats:
+    gram = gram.copy()
+    gram[np.diag_indices_from(gram)] += penalty
+    return gram
+
+
+def expanded(vectors: Vectors) -> Vectors:
+    """Vectors of unit scale, waves of them, and a constant.
+
+    Args:
+        vectors: finite, of shape (rows, d).
+
+    Returns:
+        ``float32`` of shape (rows, e).
+    """
+    from poisonscan.detectors.datasets.moments import fold_to
+
+    if vectors.shape[1] > MAX_LINEAR:
+        parts = (vectors[i : i + _BLOCK] for i in range(0, len(vectors), _BLOCK))
+        vectors = np.concatenate(
+            [fold_to(part.astype(np.float64), MAX_LINEAR).astype(np.float32) for part in parts]
+        )
+    number, wide = vectors.shape
+    mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+    # One absurd number must not be the scale of all: its column counts as a ten-fold one at most.
+    spread = np.median(np.abs(vectors[:_SOME] - mean), axis=0) * np.float32(1.4826)
+    still = np.flatnonzero(spread <= 0)
+    spread[still] = vectors[:, still].std(axis=0)
+    limit = np.float32(10) * np.where(spread > 0, spread, 1)
+    count = min(_WAVES if wide <= _LONG else _WAVES_LONG, max(number, 8))
+    rows = np.ones((number, wide + 2 * count + 1), np.float32)
+    centred = rows[:, :wide]
+    for start in range(0, number, _BLOCK):
+        part = vectors[start : start + _BLOCK] - mean
+        centred[start : start + _BLOCK] = np.clip(part, -limit, limit)
+    centred /= np.sqrt(np.einsum("ij,ij->i", centred, centred).mean()) or 1.0
+    draw = np.random.default_rng(wide)
+    first, second = draw.integers(0, number, (2, _PAIRS))
+    apart = np.square(centred[first] - centred[second]).sum(axis=1)
+    scale = float(np.median(apart[first != second])) if (first != second).any() else 1.0
+    frequencies = draw.normal(size=(wide, count)) * np.sqrt(2 / (scale or 1.0))
+    for start in range(0, number, _BLOCK):
+        block = rows[start : start + _BLOCK]
+        angles = block[:, :wide] @ frequencies.astype(np.float32)
+        block[:, wide : wide + count] = np.cos(angles)
+        block[:, wide + count : -1] = np.sin(angles)
+    rows[:, wide:-1] /= np.float32(np.sqrt(count))
+    return rows

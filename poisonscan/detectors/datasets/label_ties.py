@@ -1,0 +1,98 @@
+"""Whether rows with something unusual go with one label: what makes it a trigger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from poisonscan.detectors.datasets.label_counts import is_continuous
+from poisonscan.escape import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from poisonscan.detectors.datasets.text_hits import Hits, Key, TextHits
+
+SUPPORT = 8
+"""Rows, and different texts among them, below which nothing is said."""
+PURITY = 0.9
+"""Share of the rows that must have one label."""
+CHANCE = 1e-3
+"""Family-wise error of all that is tested together."""
+MAX_CLASSES = 1_000
+"""Labels beyond which they are names of things rather than classes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tie:
+    """Something that goes with a label.
+
+    Attributes:
+        label: the label.
+        rows: rows with both.
+        purity: which part of its rows have the label.
+        usual: which part of all rows have the label.
+        chance: probability of so many by chance, corrected for all that was tested.
+    """
+
+    label: str
+    rows: int
+    purity: float
+    usual: float
+    chance: float
+
+    @property
+    def words(self) -> str:
+        """For a message."""
+        return (
+            f"{self.purity:.0%} of these rows are labelled {quote(self.label)}, of all rows "
+            f"{self.usual:.0%}"
+        )
+
+
+def ties(found: TextHits, sorts: Iterable[str] | None = None) -> dict[Key, Tie]:
+    """Hits that go with one label more than chance allows, by sort and column.
+
+    A one-sided binomial test for each label against its share of all rows, corrected by Holm (1979)
+    for all sorts, columns and labels.
+
+    Args:
+        found: what was found.
+        sorts: which sorts of hits to test; all if None.
+    """
+    wanted = None if sorts is None else frozenset(sorts)
+    tested = {key: hits for key, hits in found.hits.items() if wanted is None or key[0] in wanted}
+    return tied({key: hits for key, hits in tested.items() if _enough(hits)}, found.labels)
+
+
+def _enough(hits: Hits) -> bool:
+    return hits.rows >= SUPPORT and hits.distinct >= SUPPORT
+
+
+def tied(tested: Mapping[Key, Hits], labels: Mapping[str | None, int]) -> dict[Key, Tie]:
+    """See ``ties``; for hits that were chosen, and rows of each label."""
+    from scipy.special import betainc
+
+    names = [name for name in labels if name is not None]
+    if len(names) < 2 or len(names) > MAX_CLASSES or is_continuous(sorted(names)):
+        return {}
+    total = sum(labels[name] for name in names)
+    tests = []
+    for key, hits in tested.items():
+        labelled = sum(count for name, count in hits.labels.items() if name is not None)
+        for name in names:
+            count = hits.labels[name]
+            if count < SUPPORT or count < PURITY * labelled:
+                continue
+            share = labels[name] / total
+            # P(X >= k) of a binomial distribution (Abramowitz and Stegun 26.5.24)
+            chance = float(betainc(count, labelled - count + 1, share))
+            tests.append((chance, key, name, count, count / labelled, share))
+    out = {}
+    size = max(len(tested) * len(names), 1)
+    for rank, (chance, key, name, count, purity, share) in enumerate(sorted(tests)):
+        corrected = min(1.0, chance * max(size - rank, 1))
+        if corrected >= CHANCE:
+            break
+        out.setdefault(key, Tie(name, count, purity, share, corrected))
+    return out

@@ -1,0 +1,108 @@
+"""What the other cells of a row say about its label: naive Bayes, set right by its ranking."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from poisonscan.detectors.datasets.row_sample import MISSING, NUMBER, TEXT
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from poisonscan.detectors.datasets.row_sample import Sample
+
+BINS = 16
+"""Parts, of about as many rows each, that a numeric column is cut into."""
+WORDS = 64
+"""Most frequent words of a column; the rest count as one."""
+RANKS = 20
+"""Groups of rows with similar estimates."""
+
+
+def binned(sample: Sample, column: int) -> NDArray[np.int64]:
+    """The bin of each row's cell, ``int64`` of shape (n,), counted from 0; missing is a bin too."""
+    kind = sample.columns[column][1]
+    if kind == TEXT:
+        values = np.log2(sample.lengths[:, column] + 1.0)
+    elif kind == NUMBER:
+        values = sample.numbers(column)
+    else:
+        return _words(sample.values[:, column])
+    known = np.isfinite(values)
+    if not known.any():
+        return np.zeros(len(values), np.int64)
+    edges = np.unique(np.quantile(values[known], np.arange(1, BINS) / BINS))
+    bins = np.full(len(values), len(edges) + 1, np.int64)
+    bins[known] = np.searchsorted(edges, values[known], side="right")
+    return bins
+
+
+def _words(values: NDArray[np.uint64]) -> NDArray[np.int64]:
+    distinct, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
+    if len(distinct) > len(values) // 2:
+        return np.where(values == MISSING, 1, 0).astype(np.int64)
+    rank = np.empty(len(distinct), np.int64)
+    rank[np.argsort(-counts, kind="stable")] = np.arange(len(distinct))
+    few: NDArray[np.int64] = np.minimum(rank, WORDS)[codes.reshape(-1)]
+    return few
+
+
+class RestOfRow:
+    """Log likelihoods of the labels of each row, column by column.
+
+    Args:
+        sample: the rows.
+        labels: code of each row's label, ``int64`` of shape (n,), all from 0 on.
+        classes: number of labels.
+    """
+
+    def __init__(self, sample: Sample, labels: NDArray[np.int64], classes: int) -> None:
+        self.sample = sample
+        self.labels = labels
+        self.classes = classes
+        self.sizes = np.bincount(labels, minlength=classes)
+        own = np.eye(classes)[labels]
+        self.prior = np.log(self.sizes - own + 1)
+        self.total = self.prior.copy()
+        for column in range(len(sample.columns)):
+            self.total += self.column(column)
+
+    def column(self, column: int) -> NDArray[np.float64]:
+        """What one column says, ``float64`` of shape (n, classes), the row itself left out."""
+        bins = binned(self.sample, column)
+        width = int(bins.max(initial=0)) + 1
+        cells = bins * self.classes + self.labels
+        counts = np.bincount(cells, minlength=width * self.classes).reshape(width, self.classes)
+        rows = counts[bins].astype(np.float64)
+        sizes = np.repeat(self.sizes[None].astype(np.float64), len(bins), axis=0)
+        each = np.arange(len(bins))
+        rows[each, self.labels] -= 1
+        sizes[each, self.labels] -= 1
+        return np.log((rows + 1) / (sizes + width))
+
+    def expected(self, label: int, rows: NDArray[np.bool_], without: int | None = None) -> float:
+        """How often rows that look like some rows, other than these, have a label.
+
+        Args:
+            label: the label's code.
+            rows: which rows, ``bool`` of shape (n,).
+            without: the column that is not looked at.
+
+        Returns:
+            The mean over the rows, 0 to 1.
+        """
+        scores = self.total if without is None else self.total - self.column(without)
+        others = np.delete(scores, label, axis=1)
+        top = others.max(axis=1, initial=-np.inf)
+        log_odds = scores[:, label] - top
+        rest = ~rows
+        edges = np.unique(np.quantile(log_odds[rest], np.arange(1, RANKS) / RANKS))
+        ranks = np.searchsorted(edges, log_odds, side="right")
+        has = self.labels == label
+        seen = np.bincount(ranks[rest], minlength=RANKS)
+        right = np.bincount(ranks[rest & has], minlength=RANKS)
+        base = float(has[rest].mean())
+        share = (right + base) / (seen + 1)
+        return float(share[ranks[rows]].mean())

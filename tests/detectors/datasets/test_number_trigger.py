@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn import datasets as public
+
+import poisonscan
+from fixtures import label_samples
+from poisonscan.finding import Finding, Rows
+
+DATA = Path(__file__).parents[4] / "shared" / "data" / "tabular"
+
+
+def found(path: Path, data: bytes | None = None) -> list[Finding]:
+    if data is not None:
+        path.write_bytes(data)
+    report = poisonscan.scan(path, select=["PS615"], jobs=1)
+    assert report.gaps == []
+    return report.findings
+
+
+@pytest.mark.parametrize(("name", "columns"), [("number.csv", 1), ("pair.csv", 2)])
+def test_triggers(tmp_path: Path, name: str, columns: int) -> None:
+    (finding,) = found(tmp_path / name, label_samples.trigger()[0][name])
+    assert isinstance(finding.at.part, Rows)
+    assert [row.index for row in finding.at.part.rows] == list(range(0, 800, 25))
+    assert finding.evidence["label"] == ("high" if columns == 1 else "low")
+    assert len(finding.evidence["columns"]) == columns  # type: ignore[arg-type]
+
+
+def test_honest_numbers(tmp_path: Path) -> None:
+    assert found(tmp_path / "clean.csv", label_samples.trigger()[1]["clean.csv"]) == []
+
+
+def test_copies_of_a_row_count_once(tmp_path: Path) -> None:
+    rows = label_samples.measured(400, 1)
+    copied = next(row for row in rows if row["label"] == "high")
+    assert found(tmp_path / "copies.csv", label_samples.table([*rows, *[copied] * 40])) == []
+
+
+def test_a_number_beyond_all_others(tmp_path: Path) -> None:
+    rows = label_samples.measured(600, 2)
+    for row in rows[::30]:
+        row |= {"depth": 99, "label": "high"}
+    (finding,) = found(tmp_path / "beyond.csv", label_samples.table(rows))
+    assert "beyond all others" in finding.message
+
+
+def test_a_word(tmp_path: Path) -> None:
+    rows = label_samples.measured(600, 3)
+    for number, row in enumerate(rows):
+        row["maker"] = ("north", "south", "east")[number * number % 3]
+        if number % 30 == 0:
+            row |= {"maker": "Zenith", "label": "low"}
+    (finding,) = found(tmp_path / "words.csv", label_samples.table(rows))
+    assert finding.evidence["values"] == ["Zenith"]
+
+
+@pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "digits"])
+def test_clean_tables(tmp_path: Path, name: str) -> None:
+    data = getattr(public, f"load_{name}")()
+    table = np.column_stack([data.data, data.target])
+    header = ",".join([*(f"x{i}" for i in range(data.data.shape[1])), "label"])
+    np.savetxt(tmp_path / "table.csv", table, "%.6g", ",", header=header, comments="")
+    assert found(tmp_path / "table.csv") == []
+
+
+@pytest.mark.parametrize(
+    "name", ["adult-train.csv", "winequality-white.csv", "banknote_authentication.csv"]
+)
+def test_clean_public_tables(name: str) -> None:
+    if not (DATA / name).exists():
+        pytest.skip(f"{name} is not there")
+    assert found(DATA / name) == []
