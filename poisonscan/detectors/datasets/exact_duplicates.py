@@ -12,7 +12,7 @@ from poisonscan.datasets.batch import Role
 from poisonscan.detectors.datasets.label_counts import is_continuous
 from poisonscan.detectors.datasets.row_keys import Copies, Ints, RowKeys
 from poisonscan.escape import quote
-from poisonscan.finding import Fact, Location, Rows
+from poisonscan.finding import Fact, Gap, Location, Rows
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -38,16 +38,19 @@ class ExactDuplicates:
 
     needs: ClassVar[frozenset[Role]] = frozenset({Role.CONTENT})
 
-    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact]]:
-        """Ask for the rows' digests and labels, then sort.
-
-        Raises:
-            LimitReached: too many rows.
-        """
+    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact | Gap]]:
+        """Ask for the rows whose digests repeat, with their labels."""
         keys: RowKeys = yield RowKeys()
         copies = keys.copies()
-        counted = Fact("rows with copies", len(copies.groups))
-        return [*_duplicates(dataset, copies), *_conflicts(dataset, copies), counted]
+        found: list[Finding | Fact | Gap] = [*_duplicates(dataset, copies)]
+        found += _conflicts(dataset, copies)
+        if copies.unlisted:
+            message = (
+                f"{copies.unlisted:,} of the copied rows were only counted, as there are too many: "
+                "their labels and splits were not compared"
+            )
+            found.append(Gap(dataset.path, message))
+        return [*found, Fact("rows with copies", len(copies.groups) + copies.unlisted)]
 
 
 DETECTOR = ExactDuplicates()
@@ -56,9 +59,9 @@ DETECTOR = ExactDuplicates()
 def _duplicates(dataset: Dataset, copies: Copies) -> Iterator[Finding]:
     """One finding, if the copies are many, of one content, or over splits."""
     limits, sizes = rule("PS501").thresholds, copies.sizes
-    if copies.surplus < limits["rows"]:
+    if copies.surplus < limits["rows"] or not len(sizes):
         return
-    total, largest = int(copies.rows_per_shard.sum()), int(sizes.max())
+    total, largest = int(copies.rows_per_shard.sum()), int(sizes.max(initial=0))
     reasons = []
     if copies.surplus > limits["share"] * total:
         reasons.append(f"surplus copies are {copies.surplus / total:.1%} of all rows")
@@ -85,8 +88,8 @@ def _duplicates(dataset: Dataset, copies: Copies) -> Iterator[Finding]:
     }
     yield rule("PS501").finding(
         Location(dataset.path, Rows(named, len(copies.groups))),
-        f"{len(copies.groups):,} of {total:,} rows share their content with another, "
-        f"{len(sizes):,} contents in all: {'; '.join(reasons)}.",
+        f"{len(copies.groups) + copies.unlisted:,} of {total:,} rows share their content with "
+        f"another, {len(sizes):,} contents in all: {'; '.join(reasons)}.",
         key="",
         score=copies.surplus / total,
         **evidence,

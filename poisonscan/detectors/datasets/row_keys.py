@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -9,16 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poisonscan.datasets.batch import Role
-from poisonscan.detectors.datasets.label_counts import MAX_CHARACTERS, MAX_LABELS
-from poisonscan.limits import LimitReached
+from poisonscan.datasets.spill import Part, Records, Table
+from poisonscan.detectors.datasets.label_hashes import LabelHashes
 
 if TYPE_CHECKING:
     from poisonscan.datasets.batch import Batch
 
 Ints = NDArray[np.int64]
 
-MAX_ROWS = 50_000_000
-"""Rows whose digests are kept, 28 bytes each; a larger dataset is not searched for copies."""
+MAX_COPIES = 10_000_000
+"""Rows that are kept as copies of others, 32 bytes each; those beyond are counted only."""
+MAX_ALIKE = 1_000_000
+"""Rows of one content that are kept; those beyond are counted only."""
 _ROW_BITS = 40
 
 
@@ -32,6 +36,7 @@ class Copies:
         labels: codes into ``names``, ``int32`` of shape (n,); -1 where there is none.
         names: labels in order; None when there were too many to be classes.
         rows_per_shard: rows with content in each shard, copied or not, ``int64``.
+        unlisted: rows that are copies and counted only, as there are too many.
     """
 
     rows: Ints
@@ -39,6 +44,7 @@ class Copies:
     labels: NDArray[np.int32]
     names: tuple[str, ...] | None
     rows_per_shard: Ints
+    unlisted: int = 0
 
     @property
     def sizes(self) -> Ints:
@@ -48,124 +54,132 @@ class Copies:
     @property
     def surplus(self) -> int:
         """Rows beyond the first of each content."""
-        return len(self.groups) - len(self.sizes)
+        return len(self.groups) - len(self.sizes) + self.unlisted
+
+
+@dataclass(frozen=True, slots=True)
+class _Repeated:
+    """Records of contents that occur more than once in a part, and rows that are not kept."""
+
+    table: Table
+    unlisted: int
 
 
 @dataclass(slots=True, unsafe_hash=True)
 class RowKeys:
-    """Keeps every row's content digest, label and place; rows without content are left out.
-
-    Attributes:
-        overflow: there were more than ``MAX_ROWS`` rows; then nothing is kept.
-        size: rows kept.
-    """
+    """Groups rows by content digest, with label and place; rows without content are left out."""
 
     needs: frozenset[Role] = field(
         default=frozenset({Role.CONTENT, Role.LABEL}), init=False, compare=False
     )
-    overflow: bool = field(default=False, init=False, compare=False)
-    size: int = field(default=0, init=False, compare=False)
-    _digests: list[NDArray[np.uint64]] = field(default_factory=list, init=False, compare=False)
-    _places: list[Ints] = field(default_factory=list, init=False, compare=False)
-    _labels: list[NDArray[np.int32]] = field(default_factory=list, init=False, compare=False)
-    # Code of each label; None once there are more labels than classes can have.
-    _names: dict[str, int] | None = field(default_factory=dict, init=False, compare=False)
-    _characters: int = field(default=0, init=False, compare=False)
+    _labels: LabelHashes = field(default_factory=LabelHashes, init=False, compare=False)
+    _rows: Counter[int] = field(default_factory=Counter, init=False, compare=False)
+    _records: Records = field(default_factory=lambda: Records(4), init=False, compare=False)
+    _repeated: list[_Repeated] = field(default_factory=list, init=False, compare=False)
+    _grouped: bool = field(default=False, init=False, compare=False)
 
     def update(self, batch: Batch) -> None:
-        """Take in a batch."""
-        labels, ids = batch.labels, batch.rows
-        used = np.flatnonzero(batch.content.any(axis=1))  # a digest of zero: nothing there
-        codes = labels.codes[used]
-        present = np.unique(codes[codes >= 0])
-        lookup = np.full(len(labels.names) + 1, -1, np.int32)  # the last entry serves code -1
-        lookup[present] = self._codes([labels.names[code] for code in present.tolist()])
-        self._take(
-            batch.content[used],
-            (ids[used, 0] << _ROW_BITS) | ids[used, 1],
-            lookup[codes],
-        )
-
-    def merge(self, other: RowKeys) -> None:
-        """Take in what ``other`` has seen."""
-        if other._names is None:
-            self._names = None
-        lookup = np.append(self._codes(list(other._names or ())), np.int32(-1))
-        if other.overflow:
-            self._forget()
-        for digests, places, labels in zip(
-            other._digests, other._places, other._labels, strict=True
-        ):
-            known = lookup[labels] if other._names is not None else labels
-            self._take(digests, places, known)
-
-    def copies(self) -> Copies:
-        """Rows whose content occurs more than once.
+        """Take in a batch.
 
         Raises:
-            LimitReached: too many rows.
+            LimitReached: the records fit neither into memory nor on disk.
         """
-        if self.overflow:
-            message = f"more than {MAX_ROWS:,} rows: they were not searched for copies"
-            raise LimitReached(message)
-        digests = np.concatenate([np.empty((0, 2), np.uint64), *self._digests])
-        places = np.concatenate([np.empty(0, np.int64), *self._places])
-        labels = np.concatenate([np.empty(0, np.int32), *self._labels])
-        rows_per_shard = np.bincount(places >> _ROW_BITS)
-        kept = _repeated(digests[:, 0])
-        digests, places, labels = digests[kept], places[kept], labels[kept]
-        order = np.lexsort((places, digests[:, 1], digests[:, 0]))
-        digests = digests[order]
-        new = np.ones(len(order), bool)
-        new[1:] = (digests[1:] != digests[:-1]).any(axis=1)
-        groups = np.cumsum(new) - 1
-        twice = np.bincount(groups, minlength=1)[groups] > 1
-        order, groups = order[twice], np.cumsum(new[twice]) - 1
-        rows = np.stack([places[order] >> _ROW_BITS, places[order] % (1 << _ROW_BITS)], axis=1)
-        names = None if self._names is None else tuple(sorted(self._names))
-        return Copies(rows, groups, self._in_order(labels[order], names), names, rows_per_shard)
+        ids = batch.rows
+        used = np.flatnonzero(batch.content.any(axis=1))  # a digest of zero: nothing there
+        if not len(used):
+            return
+        table = np.empty((len(used), 4), np.uint64)
+        table[:, :2] = batch.content[used]
+        table[:, 2] = (ids[used, 0] << _ROW_BITS) | ids[used, 1]
+        table[:, 3] = self._labels.hashed(batch.labels, used)
+        self._rows[batch.shard] += len(used)
+        self._records.add(table)
 
-    def _in_order(
-        self, labels: NDArray[np.int32], names: tuple[str, ...] | None
-    ) -> NDArray[np.int32]:
-        """Codes into the sorted names, in place of codes by first appearance."""
-        if names is None or self._names is None:
-            return np.full_like(labels, -1)
-        lookup = np.full(len(names) + 1, -1, np.int32)
-        for code, name in enumerate(names):
-            lookup[self._names[name]] = code
-        return lookup[labels]
+    def merge(self, other: RowKeys) -> None:
+        """Take in what ``other`` has seen.
 
-    def _codes(self, names: list[str]) -> NDArray[np.int32]:
-        """Codes of labels, new ones included; all -1 once there are too many."""
-        for name in names:
-            if self._names is None:
-                break
-            if name not in self._names:
-                self._names[name] = len(self._names)
-                self._characters += len(name)
-            if len(self._names) > MAX_LABELS or self._characters > MAX_CHARACTERS:
-                self._names = None
-        if self._names is None:
-            return np.full(len(names), -1, np.int32)
-        return np.array([self._names[name] for name in names], np.int32)
+        Raises:
+            LimitReached: the records fit neither into memory nor on disk.
+        """
+        self._labels.join(other._labels)
+        self._rows.update(other._rows)
+        self._records.merge(other._records)
 
-    def _take(self, digests: NDArray[np.uint64], places: Ints, labels: NDArray[np.int32]) -> None:
-        self.size += len(places)
-        if self.overflow or self.size > MAX_ROWS:
-            self._forget()
-        elif len(places):
-            self._digests.append(digests)
-            self._places.append(places)
-            self._labels.append(labels)
+    def use_scratch(self, folder: str, problem: str = "") -> None:
+        """Set the folder for records that do not fit into memory."""
+        self._records.use_scratch(folder, problem)
 
-    def _forget(self) -> None:
-        self.overflow = True
-        for chunks in (self._digests, self._places, self._labels):
-            chunks.clear()
+    def parts(self) -> list[Part]:
+        """The records, by ranges of digests."""
+        return self._records.parts()
+
+    def grouping(self) -> Callable[[Part], _Repeated]:
+        """What finds the contents that repeat."""
+        return _repeated
+
+    def take(self, result: _Repeated) -> None:
+        """Take in the contents of a part that repeat."""
+        kept = sum(len(one.table) for one in self._repeated)
+        if kept + len(result.table) > MAX_COPIES:
+            contents = int(_firsts(result.table).sum())
+            empty = np.empty((0, 4), np.uint64)
+            result = _Repeated(empty, result.unlisted + len(result.table) - contents)
+        self._repeated.append(result)
+
+    def finish(self) -> None:
+        """Forget the records."""
+        self._records.drop()
+        self._grouped = True
+
+    def copies(self) -> Copies:
+        """Rows whose content occurs more than once."""
+        if not self._grouped:
+            for part in self.parts():
+                self.take(_repeated(part))
+            self.finish()
+        table = np.concatenate([one.table for one in self._repeated])
+        places = table[:, 2].astype(np.int64)
+        groups = np.cumsum(_firsts(table)) - 1
+        rows = np.stack([places >> _ROW_BITS, places % (1 << _ROW_BITS)], axis=1)
+        names = None if self._labels.names is None else self._labels.ordered()[0]
+        rows_per_shard = np.zeros(max(self._rows, default=-1) + 1, np.int64)
+        for shard, count in self._rows.items():
+            rows_per_shard[shard] = count
+        labels = self._labels.numbers(table[:, 3])
+        unlisted = sum(one.unlisted for one in self._repeated)
+        return Copies(rows, groups, labels, names, rows_per_shard, unlisted)
 
 
-def _repeated(halves: NDArray[np.uint64]) -> NDArray[np.intp]:
+def _firsts(table: Table) -> NDArray[np.bool_]:
+    """Whether a record is the first of its content, in records ordered by content."""
+    new = np.ones(len(table), bool)
+    new[1:] = (table[1:, :2] != table[:-1, :2]).any(axis=1)
+    return new
+
+
+def _repeated(part: Part) -> _Repeated:
+    """Records whose content occurs more than once, by content and place."""
+    unlisted = 0
+
+    def thin(table: Table) -> Table:
+        """Of each content the first ``MAX_ALIKE`` rows."""
+        nonlocal unlisted
+        table = table[np.lexsort((table[:, 2], table[:, 1], table[:, 0]))]
+        starts = np.flatnonzero(_firsts(table))
+        counts = np.diff(np.append(starts, len(table)))
+        kept = np.arange(len(table)) - np.repeat(starts, counts) < MAX_ALIKE
+        unlisted += len(table) - int(kept.sum())
+        return table[kept]
+
+    table = part.read(thin)
+    table = thin(table[_in_twos(table[:, 0])])
+    new = _firsts(table)
+    groups = np.cumsum(new) - 1
+    twice = np.bincount(groups, minlength=1)[groups] > 1
+    return _Repeated(table[twice], unlisted)
+
+
+def _in_twos(halves: NDArray[np.uint64]) -> NDArray[np.intp]:
     """Positions of values that occur more than once: what is worth sorting by whole digests."""
     ordered = np.sort(halves)
     again = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])

@@ -178,7 +178,7 @@ def _tested(
     words = wording(held, sample, group, texts)
     removed = np.tile(np.array(sorted(set(words)), np.int64), (len(texts), 1))
     against = margins(model.scores(texts, removed), group.label)
-    apart = _distinct(held, sample, texts, words)
+    apart = without_copies(held, sample, texts, words)
     distinct, contradicted = len(apart), int((against[apart] > 0).sum())
     if contradicted < limits["contradicted"] or contradicted < limits["share"] * distinct:
         return None
@@ -235,7 +235,7 @@ def _apart(triggers: list[_Trigger]) -> list[_Trigger]:
     return kept[:MAX_FINDINGS]
 
 
-def _distinct(
+def without_copies(
     held: Features, sample: Sample, texts: Ints, phrase: tuple[int, ...]
 ) -> NDArray[np.intp]:
     """Texts, as positions in ``texts``, without near-copies: one for each pair of min-hashes.
