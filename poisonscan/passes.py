@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from poisonscan.datasets.grouped import Grouped
 from poisonscan.engines.base import Engine, Failure
 from poisonscan.finding import Fact, Finding, Gap, Json, Report, Scanned, as_json
 
@@ -67,6 +70,8 @@ class Passes:
         task: reads one shard.
         attempt: calls what may fail.
         progress: told after each shard.
+        scratch: folder for what does not fit into memory, seen by all processes of the engine; by
+            default that of the system. What is written there is gone when ``run`` returns.
     """
 
     def __init__(
@@ -76,6 +81,7 @@ class Passes:
         task: ShardTask,
         attempt: Attempt,
         progress: Callable[[str, int, int], None],
+        scratch: str | None = None,
     ) -> None:
         self.dataset = dataset
         self.engine = engine
@@ -85,6 +91,9 @@ class Passes:
         self.report = Report(())
         self.facts: dict[str, Json] = {}
         self.rows = 0
+        self.scratch = scratch
+        self._folder = ""
+        self._no_folder = ""
 
     def run(self, detectors: Mapping[str, DatasetDetector]) -> Report:
         """What the detectors find, and what could not be read on the way."""
@@ -100,13 +109,25 @@ class Passes:
                 self._advance(name, detector.detect(self.dataset), None, running)
         if idle:
             self.facts["not applicable"] = as_json(idle)
-        number = 1
-        running = self._round(running, number)
-        while running:
-            number += 1
+        with contextlib.ExitStack() as stack:
+            self._make_folder(stack)
+            number = 1
             running = self._round(running, number)
+            while running:
+                number += 1
+                running = self._round(running, number)
         self._conclude()
         return self.report
+
+    def _make_folder(self, stack: contextlib.ExitStack) -> None:
+        """A folder of this scan's own, which goes with everything in it."""
+        try:
+            folder = tempfile.TemporaryDirectory(
+                prefix="poisonscan-", dir=self.scratch, ignore_cleanup_errors=True
+            )
+            self._folder = stack.enter_context(folder)
+        except OSError as error:
+            self._no_folder = f"no folder could be made in the scratch folder ({error.strerror})"
 
     def _conclude(self) -> None:
         size = sum(shard.size for shard in self.dataset.shards)
@@ -123,6 +144,8 @@ class Passes:
         for entry in running:
             if entry.request not in requests:
                 requests.append(entry.request)
+            if isinstance(entry.request, Grouped):
+                entry.request.use_scratch(self._folder, self._no_folder)
         merged = self._pass(requests, number)
         following: list[_Running] = []
         for entry in running:
@@ -151,10 +174,33 @@ class Passes:
                 self._merge(merged, outcome)
             self.progress(f"{self.dataset.path}, pass {number}", done, len(shards))
         merged = merged or ShardResult(list(requests))
+        for index, aggregate in enumerate(merged.aggregates):
+            if isinstance(aggregate, Grouped) and index not in merged.failed:
+                problem, reason = self.attempt(self._group, aggregate, number)
+                if reason or problem:
+                    merged.failed[index] = reason or problem
         known = set(self.report.gaps)
         self.report.gaps += [gap for gap in (*gaps, *merged.gaps) if gap not in known]
         self.rows = max(self.rows, merged.rows)
         return merged
+
+    def _group(self, aggregate: Grouped, number: int) -> str:
+        """Bring together what has the same key, a part of the keys at a time; why it failed."""
+        parts = aggregate.parts()
+        task = functools.partial(_grouped, grouping=aggregate.grouping(), attempt=self.attempt)
+        outcomes = self.engine.map(task, parts) if len(parts) > 1 else map(task, parts)
+        doing = f"{self.dataset.path}, pass {number}, grouping"
+        for done, outcome in enumerate(outcomes, 1):
+            if isinstance(outcome, Failure):
+                return f"grouping failed: {outcome.reason}"
+            result, reason = outcome
+            if reason:
+                return str(reason)
+            aggregate.take(result)
+            if len(parts) > 1:
+                self.progress(doing, done, len(parts))
+        aggregate.finish()
+        return ""
 
     def _merge(self, merged: ShardResult, other: ShardResult) -> None:
         merged.failed |= other.failed
@@ -183,6 +229,10 @@ class Passes:
             self.facts |= {fact.name: fact.value for fact in facts}
         else:
             running.append(_Running(name, generator, request))
+
+
+def _grouped(part: Any, *, grouping: Callable[[Any], Any], attempt: Attempt) -> tuple[Any, str]:
+    return attempt(grouping, part)
 
 
 def _step(generator: Any, finished: Aggregate | None) -> tuple[Aggregate | None, list[Any]]:

@@ -12,12 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poisonscan.datasets.batch import Batch, Role
-from poisonscan.detectors.datasets import row_keys
+from poisonscan.detectors.datasets import label_hashes, row_keys
 from poisonscan.detectors.datasets.exact_duplicates import DETECTOR
 from poisonscan.detectors.datasets.row_keys import RowKeys
-from poisonscan.finding import Finding, Rows
-from poisonscan.limits import LimitReached
-from tests.fakes import FakeDataset, Part, run
+from poisonscan.finding import Finding, Gap, Rows
+from tests.fakes import FakeDataset, Part, returned, run
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 
@@ -156,38 +155,33 @@ def test_measurements_may_differ() -> None:
 
 
 def test_labels_past_the_limit_are_no_classes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(row_keys, "MAX_LABELS", 3)
+    monkeypatch.setattr(label_hashes, "MAX_LABELS", 3)
     findings = found(flipped(60, ["a", "b", "c", "d"]))
     assert set(findings) == {"PS501"}
 
 
-def test_too_many_rows_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(row_keys, "MAX_ROWS", 100)
-    with pytest.raises(LimitReached, match="more than 100 rows"):
-        found(part(range(60)), part(range(60)))
-    one, other = RowKeys(), RowKeys()
-    for keys, shard in ((one, 0), (other, 1)):
-        for batch in FakeDataset(part(range(60))).batches():
-            keys.update(Batch(shard, 0, 60, batch.columns))
-    one.merge(other)
-    with pytest.raises(LimitReached):
-        one.copies()
+def test_copies_beyond_a_limit_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_keys, "MAX_ALIKE", 20)
+    items = returned(DETECTOR, FakeDataset(part([*range(100), *[7] * 99])))
+    (finding,) = (item for item in items if isinstance(item, Finding))
+    assert "100 of 199 rows share their content" in finding.message
+    assert finding.evidence["surplus"] == 99
+    (gap,) = (item for item in items if isinstance(item, Gap))
+    assert "80 of the copied rows were only counted" in gap.reason
+    monkeypatch.setattr(row_keys, "MAX_COPIES", 10)
+    items = returned(DETECTOR, FakeDataset(part([*range(100), *[7] * 9, *[8] * 9])))
+    (gap,) = (item for item in items if isinstance(item, Gap))
+    assert gap.reason.startswith("18 of the copied rows")
 
 
 def test_limits_travel_with_a_merge(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(row_keys, "MAX_LABELS", 3)
+    monkeypatch.setattr(label_hashes, "MAX_LABELS", 3)
     labels, rows = RowKeys(), RowKeys()
     (batch,) = FakeDataset(Part(["a", "b", "c", "d"], [1, 1, 2, 2])).batches()
     labels.update(batch)
     rows.merge(labels)
     assert rows.copies().names is None
     assert rows.copies().labels.tolist() == [-1] * 4
-    monkeypatch.setattr(row_keys, "MAX_ROWS", 3)
-    labels.update(batch)
-    rows = RowKeys()
-    rows.merge(labels)
-    with pytest.raises(LimitReached):
-        rows.copies()
 
 
 contents = st.lists(st.none() | st.integers(0, 9), max_size=60)
