@@ -1,0 +1,160 @@
+"""What is kept of every picture to find those that look alike, and the pixels of a few."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poisonscan.datasets.batch import Role
+from poisonscan.datasets.perceptual import LENGTH, described
+from poisonscan.datasets.pictures import SIDE
+from poisonscan.detectors.datasets.label_codes import LabelCodes
+from poisonscan.limits import LimitReached
+
+if TYPE_CHECKING:
+    from poisonscan.datasets.batch import Batch
+
+Ints = NDArray[np.int64]
+
+MAX_PICTURES = 5_000_000
+"""Pictures whose descriptions are kept, 55 bytes each."""
+ROW_BITS = 40
+"""Rows of a shard are numbered in so many bits, below the number of the shard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """Descriptions of different pictures, in order of place.
+
+    Attributes:
+        bands: ``int8`` of shape (pictures, 35).
+        places: shard and position in the shard as one number, ``int64`` of shape (pictures,).
+        labels: codes into ``names``, ``int32`` of shape (pictures,); -1 where there is none.
+        names: labels in order; None when there were too many to be classes.
+        seen: pictures of each shard, with exact copies and flat ones, ``int64``.
+    """
+
+    bands: NDArray[np.int8]
+    places: Ints
+    labels: NDArray[np.int32]
+    names: tuple[str, ...] | None
+    seen: Ints
+
+
+@dataclass(slots=True, unsafe_hash=True)
+class PictureKeys:
+    """Keeps every picture's description, digest, label and place.
+
+    Attributes:
+        overflow: there were more than ``MAX_PICTURES``; then nothing is kept.
+    """
+
+    needs: frozenset[Role] = field(
+        default=frozenset({Role.PICTURES, Role.LABEL}), init=False, compare=False
+    )
+    overflow: bool = field(default=False, init=False, compare=False)
+    _size: int = field(default=0, init=False, compare=False)
+    _labels: LabelCodes = field(default_factory=LabelCodes, init=False, compare=False)
+    _parts: list[tuple[NDArray[np.int8], NDArray[np.uint64], Ints, NDArray[np.int32]]] = field(
+        default_factory=list, init=False, compare=False
+    )
+    _seen: dict[int, int] = field(default_factory=dict, init=False, compare=False)
+
+    def update(self, batch: Batch) -> None:
+        """Take in a batch; pictures that are flat or broken are only counted."""
+        if not batch.size:
+            return
+        bands = described(batch.pictures.planes)
+        shown = np.flatnonzero(bands.any(axis=1))
+        places = (np.int64(batch.shard) << ROW_BITS) + batch.start + shown
+        codes = self._labels.coded(batch.labels)[shown]
+        self._seen[batch.shard] = self._seen.get(batch.shard, 0) + batch.size
+        self._take((bands[shown], batch.pictures.digests[shown, 0], places, codes))
+
+    def merge(self, other: PictureKeys) -> None:
+        """Take in what ``other`` has seen."""
+        lookup = self._labels.merged(other._labels)
+        for shard, count in other._seen.items():
+            self._seen[shard] = self._seen.get(shard, 0) + count
+        if other.overflow:
+            self._forget()
+        for bands, digests, places, labels in other._parts:
+            self._take((bands, digests, places, lookup[labels]))
+
+    def looks(self) -> Looks:
+        """The first picture of each digest.
+
+        Raises:
+            LimitReached: too many pictures.
+        """
+        if self.overflow:
+            message = f"more than {MAX_PICTURES:,} pictures: they were not compared"
+            raise LimitReached(message)
+        empty = (
+            np.empty((0, LENGTH), np.int8), np.empty(0, np.uint64),
+            np.empty(0, np.int64), np.empty(0, np.int32),
+        )  # fmt: skip
+        bands, digests, places, labels = (
+            np.concatenate(part) for part in zip(empty, *self._parts, strict=True)
+        )
+        order = np.lexsort((places, digests))
+        first = np.ones(len(order), bool)
+        first[1:] = digests[order[1:]] != digests[order[:-1]]
+        kept = np.sort(order[first])
+        kept = kept[np.argsort(places[kept], kind="stable")]
+        names, lookup = self._labels.ordered()
+        seen = np.zeros(max(self._seen, default=-1) + 1, np.int64)
+        for shard, count in self._seen.items():
+            seen[shard] = count
+        return Looks(bands[kept], places[kept], lookup[labels[kept]], names, seen)
+
+    def _take(
+        self, part: tuple[NDArray[np.int8], NDArray[np.uint64], Ints, NDArray[np.int32]]
+    ) -> None:
+        self._size += len(part[2])
+        if self.overflow or self._size > MAX_PICTURES:
+            self._forget()
+        elif len(part[2]):
+            self._parts.append(part)
+
+    def _forget(self) -> None:
+        self.overflow = True
+        self._parts.clear()
+
+
+@dataclass(slots=True, unsafe_hash=True)
+class PlanesAt:
+    """Decodes some pictures and keeps their luminance, 1 KiB each.
+
+    Attributes:
+        wanted: their places in ascending order, ``int64`` as bytes.
+    """
+
+    wanted: bytes
+    needs: frozenset[Role] = field(default=frozenset({Role.ENCODED}), init=False, compare=False)
+    _planes: dict[int, NDArray[np.uint8]] = field(default_factory=dict, init=False, compare=False)
+
+    def update(self, batch: Batch) -> None:
+        """Take in a batch."""
+        wanted = np.frombuffer(self.wanted, np.int64)
+        first = (batch.shard << ROW_BITS) + batch.start
+        low, high = np.searchsorted(wanted, (first, first + batch.size)).tolist()
+        if low == high:
+            return
+        planes = batch.undecoded.decode(wanted[low:high] - first).planes
+        for place, plane in zip(wanted[low:high].tolist(), planes, strict=True):
+            if np.isfinite(plane).all():
+                self._planes[place] = np.clip(np.rint(plane), 0, 255).astype(np.uint8)
+
+    def merge(self, other: PlanesAt) -> None:
+        """Take in what ``other`` has seen."""
+        self._planes |= other._planes
+
+    def planes(self, places: Ints) -> NDArray[np.uint8]:
+        """Luminance of some pictures, ``uint8`` of shape (n, side, side); zero where it failed."""
+        blank = np.zeros((SIDE, SIDE), np.uint8)
+        found = [self._planes.get(place, blank) for place in places.tolist()]
+        return np.array(found, np.uint8).reshape(-1, SIDE, SIDE)

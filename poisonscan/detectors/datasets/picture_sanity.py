@@ -1,0 +1,186 @@
+"""Picture files as files: what they carry beside the picture, and which come from elsewhere."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from poisonscan.datasets.batch import Role
+from poisonscan.detectors.datasets.picture_kinds import KindTable, PictureKinds, Places
+from poisonscan.escape import quote
+from poisonscan.finding import Fact, Location, Rows
+from poisonscan.rules import rule
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator
+
+    from poisonscan.datasets.batch import Aggregate
+    from poisonscan.datasets.dataset import Dataset
+    from poisonscan.finding import Finding, Json
+
+MAX_FINDINGS = 20
+"""Findings of one rule, those with the most pictures."""
+_BY_THEMSELVES = {
+    "blank": "show one shade of grey only",
+    "long": "are many times as long as they are wide, or the other way round",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A finding whose rows are still to be looked up."""
+
+    rule: str
+    key: str
+    message: str
+    places: Places
+    evidence: dict[str, Json]
+
+
+class PictureSanity:
+    """Counts traits of picture files by label, and files that carry something."""
+
+    needs: ClassVar[frozenset[Role]] = frozenset({Role.PICTURES})
+
+    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact]]:
+        """Ask for the counts."""
+        kinds: PictureKinds = yield PictureKinds(rule("PS617").thresholds["aspect"])
+        table = kinds.table()
+        claims = [*_limited(_carried(table)), *_limited(_odd(table)), *_limited(_origins(table))]
+        if not claims:
+            return _facts(table)
+        named = iter(dataset.describe(np.concatenate([claim.places.rows for claim in claims])))
+        findings = []
+        for claim in claims:
+            rows = tuple(itertools.islice(named, len(claim.places.first)))
+            at = Location(dataset.path, Rows(rows, claim.places.count))
+            findings.append(
+                rule(claim.rule).finding(
+                    at, claim.message, key=claim.key, score=None, **claim.evidence
+                )
+            )
+        return [*findings, *_facts(table)]
+
+
+DETECTOR = PictureSanity()
+
+
+def _limited(claims: Iterable[_Claim]) -> list[_Claim]:
+    return sorted(claims, key=lambda claim: -claim.places.count)[:MAX_FINDINGS]
+
+
+def _facts(table: KindTable) -> list[Fact]:
+    """The most frequent values of each trait."""
+    out: dict[str, Json] = {}
+    for name, values in _totals(table).items():
+        out[name] = dict(values.most_common(5))
+    too_many: list[Json] = [name for name, counts in table.traits.items() if counts is None]
+    if too_many:
+        out["too many values to compare"] = too_many
+    return [Fact("kinds of pictures", out)] if table.pictures else []
+
+
+def _totals(table: KindTable) -> dict[str, Counter[str]]:
+    """Pictures by trait and value."""
+    totals: dict[str, Counter[str]] = {}
+    for name, counts in table.traits.items():
+        if counts is not None:
+            totals[name] = Counter()
+            for (value, _), places in counts.items():
+                totals[name][value] += places.count
+    return totals
+
+
+def _carried(table: KindTable) -> Iterator[_Claim]:
+    for what, places in sorted(table.odd.items()):
+        if what not in _BY_THEMSELVES:
+            message = (
+                f"{_pictures(places.count)} with {what}: no program that shows or trains on a "
+                "picture looks there. Find out who put it there before you use the set."
+            )
+            yield _Claim("PS616", what, message, places, {"what": what, "pictures": places.count})
+
+
+def _odd(table: KindTable) -> Iterator[_Claim]:
+    """Pictures that are odd by themselves, and values of a trait that few pictures have."""
+    limits = rule("PS617").thresholds
+    for what, words in _BY_THEMSELVES.items():
+        places = table.odd.get(what)
+        if places and limits["rows"] <= places.count <= limits["common"] * table.pictures:
+            message = f"{_pictures(places.count)} {words}: they teach a model nothing but a label."
+            yield _Claim("PS617", what, message, places, {"pictures": places.count})
+    for trait, values in _totals(table).items():
+        common, count = values.most_common(1)[0] if values else ("", 0)
+        if count == table.pictures or count < limits["usual"] * table.pictures:
+            continue
+        rare = [value for value in values if value != common]
+        places = _merged(table, trait, rare)
+        message = (
+            f"{_pictures(places.count)} of {table.pictures:,} differ from the others in "
+            f"their {trait}: {', '.join(quote(v, 100) for v in sorted(rare)[:5])} instead of "
+            f"{quote(common, 100)}."
+        )
+        yield _Claim("PS617", trait, message, places, {"trait": trait, "pictures": places.count})
+
+
+def _origins(table: KindTable) -> Iterator[_Claim]:
+    """Values of a trait that go with one label: a binomial test, corrected by Holm's method.
+
+    If where a picture comes from had nothing to do with its label, the pictures with a value would
+    have a label as often as the other pictures do.
+    """
+    from scipy.stats import binom
+
+    names = table.names
+    if names is None or len(names) < 2:
+        return
+    limits = rule("PS618").thresholds
+    tests = []
+    for trait, values in _totals(table).items():
+        counts = table.traits[trait] or {}
+        common, usual = values.most_common(1)[0] if values else ("", 0)
+        if usual < limits["usual"] * table.pictures:
+            continue  # no origin is the rule here
+        by_label: Counter[int] = Counter()
+        for (value, label), places in counts.items():
+            if value == common:
+                by_label[label] += places.count
+        for (value, label), places in counts.items():
+            size = values[value]
+            if value == common or label < 0 or places.count < limits["rows"]:
+                continue
+            share = (by_label[label] + 1) / (usual + len(names))
+            chance = float(binom.sf(places.count - 1, size, share))
+            tests.append((chance, trait, value, label, places, size, share))
+    tests.sort(key=lambda test: (*test[:4],))
+    for rank, (chance, trait, value, label, places, size, share) in enumerate(tests):
+        if chance * (len(tests) - rank) > limits["significance"]:
+            break
+        if 1 - places.count / size > limits["others"] * (1 - share):
+            continue
+        message = (
+            f"{places.count:,} of the {size:,} pictures whose {trait} is {quote(value, 120)} have "
+            f"the label {quote(names[label])}, which {share:.1%} of the usual pictures have: they "
+            "seem to come from somewhere else. Compare them with the other pictures of that label."
+        )
+        evidence: dict[str, Json] = {
+            "trait": trait, "value": value, "label": names[label], "pictures": places.count,
+            "with_value": size, "share_of_usual": share, "p": chance,
+        }  # fmt: skip
+        yield _Claim("PS618", f"{trait}\0{names[label]}", message, places, evidence)
+
+
+def _merged(table: KindTable, trait: str, values: list[str]) -> Places:
+    merged, wanted = Places(), frozenset(values)
+    for (value, _), places in (table.traits[trait] or {}).items():
+        if value in wanted:
+            merged.add(places.count, places.first, 100)
+    return merged
+
+
+def _pictures(count: int) -> str:
+    return f"{count:,} picture{'s' if count != 1 else ''}"

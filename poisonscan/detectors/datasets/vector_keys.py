@@ -1,0 +1,212 @@
+"""What is kept of every vector to find those that are alike, and a few vectors whole."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poisonscan.datasets.batch import Role
+from poisonscan.detectors.datasets.label_codes import LabelCodes
+from poisonscan.detectors.datasets.picture_keys import ROW_BITS
+from poisonscan.limits import LimitReached
+
+if TYPE_CHECKING:
+    from poisonscan.datasets.batch import Batch
+
+Ints = NDArray[np.int64]
+Part = tuple[NDArray[np.float32], NDArray[np.uint64], Ints, NDArray[np.int32]]
+
+MAX_VECTORS = 2_000_000
+"""Vectors whose projections are kept, 212 bytes each."""
+PROJECTIONS = 48
+"""Random directions that vectors are projected on."""
+_BLOCK = 1024
+
+
+@functools.lru_cache(4)
+def _directions(dimension: int) -> NDArray[np.float32]:
+    """Normal random directions, scaled so that projections keep lengths on average."""
+    drawn = np.random.default_rng(0).standard_normal((dimension, PROJECTIONS))
+    return np.asarray(drawn / np.sqrt(PROJECTIONS), np.float32)
+
+
+@functools.lru_cache(4)
+def _factors(dimension: int) -> NDArray[np.uint64]:
+    return np.random.default_rng(1).integers(1 << 63, size=dimension, dtype=np.uint64) | np.uint64(
+        1
+    )
+
+
+def _units(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """Vectors of length 1, and which rows they are: those with a direction."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        scale = np.abs(vectors).max(axis=1, initial=0)
+        used = np.flatnonzero(np.isfinite(scale) & (scale > 0))
+        scaled = vectors[used] / scale[used, None]
+    return scaled / np.sqrt(np.einsum("ij,ij->i", scaled, scaled))[:, None], used
+
+
+@dataclass(frozen=True, slots=True)
+class Sketches:
+    """Projections of different vectors, in order of place.
+
+    Attributes:
+        projections: ``float32`` of shape (vectors, 48), the mean taken away.
+        mean: mean of the vectors of length 1, ``float32`` of shape (d,).
+        places: shard and position in the shard as one number, ``int64`` of shape (vectors,).
+        labels: codes into ``names``, ``int32`` of shape (vectors,); -1 where there is none.
+        names: labels in order; None when there were too many to be classes.
+        seen: vectors of each shard, exact copies too, ``int64``.
+    """
+
+    projections: NDArray[np.float32]
+    mean: NDArray[np.float32]
+    places: Ints
+    labels: NDArray[np.int32]
+    names: tuple[str, ...] | None
+    seen: Ints
+
+
+@dataclass(slots=True, unsafe_hash=True)
+class VectorKeys:
+    """Keeps every vector's projections, digest, label and place.
+
+    Attributes:
+        overflow: there were more than ``MAX_VECTORS``; then nothing is kept.
+    """
+
+    needs: frozenset[Role] = field(
+        default=frozenset({Role.FEATURES, Role.LABEL}), init=False, compare=False
+    )
+    overflow: bool = field(default=False, init=False, compare=False)
+    _size: int = field(default=0, init=False, compare=False)
+    _sum: NDArray[np.float64] | None = field(default=None, init=False, compare=False)
+    _labels: LabelCodes = field(default_factory=LabelCodes, init=False, compare=False)
+    _parts: list[Part] = field(default_factory=list, init=False, compare=False)
+    _seen: dict[int, int] = field(default_factory=dict, init=False, compare=False)
+
+    def update(self, batch: Batch) -> None:
+        """Take in a batch; vectors of zeros or with missing numbers are left out."""
+        codes = self._labels.coded(batch.labels)
+        for start in range(0, batch.size, _BLOCK):
+            units, used = _units(batch.features[start : start + _BLOCK])
+            if not len(used):
+                continue
+            total = units.sum(axis=0, dtype=np.float64)
+            self._sum = total if self._sum is None else self._sum + total
+            bits = np.ascontiguousarray(batch.features[start : start + _BLOCK][used] + 0)
+            digests = bits.view(np.uint32) @ _factors(units.shape[1])
+            places = (np.int64(batch.shard) << ROW_BITS) + batch.start + start + used
+            projected = units @ _directions(units.shape[1])
+            self._seen[batch.shard] = self._seen.get(batch.shard, 0) + len(used)
+            self._take((projected, digests, places, codes[start + used]))
+
+    def merge(self, other: VectorKeys) -> None:
+        """Take in what ``other`` has seen."""
+        lookup = self._labels.merged(other._labels)
+        if other._sum is not None:
+            self._sum = other._sum if self._sum is None else self._sum + other._sum
+        for shard, count in other._seen.items():
+            self._seen[shard] = self._seen.get(shard, 0) + count
+        if other.overflow:
+            self._forget()
+        for projected, digests, places, labels in other._parts:
+            self._take((projected, digests, places, lookup[labels]))
+
+    def sketches(self) -> Sketches:
+        """The first vector of each digest.
+
+        Raises:
+            LimitReached: too many vectors.
+        """
+        if self.overflow:
+            message = f"more than {MAX_VECTORS:,} vectors: they were not compared"
+            raise LimitReached(message)
+        empty: Part = (
+            np.empty((0, PROJECTIONS), np.float32), np.empty(0, np.uint64),
+            np.empty(0, np.int64), np.empty(0, np.int32),
+        )  # fmt: skip
+        parts = (np.concatenate(part) for part in zip(empty, *self._parts, strict=True))
+        projected, digests, places, labels = parts
+        order = np.lexsort((places, digests))
+        first = np.ones(len(order), bool)
+        first[1:] = digests[order[1:]] != digests[order[:-1]]
+        kept = order[first]
+        kept = kept[np.argsort(places[kept], kind="stable")]
+        names, lookup = self._labels.ordered()
+        seen = np.zeros(max(self._seen, default=-1) + 1, np.int64)
+        for shard, count in self._seen.items():
+            seen[shard] = count
+        total = np.zeros(0) if self._sum is None else self._sum
+        mean = (total / max(self._size, 1)).astype(np.float32)
+        projections = projected[kept]
+        if len(mean):
+            projections -= mean @ _directions(len(mean))
+        return Sketches(projections, mean, places[kept], lookup[labels[kept]], names, seen)
+
+    def _take(self, part: Part) -> None:
+        self._size += len(part[2])
+        if self.overflow or self._size > MAX_VECTORS:
+            self._forget()
+        elif len(part[2]):
+            self._parts.append(part)
+
+    def _forget(self) -> None:
+        self.overflow = True
+        self._parts.clear()
+
+
+@dataclass(slots=True, unsafe_hash=True)
+class VectorsAt:
+    """Keeps some vectors, scaled to length 1.
+
+    Attributes:
+        wanted: their places in ascending order, ``int64`` as bytes.
+    """
+
+    wanted: bytes
+    needs: frozenset[Role] = field(default=frozenset({Role.FEATURES}), init=False, compare=False)
+    _vectors: dict[int, NDArray[np.float32]] = field(
+        default_factory=dict, init=False, compare=False
+    )
+
+    def update(self, batch: Batch) -> None:
+        """Take in a batch."""
+        wanted = np.frombuffer(self.wanted, np.int64)
+        first = (batch.shard << ROW_BITS) + batch.start
+        low, high = np.searchsorted(wanted, (first, first + batch.size)).tolist()
+        positions = wanted[low:high] - first
+        units, used = _units(batch.features[positions])
+        for place, unit in zip(wanted[low:high][used].tolist(), units, strict=True):
+            self._vectors[place] = unit.copy()
+
+    def merge(self, other: VectorsAt) -> None:
+        """Take in what ``other`` has seen."""
+        self._vectors |= other._vectors
+
+    def cosines(self, one: Ints, other: Ints, mean: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Cosines of pairs of vectors around a mean; 0 where one is missing.
+
+        Args:
+            one: places, ``int64`` of shape (pairs,).
+            other: places of the partners.
+            mean: what is taken away from vectors of length 1.
+        """
+        out = np.zeros(len(one), np.float32)
+        missing = np.zeros(len(mean), np.float32)
+        for start in range(0, len(one), _BLOCK):
+            left, right = (
+                np.stack(
+                    [self._vectors.get(p, missing) for p in places[start : start + _BLOCK].tolist()]
+                )
+                - mean
+                for places in (one, other)
+            )
+            lengths = np.einsum("ij,ij->i", left, left) * np.einsum("ij,ij->i", right, right)
+            products = np.einsum("ij,ij->i", left, right)
+            out[start : start + _BLOCK] = products / np.sqrt(np.maximum(lengths, 1e-12))
+        return out
