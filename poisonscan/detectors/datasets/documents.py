@@ -12,11 +12,11 @@ import xxhash
 from numpy.typing import NDArray
 
 from poisonscan.datasets.batch import Role
-from poisonscan.datasets.words import MAX_TEXT, split
+from poisonscan.datasets.words import MAX_TEXT, folded, split
 from poisonscan.detectors.datasets.label_counts import MAX_CHARACTERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from poisonscan.datasets.batch import Batch
 
@@ -32,6 +32,7 @@ DOCUMENT_WORDS = 4_096
 _BLOCK = 4 << 20
 _TEXTS = 4_096
 _ROW_BITS = 40
+_BLANK = ord(" ")
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xD6E8FEB86659FD93)
 
@@ -73,6 +74,44 @@ def block_words(text: pa.Array) -> Iterator[BlockWords]:
         kept = (place < half) | (place >= counts[words.docs] - half)
         hashes = words.hashes[words.codes[kept]]
         yield BlockWords(start, len(block), words.docs[kept], hashes, words.hashes, words.spellings)
+
+
+def fingerprints(text: pa.Array) -> tuple[Hashes, NDArray[np.bool_]]:
+    """Hashes of texts without nulls: the same for those that differ in case, signs and blanks only.
+
+    Returns:
+        A hash of each, and whether it holds a word; both of shape (texts,).
+    """
+    data = pc.cast(text, pa.binary())
+    if len(data) and pc.max(pc.binary_length(data)).as_py() > MAX_TEXT:
+        data = pc.binary_slice(data, 0, MAX_TEXT)
+    hashes, spoken = [np.empty(0, np.uint64)], [np.empty(0, bool)]
+    step = max(1, _BLOCK * max(len(data), 1) // max(data.nbytes, 1))
+    for start in range(0, len(data), step):
+        plain, starts, ends = _single_blanks(folded(data.slice(start, step)))
+        spoken.append(ends > starts)
+        spans = zip(starts.tolist(), ends.tolist(), strict=True)
+        digests = [xxhash.xxh3_64_intdigest(plain[a:b]) for a, b in spans]
+        hashes.append(np.array(digests, np.uint64))
+    return np.concatenate(hashes), np.concatenate(spoken)
+
+
+def _single_blanks(block: pa.Array) -> tuple[memoryview, Ints, Ints]:
+    """The bytes of texts without blanks that follow another or stand at an end; starts and ends."""
+    _, offsets, data = block.buffers()
+    at = np.frombuffer(offsets, np.int32)[: len(block) + 1].astype(np.int64)
+    raw = np.frombuffer(data or b"", np.uint8)
+    blank = raw == _BLANK
+    behind = np.ones(len(raw) + 1, bool)  # a blank, or the start of a text
+    behind[1:] = blank
+    behind[at] = True
+    kept = ~(blank & behind[:-1])
+    moved = np.concatenate([[0], np.cumsum(kept)])[at]
+    plain = raw[kept]
+    starts, ends = moved[:-1], moved[1:].copy()
+    last = np.flatnonzero(ends > starts)
+    ends[last] -= plain[ends[last] - 1] == _BLANK
+    return memoryview(plain), starts, ends
 
 
 def mix(values: Hashes) -> Hashes:
@@ -193,24 +232,28 @@ class Documents:
         pairs = texts[used] * len(hashes) + labels.codes[used]
         pairs, first, often = np.unique(pairs, return_index=True, return_counts=True)
         texts, codes = pairs // len(hashes), pairs % len(hashes)
+        said, spoken = fingerprints(batch.texts.values)
+        mine = np.flatnonzero(spoken[texts])
+        self.rows += int(often[mine].sum())
+        self._name([batch.labels.names[code] for code in np.unique(codes[mine]).tolist()])
+        keys = mix(said[texts[mine]] + hashes[codes[mine]])
+        if self._limit is not None:  # the others cannot be among the smallest any more
+            mine, keys = mine[keys < np.uint64(self._limit)], keys[keys < np.uint64(self._limit)]
+        texts, own, first = texts[mine], hashes[codes[mine]], first[mine]
         places = (np.int64(batch.shard) << _ROW_BITS) | batch.rows[used[first], 1]
-        for block in block_words(batch.texts.values):
+        wanted, texts = np.unique(texts, return_inverse=True)
+        for block in block_words(batch.texts.values.take(pa.array(wanted))):
             counts = np.bincount(block.docs, minlength=block.size)
-            mine = np.flatnonzero((texts >= block.start) & (texts < block.start + block.size))
-            mine = mine[counts[texts[mine] - block.start] > 0]
-            self.rows += int(often[mine].sum())
-            names = [labels.names[code] for code in np.unique(codes[mine]).tolist()]
-            self._name({_label_hash(name): name for name in names})
-            own, docs = hashes[codes[mine]], texts[mine] - block.start
-            words, kept = gather(block.hashes, counts, docs), counts[docs]
-            keys = mix(sequence_hashes(words, np.cumsum(kept) - kept) + own)
-            self._take(_Chunk(keys, places[mine], own, kept, words))
+            here = np.flatnonzero((texts >= block.start) & (texts < block.start + block.size))
+            docs = texts[here] - block.start
+            words = gather(block.hashes, counts, docs)
+            self._take(_Chunk(keys[here], places[here], own[here], counts[docs], words))
 
     def merge(self, other: Documents) -> None:
         """Take in what ``other`` has seen."""
         self.rows += other.rows
         self._limit = _least(self._limit, other._limit)
-        self._name(other.names)
+        self._name(other.names.values())
         if other.overflow:
             self._forget()
         for chunk in other._chunks:
@@ -239,8 +282,9 @@ class Documents:
         starts = np.concatenate([[0], np.cumsum(chunk.counts)]).astype(np.int64)
         return Sample(chunk.words, starts, labels, names, rows, self._limit is None)
 
-    def _name(self, names: dict[int, str]) -> None:
-        self.names |= names if not self.overflow else {}
+    def _name(self, names: Iterable[str]) -> None:
+        if not self.overflow:
+            self.names |= {_label_hash(name): name for name in names}
         if len(self.names) > MAX_CLASSES or sum(map(len, self.names.values())) > MAX_CHARACTERS:
             self._forget()
 

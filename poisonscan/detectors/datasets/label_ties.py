@@ -88,7 +88,7 @@ def tied(tested: Mapping[Key, Hits], labels: Mapping[str | None, int]) -> dict[K
             # P(X >= k) of a binomial distribution (Abramowitz and Stegun 26.5.24)
             chance = float(betainc(count, labelled - count + 1, share))
             tests.append((chance, key, name, count, count / labelled, share))
-    out = {}
+    out: dict[Key, Tie] = {}
     size = max(len(tested) * len(names), 1)
     for rank, (chance, key, name, count, purity, share) in enumerate(sorted(tests)):
         corrected = min(1.0, chance * max(size - rank, 1))

@@ -1,0 +1,131 @@
+"""Markup that acts when text is shown, in columns that are otherwise plain text."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from poisonscan.datasets.batch import Role
+from poisonscan.detectors.datasets.hit_findings import counted, finding
+from poisonscan.detectors.datasets.label_ties import ties
+from poisonscan.detectors.datasets.text_hits import TextHits
+from poisonscan.escape import quote
+from poisonscan.finding import Fact, Gap
+from poisonscan.rules import rule
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator
+
+    from poisonscan.datasets.batch import Aggregate
+    from poisonscan.datasets.dataset import Dataset
+    from poisonscan.datasets.text_scan import Indices, Screen
+    from poisonscan.detectors.datasets.text_hits import Sighting
+    from poisonscan.finding import Finding
+
+FAMILIES = {
+    "script elements": r"<script[\s>/]",
+    "frames and embedded objects": r"<(?:iframe|object|embed)\s[^<>]{0,500}(?:src|data|srcdoc)\s*=",
+    "event handlers": (
+        r"<[a-z][a-z0-9]{0,15}[\s/][^<>]{0,500}\bon(?:error|load|click|mouseover|focus|toggle|"
+        r"begin|animationstart|pointerenter)\s*="
+    ),
+    "script addresses": (
+        r"(?:href|src|action)\s*=\s*(?:[\"']\s*)?(?:javascript|vbscript|data:text/html)|"
+        r"\]\(javascript:"
+    ),
+    "redirections": r"<meta\s[^<>]{0,200}http-equiv\s*=\s*[\"']?refresh|<base\s[^<>]{0,200}href=",
+    "pictures that send data away": (
+        r"!\[[^\]\n]{0,100}\]\(\s*https?://[^\s)]{0,500}"
+        r"(?:\{\{?\s*\w|<[\w ]|%7B|\[[A-Z_ ]|\$\{)"
+    ),
+}
+_MAYBE = (
+    r"(?i:<script[\s>/]|<(?:iframe|object|embed)\s|[\s/\"']on[a-z]+\s*=|(?:java|vb)script:|"
+    r"data:text/html|http-equiv\s*=|<base\s)"
+)
+"""What every family has, for the faster of two engines."""
+_PICTURE = r"(?i:\]\(\s*https?://)"
+_FAMILY = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in FAMILIES.items()}
+_SCHEMES = (len("(http"), len("(https"))
+_BEFORE_LINKS = np.zeros(256, bool)
+_BEFORE_LINKS[[*b"( \n\t\r"]] = True
+_LETTERS = 26
+_AROUND = 640
+"""Bytes around what was seen that the families look at."""
+_TAGS = "tags"
+_TAG = (
+    r"</?(?:p|a|div|span|br|b|i|li|ul|ol|table|tr|td|h[1-6]|html|head|body|code|pre|strong|em)"
+    r"[\s/>]"
+)
+
+
+def look(screen: Screen) -> Iterator[Sighting]:
+    """Active markup by family, and texts with any common tag, for comparison."""
+    maybe = screen.matching(screen.around(screen.literals["markup"], 2, 24), _MAYBE)
+    links = screen.schemes
+    before = [screen.data[np.maximum(links - size, 0)] for size in _SCHEMES]
+    shown = links[_BEFORE_LINKS[before[0]] | _BEFORE_LINKS[before[1]]]
+    pictures = screen.matching(screen.around(shown, 16, 3), _PICTURE)
+    spots = screen.united(maybe, pictures)
+    told: set[tuple[int, str]] = set()
+    for index, text in screen.texts(screen.widened(spots, _AROUND, _AROUND)):
+        for name, pattern in _FAMILY.items():
+            match = None if (index, name) in told else pattern.search(text)
+            if match:
+                told.add((index, name))
+                yield name, index, quote(text[match.start() : match.end() + 60], 120)
+    yield _TAGS, _tagged(screen), ""
+
+
+def _tagged(screen: Screen) -> Indices:
+    """Strings with a common tag."""
+    at = screen.angles[screen.angles < len(screen.data) - 2]
+    after = screen.data[at + 1] | np.uint8(0x20)
+    letters = after - np.uint8(ord("a")) < _LETTERS
+    tags = screen.around(at[letters | (after == ord("/"))], 0, 8)
+    return np.unique(screen.matching(tags, _TAG).strings)
+
+
+class ActiveMarkup:
+    """Looks for scripts, frames, handlers and the like where the rest has no markup."""
+
+    needs: ClassVar[frozenset[Role]] = frozenset({Role.CELLS})
+
+    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact | Gap]]:
+        """Ask for hits; report what is rare in a column without other markup."""
+        found: TextHits = yield TextHits(look)
+        limits, tied = rule("PS607").thresholds, ties(found)
+        tags = dict(found.of(_TAGS))
+        out: list[Finding | Fact | Gap] = [*found.gaps(dataset.path)]
+        for (sort, column), hits in sorted(found.hits.items()):
+            if sort == _TAGS:
+                continue
+            marked = tags[column].rows if column in tags else 0
+            texts = max(found.texts[column], 1)
+            many = hits.rows > max(limits["share"] * texts, limits["rows"])
+            if many and (sort, column) not in tied:
+                continue
+            if marked > limits["markup"] * texts + hits.rows:
+                continue
+            out.append(
+                finding(
+                    dataset,
+                    rule("PS607"),
+                    hits,
+                    column,
+                    f"{counted(hits.rows)} of column {quote(column)} hold {sort}, such as "
+                    f"{hits.details[0]}, in text that is otherwise plain",
+                    key=(sort,),
+                    tie=tied.get((sort, column)),
+                    sort=sort,
+                )
+            )
+        if found.hits:
+            rows = {f"{sort} in {column}": h.rows for (sort, column), h in found.hits.items()}
+            out.append(Fact("markup that acts", dict(sorted(rows.items()))))
+        return out
+
+
+DETECTOR = ActiveMarkup()

@@ -1,0 +1,202 @@
+"""Text that speaks to a model instead of to its readers (prompt injection).
+
+The families of phrases are those of Greshake et al. 2023, "Not what you've signed up for", Perez
+and Ribeiro 2022, "Ignore previous prompt", and of garak's and OWASP's (LLM01) lists.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from poisonscan.datasets.batch import Role
+from poisonscan.detectors.datasets.hit_findings import counted, finding
+from poisonscan.detectors.datasets.label_ties import ties
+from poisonscan.detectors.datasets.text_hits import TextHits
+from poisonscan.escape import quote
+from poisonscan.finding import Fact, Gap
+from poisonscan.rules import rule
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator
+
+    from poisonscan.datasets.batch import Aggregate
+    from poisonscan.datasets.dataset import Dataset
+    from poisonscan.datasets.text_scan import Screen
+    from poisonscan.finding import Finding
+
+_RULES = r"(?:instructions?|prompts?|directions|guidelines|commands?|system messages?)\b"
+_EARLIER = r"(?:previous|prior|above|preceding|earlier|foregoing|existing|original|initial|system)"
+_OVERRIDE = (
+    rf"(?:ignore|ignoring|disregard|forget|override|bypass)\s+"
+    rf"(?:(?:all|any|every|the|your|my|of|these|those|what|other)\s+){{0,4}}{_EARLIER}\s+"
+    rf"(?:(?:and|or|system|user|{_EARLIER})\s+){{0,3}}{_RULES}"
+    rf"|(?:ignoriere|vergiss)\s+(?:alle\s+)?(?:vorherigen|bisherigen)\s+Anweisungen"
+    rf"|ignora\s+(?:todas\s+)?(?:las\s+)?instrucciones\s+anteriores"
+    rf"|ignore[zr]?\s+(?:toutes\s+)?(?:les\s+)?instructions\s+précédentes"
+    rf"|игнорируй(?:те)?\s+(?:все\s+)?предыдущие\s+инструкции"
+    rf"|忽略(?:之前|以上|前面|先前|上述|所有).{{0,6}}(?:指令|指示|提示)"
+)
+FAMILIES = {
+    "orders to ignore instructions": _OVERRIDE,
+    "orders to show the system prompt": (
+        r"\b(?:reveal|print|repeat|show|output|leak|display|tell me)\s+(?:me\s+)?(?:your|the)\s+"
+        r"(?:full\s+|entire\s+|hidden\s+|secret\s+)?"
+        r"(?:system|initial|hidden|original)\s+(?:prompt|instructions)"
+    ),
+    "orders to drop restrictions": (
+        r"\byou are now (?:DAN\b|in (?:developer|god|unrestricted|jailbreak) mode|"
+        r"an? (?:unrestricted|unfiltered|evil|jailbroken) )|\bdo anything now\b|"
+        r"\b(?:enable|enter|activate)\s+developer mode\b"
+    ),
+    "orders to a reading model": (
+        r"\bif you are an? (?:AI|LLM|language model|artificial intelligence)\b[^.]{0,80}"
+        r"\b(?:must|please|should|do not|say|ignore|give|write|recommend)\b"
+        r"|\b(?:instructions?|note|message|attention|important) (?:for|to) (?:the |all |any )?"
+        r"(?:AI|LLM|language model)s?\b(?: reviewers?| assistants?| models?)?\s*[:!]"
+        r"|\bgive (?:only )?a positive review\b[^.]{0,40}\b(?:only|do not|negatives?)\b"
+    ),
+    "marks of a chat template": (
+        r"<\|(?:im_start|im_end|system|user|assistant|start_header_id|end_header_id|eot_id|"
+        r"begin_of_text|endoftext|endofprompt)\|>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>"
+    ),
+}
+_MAYBE = (
+    "(?i:"
+    + "|".join(
+        (
+            (
+                r"(?:ignor|disregard|forget|override|bypass)(?:e|ing)?[^a-z]+"
+                rf"(?:[a-z]+[^a-z]+){{0,4}}{_EARLIER}[^a-z]+(?:[a-z]+[^a-z]+){{0,3}}{_RULES}"
+            ),
+            r"(?:system|initial|hidden|original)[^a-z]+(?:prompt|instructions)",
+            r"you are now |do anything now|developer mode",
+            r"if you are an? (?:ai|llm|language|artificial)",
+            r"(?:for|to) (?:the |all |any )?(?:ai|llm|language)",
+            r"give (?:only )?a positive review",
+            r"<\||\[/?inst\]|<</?sys>>|_of_turn>",
+        )
+    )
+    + ")"
+)
+"""What every family has, for the faster of two engines."""
+_FAMILY = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in FAMILIES.items()}
+_ABOUT = re.compile(
+    r"prompt[- ]inject|jailbreak(?:ing| prompt| attempt| attack)|injection attack|"
+    r"adversarial prompt|chat[- _]template|special tokens?|tokenizer|red[- ]team",
+    re.IGNORECASE,
+)
+_HIDDEN = re.compile(
+    r"<!--|display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*0|opacity\s*:\s*0(?![.\d])|"
+    r"color\s*:\s*(?:#fff(?:fff)?|white)\b|\{/\*",
+    re.IGNORECASE,
+)
+_SPEECH = re.compile(r"[\"'`“”‘’«»]\s*\Z")
+HIDDEN = "hidden "
+_MENTIONS = "text about prompts and templates"
+_NEAR = 300
+"""Letters before a phrase that may hide it."""
+_APART = 160
+"""Bytes between the parts of a phrase."""
+_AROUND = 900
+_BEFORE = 40
+_PROMPT = (
+    r"(?i:(?:system|initial|hidden|original)[^a-z]+(?:prompt|instructions)|"
+    r"instructions? (?:for|to) (?:the |all |any )?(?:ai|llm|language))"
+)
+
+
+def look(screen: Screen) -> Iterator[tuple[str, int, str]]:
+    """Phrases by family; those that quote or discuss them are told apart."""
+    seen = screen.literals
+    orders = seen["orders"]
+    # The order may be before the word for what is to be ignored, and not far.
+    last = np.searchsorted(seen["ignoring"], orders) - 1
+    near = orders - seen["ignoring"].take(last, mode="clip") if len(seen["ignoring"]) else last
+    ignoring = orders[(last >= 0) & (near < _APART)] if len(seen["ignoring"]) else orders[:0]
+    others = np.unique(np.concatenate([ignoring, seen["phrases"], seen["turns"]]))
+    maybe = screen.united(
+        screen.matching(screen.around(orders, _BEFORE, _BEFORE), _PROMPT),
+        screen.matching(screen.around(others, _APART, _APART), _MAYBE),
+        screen.around(seen["foreign"], _APART, _APART),
+    )
+    told: set[tuple[int, str]] = set()
+    about: dict[int, bool] = {}
+    for index, text in screen.texts(screen.widened(maybe, _AROUND, _AROUND)):
+        for name, before, shown in phrases(text):
+            if (index, name) in told:
+                continue
+            told.add((index, name))
+            if index not in about:
+                about[index] = _is_about(screen, index)
+            yield _sort(name, before, about=about[index]), index, shown
+
+
+def _is_about(screen: Screen, index: int) -> bool:
+    ((_, text),) = screen.texts(screen.whole(np.array([index])))
+    return _ABOUT.search(text) is not None
+
+
+def phrases(text: str) -> Iterator[tuple[str, str, str]]:
+    """Families of phrases in a text, with what is before the phrase, and it and what follows."""
+    for name, pattern in _FAMILY.items():
+        match = pattern.search(text)
+        if match is not None:
+            before = text[max(0, match.start() - _NEAR) : match.start()]
+            shown = html.unescape(text[match.start() : match.end() + 80])
+            yield name, before, quote(" ".join(shown.split()), 120)
+
+
+def _sort(family: str, before: str, *, about: bool) -> str:
+    if _HIDDEN.search(before):
+        return HIDDEN + family
+    return _MENTIONS if about or _SPEECH.search(before[-3:]) else family
+
+
+class InjectedInstructions:
+    """Looks for rare texts that give orders to a model, or fake the turns of a chat."""
+
+    needs: ClassVar[frozenset[Role]] = frozenset({Role.CELLS})
+
+    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact | Gap]]:
+        """Ask for hits; report hidden ones, orders to ignore, and what repeats but is rare."""
+        found: TextHits = yield TextHits(look)
+        limits, tied = rule("PS606").thresholds, ties(found)
+        out: list[Finding | Fact | Gap] = [*found.gaps(dataset.path)]
+        for (sort, column), hits in sorted(found.hits.items()):
+            strict = sort.startswith((HIDDEN, "orders to ignore"))
+            if sort == _MENTIONS or hits.rows < (1 if strict else limits["rows"]):
+                continue
+            if self._is_subject(found, column, hits.rows, limits):
+                continue
+            message = f"{counted(hits.rows)} of column {quote(column)} hold {sort}, such as "
+            out.append(
+                finding(
+                    dataset,
+                    rule("PS606"),
+                    hits,
+                    column,
+                    message + hits.details[0],
+                    key=(sort,),
+                    tie=tied.get((sort, column)),
+                    sort=sort,
+                )
+            )
+        if found.hits:
+            rows = {f"{sort} in {column}": h.rows for (sort, column), h in found.hits.items()}
+            out.append(Fact("phrases that speak to a model", dict(sorted(rows.items()))))
+        return out
+
+    def _is_subject(self, found: TextHits, column: str, rows: int, limits: Any) -> bool:
+        """Whether such text is what the column is about: then it is no injection."""
+        mentions = sum(hits.rows for name, hits in found.of(_MENTIONS) if name == column)
+        return bool(
+            rows > max(limits["share"] * found.texts[column], limits["rows"])
+            or mentions >= rows > 0
+        )
+
+
+DETECTOR = InjectedInstructions()

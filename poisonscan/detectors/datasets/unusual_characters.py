@@ -1,0 +1,150 @@
+"""Characters that are not what readers see: hidden, disguised, or acting on terminals."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from poisonscan.datasets.batch import Role
+from poisonscan.detectors.datasets import hidden_marks, script_marks
+from poisonscan.detectors.datasets.hit_findings import counted, finding
+from poisonscan.detectors.datasets.label_ties import Tie, ties
+from poisonscan.detectors.datasets.text_hits import TextHits
+from poisonscan.escape import quote
+from poisonscan.finding import Fact, Gap
+from poisonscan.rules import rule
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator
+
+    from poisonscan.datasets.batch import Aggregate
+    from poisonscan.datasets.dataset import Dataset
+    from poisonscan.datasets.text_scan import Screen
+    from poisonscan.detectors.datasets.text_hits import Hits, Sighting
+    from poisonscan.finding import Finding
+
+MESSAGES = ("tag characters", "variation selectors", "zero-width code", "reordered text")
+"""What hides a message or shows another one than is there."""
+INVISIBLE = ("zero-width run", "forbidden format characters", "split words")
+CONTROLS = ("terminal sequences", "text behind a NUL")
+_STRANGE = (*MESSAGES, *INVISIBLE, *CONTROLS, "mixed scripts", "words of look-alikes")
+_OTHER_CONTROLS = "other control characters"
+# Colours (SGR, ending in m) do no harm; cursor movements, erasing, titles, clipboards may.
+_TERMINAL = "\\x1b(?:\\[[0-9;?<=>!]*[A-Za-ln-z@`]|[\\]PX^_]|[c78DEHMNOZ=>])"
+_NUL = "\\x00[^\\x00]"
+_MAX_NAMED = 3
+
+
+def look(screen: Screen) -> Iterator[Sighting]:
+    """Everything unusual about the characters of some strings."""
+    places = hidden_marks.candidates(screen)
+    odd = np.unique(screen.strings_of(places))
+    for index, text in screen.texts(screen.whole(screen.among(odd, hidden_marks.PATTERN))):
+        for sort, detail in hidden_marks.look(text):
+            yield sort, index, detail
+    yield from script_marks.scripts(screen)
+    for sort, found in hidden_marks.unusual(screen, places):
+        yield sort, found, ""
+    seen = np.empty(0, np.int64)
+    for sort, pattern in zip(CONTROLS, (_TERMINAL, _NUL), strict=True):
+        found = screen.among(screen.controls, pattern)
+        seen = np.union1d(seen, found)
+        for index, text in screen.texts(screen.whole(found)):
+            near = re.search(pattern, text)
+            at = near.start() if near else 0
+            yield sort, index, f"near {quote(text[max(0, at - 20) : at + 40])}"
+    yield _OTHER_CONTROLS, np.setdiff1d(screen.controls, seen), ""
+
+
+class UnusualCharacters:
+    """Looks for invisible, disguised and control characters, alone and together with a label."""
+
+    needs: ClassVar[frozenset[Role]] = frozenset({Role.CELLS})
+
+    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact | Gap]]:
+        """Ask for hits; report those that honest text does not have, or that go with a label."""
+        found: TextHits = yield TextHits(look)
+        strange = ties(found, _STRANGE)
+        findings: list[Finding | Fact | Gap] = [
+            *found.gaps(dataset.path),
+            *_triggers(dataset, found, strange),
+            *_strange(dataset, found, strange),
+            *_merely_unusual(dataset, found),
+        ]
+        counts = {f"{sort} in {column}": hits.rows for (sort, column), hits in found.hits.items()}
+        if not counts:
+            return findings
+        return [*findings, Fact("unusual characters", dict(sorted(counts.items())))]
+
+
+DETECTOR = UnusualCharacters()
+
+
+def _shown(hits: Hits) -> str:
+    details = [detail for detail in hits.details if detail]
+    more = (
+        f" and {counted(len(details) - _MAX_NAMED, 'other')}" if len(details) > _MAX_NAMED else ""
+    )
+    return f" ({'; '.join(details[:_MAX_NAMED])}{more})" if details else ""
+
+
+def _triggers(dataset: Dataset, found: TextHits, strange: dict[Any, Tie]) -> Iterator[Finding]:
+    for (sort, column), tie in sorted(strange.items()):
+        hits = found.hits[sort, column]
+        if column in dataset.roles.get("label", ()):
+            continue
+        yield finding(
+            dataset,
+            rule("PS611"),
+            hits,
+            column,
+            f"{counted(hits.rows)} of column {quote(column)} have {sort}{_shown(hits)}",
+            key=(sort, tie.label),
+            tie=tie,
+            sort=sort,
+        )
+
+
+def _strange(dataset: Dataset, found: TextHits, strange: dict[Any, Tie]) -> Iterator[Finding]:
+    """What honest text does not have, unless it is reported as a trigger already."""
+    limit = rule("PS604").thresholds["share"]
+    kinds = (
+        ("PS602", MESSAGES),
+        ("PS603", ("mixed scripts",)),
+        ("PS604", CONTROLS),
+        ("PS610", INVISIBLE),
+    )
+    for rule_id, sorts in kinds:
+        for sort in sorts:
+            for column, hits in found.of(sort):
+                told = (sort, column) in strange and rule_id != "PS602"
+                if told or (sort in CONTROLS and found.share(column, hits) > limit):
+                    continue
+                yield finding(
+                    dataset,
+                    rule(rule_id),
+                    hits,
+                    column,
+                    f"{counted(hits.rows)} of column {quote(column)} have {sort}{_shown(hits)}",
+                    key=(sort,),
+                    sort=sort,
+                )
+
+
+def _merely_unusual(dataset: Dataset, found: TextHits) -> Iterator[Finding]:
+    """What honest text may have, where nearly only rows of one label have it."""
+    limit = rule("PS610").thresholds["share"]
+    sorts = (*hidden_marks.SORTS, _OTHER_CONTROLS)
+    strange = {key[1] for key in found.hits if key[0] in _STRANGE}
+    for (sort, column), tie in sorted(ties(found, sorts).items()):
+        hits = found.hits[sort, column]
+        if column in dataset.roles.get("label", ()) or column in strange:
+            continue
+        if found.share(column, hits) <= limit:
+            message = f"{counted(hits.rows)} of column {quote(column)} have a character that is "
+            message += f"seldom typed, {sort}"
+            yield finding(
+                dataset, rule("PS610"), hits, column, message, key=(sort,), tie=tie, sort=sort
+            )
