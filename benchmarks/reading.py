@@ -26,8 +26,9 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from poisonscan.datasets.batch import Role
-from poisonscan.datasets.dataset import Dataset, DatasetOptions
+from poisonscan.datasets.dataset import Dataset
 from poisonscan.datasets.gather import open_datasets
+from poisonscan.datasets.shards import DatasetOptions
 from poisonscan.formats.base import TableFile
 
 if TYPE_CHECKING:

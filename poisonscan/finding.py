@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from poisonscan.escape import escape
+from poisonscan.masking import mask
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -152,7 +153,7 @@ class Rule:
             score: strength of the evidence in the units that the rule's help states.
             **evidence: values for programs, kept as they are in JSON and SARIF properties.
         """
-        return Finding(self, at, escape(message), key, score, evidence)
+        return Finding(self, at, escape(mask(message)), key, score, evidence)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,14 @@ import functools
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from poisonscan.beside import files_beside, settle
+from poisonscan.datasets.candidates import any_may_hold_rows
 from poisonscan.datasets.errors import DatasetError, OptionError
-from poisonscan.engines.base import Engine
+from poisonscan.engines.base import Engine, EngineError
 from poisonscan.engines.local import LocalEngine, usable_cores
 from poisonscan.files import Kind, Task, check_folders, crash, load_detectors
 from poisonscan.finding import Gap, Report, Rule, Skipped
@@ -24,6 +26,7 @@ from poisonscan.formats.base import Shard, ShardIndex, TableFile
 from poisonscan.isolation.workers import Mode, Workers
 from poisonscan.limits import LimitReached, Limits
 from poisonscan.passes import Passes, ShardResult
+from poisonscan.references import matching
 from poisonscan.rules import select as select_rules
 from poisonscan.sources.base import Blob
 from poisonscan.sources.disk import Disk
@@ -32,6 +35,9 @@ from poisonscan.version import VERSION
 if TYPE_CHECKING:
     from poisonscan.datasets.batch import Aggregate
     from poisonscan.datasets.dataset import Dataset
+    from poisonscan.datasets.reference import Reference
+    from poisonscan.detectors.base import DatasetDetector
+    from poisonscan.engines.cluster import ClusterEngine
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done and how much there is."""
@@ -53,9 +59,18 @@ def scan(
     text_column: str | None = None,
     image_column: str | None = None,
     features_column: str | None = None,
+    prompt_column: str | None = None,
+    response_column: str | None = None,
     activations: str | Path | None = None,
     split: str | None = None,
+    config: str | None = None,
+    max_rows: int | None = None,
+    sample: int | None = None,
+    seed: int = 0,
+    reference: str | Path | None = None,
     jobs: int | None = None,
+    engine: str = "local",
+    scratch: str | Path | None = None,
     limits: Limits | None = None,
     root: str | Path | None = None,
     isolation: Mode = "auto",
@@ -72,9 +87,21 @@ def scan(
         text_column: holds the text.
         image_column: holds the pictures.
         features_column: holds a vector per row.
+        prompt_column: holds what a language model is asked.
+        response_column: holds what it is to answer.
         activations: a ``.npy`` or ``.safetensors`` file; its row i belongs to row i of the dataset.
         split: read only this split.
+        config: read only this configuration of those that a dataset's card lists.
+        max_rows: look at the first so many rows of each dataset only.
+        sample: look at about so many rows of each dataset only, chosen at random.
+        seed: of that choice, 0 to 2**64 - 1.
+        reference: a file or folder to compare labels and columns with, such as an earlier version;
+            nothing is reported on it but what could not be read.
         jobs: processes; None: as many as there are cores when there is enough to do.
+        engine: where datasets are read: ``local``, or ``dask=ADDRESS`` or ``ray=ADDRESS`` on a
+            cluster that has the files under the same paths.
+        scratch: a folder for what does not fit into memory, the system's by default; all machines
+            of a cluster must see it. What is written there is removed again.
         limits: what one file may cost.
         root: paths in the report are relative to this folder; by default the current one.
         isolation: ``auto`` reads model files in processes that can do nothing else, as far as
@@ -87,6 +114,7 @@ def scan(
 
     Raises:
         TargetError: a target does not exist, or an option names what is not there.
+        poisonscan.engines.base.EngineError: there is no such engine or cluster.
         poisonscan.rules.RuleError: ``select`` or ``ignore`` matches no rule.
         poisonscan.isolation.workers.IsolationError: isolation is required and there is none.
     """
@@ -108,22 +136,57 @@ def scan(
         "text_column": text_column,
         "image_column": image_column,
         "features_column": features_column,
+        "prompt_column": prompt_column,
+        "response_column": response_column,
         "activations": os.fspath(activations) if activations is not None else None,
         "split": split,
+        "config": config,
+        "max_rows": max_rows,
+        "sample": sample,
+        "seed": seed,
     }
-    work = _Work(rules, kind, limits or Limits(), jobs, isolation, progress or (lambda *_: None))
+    cluster = _cluster(engine)
+    work = _Work(
+        rules,
+        kind,
+        limits or Limits(),
+        jobs,
+        cluster,
+        isolation,
+        progress or (lambda *_: None),
+        os.fspath(scratch) if scratch is not None else None,
+    )
     try:
         blobs, listed = _blobs(targets, base)
         report.extend(listed)
         tables = work.files(blobs, report)
-        if tables:
-            work.datasets(tables, columns, report)
+        beside = files_beside(blobs, tables) if kind != "model" else []
+        plausible = kind == "dataset" or any_may_hold_rows(file.path for file in beside)
+        if tables or (beside and plausible):
+            references = work.references(reference, columns, report) if reference else []
+            work.datasets(tables, beside, columns, references, report)
     except KeyboardInterrupt:
         report.interrupted = True
         report.gaps.append(Gap(report.targets[0], "interrupted: the rest was not scanned"))
+    finally:
+        if cluster is not None:
+            cluster.close()
     report.sort()
     report.seconds = time.monotonic() - started
     return report
+
+
+def _cluster(engine: str) -> ClusterEngine | None:
+    """The engine that ``engine`` names; None for processes of this machine."""
+    name, _, address = engine.partition("=")
+    if engine == "local":
+        return None
+    if name not in ("dask", "ray"):
+        message = f"{engine!r} is no engine; there are local, dask=ADDRESS and ray=ADDRESS"
+        raise EngineError(message)
+    from poisonscan.engines.cluster import connect
+
+    return connect(name, address)
 
 
 def _root(targets: Sequence[str | Path], root: str | Path | None) -> Path:
@@ -176,11 +239,15 @@ class _Work:
     kind: Kind
     limits: Limits
     jobs: int | None
+    cluster: Engine | None
     isolation: Mode
     progress: Progress
+    scratch: str | None = None
 
     def engine(self, items: int, size: int) -> Engine:
-        """As many processes as asked for, or as the work is worth."""
+        """The cluster, or as many processes as asked for, or as the work is worth."""
+        if self.cluster is not None:
+            return self.cluster
         if self.jobs is not None:
             return LocalEngine(self.jobs)
         return LocalEngine(usable_cores() if items > 1 and size >= _MANY_BYTES else 1)
@@ -206,17 +273,61 @@ class _Work:
             report.add(item)
         return tables
 
+    def references(
+        self, target: str | Path, columns: Mapping[str, Any], report: Report
+    ) -> list[Reference]:
+        """Count what the datasets are compared with; what goes wrong is a gap of the report."""
+        from poisonscan.datasets.gather import open_datasets
+        from poisonscan.datasets.shards import DatasetOptions
+        from poisonscan.references import count
+
+        blobs, about = _blobs([target], _root([target], None))
+        tables = replace(self, kind="dataset").files(blobs, about)
+        apart = dict.fromkeys(["activations", "split", "config", "max_rows", "sample"])
+        beside = files_beside(blobs, tables)
+        try:
+            datasets, notes = open_datasets(tables, DatasetOptions(**{**columns, **apart}), beside)
+        except OptionError as error:
+            message = f"the reference does not fit: {error}"
+            raise TargetError(message) from error
+        gaps = [note for note in notes if isinstance(note, Gap)]
+        if not datasets and not gaps:
+            message = f"the reference {os.fspath(target)!r} holds no dataset"
+            raise TargetError(message)
+
+        def run(dataset: Dataset, detectors: dict[str, DatasetDetector]) -> list[Gap]:
+            return self.passes(dataset).run(detectors).gaps
+
+        found, unread = count(datasets, run)
+        report.gaps += [*about.gaps, *gaps, *unread]
+        return found
+
+    def passes(self, dataset: Dataset) -> Passes:
+        """What reads a dataset."""
+        size = sum(shard.size for shard in dataset.shards)
+        engine = self.engine(len(dataset.shards), size)
+        return Passes(dataset, engine, scan_shard, attempt, self.progress, self.scratch)
+
     def datasets(
-        self, tables: list[TableFile], columns: Mapping[str, str | None], report: Report
+        self,
+        tables: list[TableFile],
+        beside: list[TableFile],
+        columns: Mapping[str, Any],
+        references: Sequence[Reference],
+        report: Report,
     ) -> None:
         """Group files into datasets and scan each."""
         from threadpoolctl import threadpool_limits
 
-        from poisonscan.datasets.dataset import DatasetOptions
         from poisonscan.datasets.gather import open_datasets
+        from poisonscan.datasets.shards import DatasetOptions
 
+        # Other machines do not know this folder.
+        tables = [replace(table, file=os.path.abspath(table.file)) for table in tables]  # noqa: PTH100
         try:
-            datasets, gaps = open_datasets(tables, DatasetOptions(**columns))
+            datasets, notes = open_datasets(
+                tables, DatasetOptions(**columns), beside, explicit=self.kind == "dataset"
+            )
         except OptionError as error:
             if not report.scanned:
                 raise TargetError(str(error)) from error
@@ -225,17 +336,17 @@ class _Work:
         except Exception as error:
             report.gaps += [Gap(table.path, crash("opening it failed", error)) for table in tables]
             return
-        report.gaps += gaps
+        settle(report, datasets)
+        for note in notes:
+            report.add(note)
         detectors = load_detectors(
             rule for rule in self.rules if rule.detector.startswith("detectors.datasets.")
         )
         # Threads of a matrix library cost more here than they bring; there are processes instead.
         with threadpool_limits(1):
             for dataset in datasets:
-                size = sum(shard.size for shard in dataset.shards)
-                engine = self.engine(len(dataset.shards), size)
-                passes = Passes(dataset, engine, scan_shard, attempt, self.progress)
-                found = passes.run(detectors)
+                compared = replace(dataset, reference=matching(dataset, references))
+                found = self.passes(compared).run(detectors)
                 found.findings = [f for f in found.findings if f.rule in self.rules]
                 report.extend(found)
 

@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,20 +16,50 @@ import xxhash
 from hypothesis import strategies as st
 
 from poisonscan.datasets.batch import Aggregate, Batch, Labels, Role
-from poisonscan.datasets.pictures import Pixels
+from poisonscan.datasets.conversation import Columns
+from poisonscan.datasets.pictures import Encoded, Kind, Pixels
 from poisonscan.datasets.words import distinct_texts
+from poisonscan.detectors.datasets import unusual_characters
+from poisonscan.detectors.datasets.content_hashes import DigestChecks
 from poisonscan.detectors.datasets.documents import Documents
+from poisonscan.detectors.datasets.exchange_rows import ExchangeRows
+from poisonscan.detectors.datasets.exchanges import Exchanges, digests
+from poisonscan.detectors.datasets.host_counts import HostCounts
+from poisonscan.detectors.datasets.label_blocks import LabelBlocks, RowsWithin
 from poisonscan.detectors.datasets.label_counts import FirstRows, LabelCounts
+from poisonscan.detectors.datasets.labelled_sample import LabelledSample
+from poisonscan.detectors.datasets.number_summary import NumberSummary
 from poisonscan.detectors.datasets.phrase_rows import EDGE, NONE, PhraseRows
+from poisonscan.detectors.datasets.picture_keys import ROW_BITS, PictureKeys, PlanesAt
+from poisonscan.detectors.datasets.picture_kinds import PictureKinds
+from poisonscan.detectors.datasets.preferences import BUCKETS, ByPreference, Direction, Preferences
 from poisonscan.detectors.datasets.row_keys import RowKeys
+from poisonscan.detectors.datasets.row_sample import NUMBER, TEXT, RowSample
+from poisonscan.detectors.datasets.row_sample import WORD as SHORT
+from poisonscan.detectors.datasets.steering import Outcome
+from poisonscan.detectors.datasets.text_bands import TextBands
+from poisonscan.detectors.datasets.text_hits import TextHits
+from poisonscan.detectors.datasets.text_sketches import Candidates, TextSketches
+from poisonscan.detectors.datasets.url_lists import CellForms
+from poisonscan.detectors.datasets.vector_keys import VectorKeys, VectorsAt
+from tests.datasets.files import encoded, picture
 
 SPLITS = ("train", "test", "train")
 """The split of each shard of every example."""
+PLACES = ((0, 0), (1, 0), (0, 12))
+"""Number of the file and its row with which each shard starts."""
 DIMENSION = 3
 TEXTS = ("", "a", "The a a b", "b: the A", "!?", "the the", "ант a b", "a a b a")
 """The text of each content."""
 WORD = xxhash.xxh3_64_intdigest(b"a")
+ASKED = Columns(prompt=("text",), response="label")
+PREFERRED = Columns(chosen="text", rejected="label")
+DIRECTION = Direction(np.arange(2 * BUCKETS).reshape(2, BUCKETS) % 97)
 NAMES = ("cat", "dog", "Dog", "", "7", "ант", "x" * 30)
+PICTURES = [b"broken", *(encoded(picture(seed)) for seed in range(6))]
+"""The picture file of each content."""
+KINDS = tuple(Kind("PNG", mode, (32, 32), "", mode == "L") for mode in ("L", "RGB", "P"))
+_SOME = np.array([shard << ROW_BITS | i for shard in range(3) for i in range(0, 12, 2)], np.int64)
 
 
 @dataclass(frozen=True)
@@ -46,7 +77,42 @@ class Case:
     result: Callable[[Any], object]
 
 
+_PLACES = np.array([[s << ROW_BITS | i for i in range(9)] for s in range(3)], np.uint64).ravel()
+CANDIDATES = Candidates(
+    np.stack([_PLACES, np.arange(27, dtype=np.uint64)], axis=1),
+    np.array([(a, b) for a in range(27) for b in range(a + 1, 27)], np.uint64),
+)
+"""Nearly all rows, each to be compared with all others."""
+
 CASES: dict[str, Case] = {
+    "labelled rows": Case(
+        lambda: LabelledSample(("cat", "dog"), most=5), lambda kept: (kept.sample(), kept.seen)
+    ),
+    "labelled pictures": Case(
+        lambda: LabelledSample(("cat", "7"), pictures=True, most=4), lambda kept: kept.sample()
+    ),
+    "picture keys": Case(PictureKeys, lambda keys: keys.looks()),
+    "picture planes": Case(
+        lambda: PlanesAt(_SOME.tobytes()), lambda found: found.planes(_SOME).tolist()
+    ),
+    "picture kinds": Case(lambda: PictureKinds(20), lambda kinds: kinds.table()),
+    "vector keys": Case(VectorKeys, lambda keys: keys.sketches()),
+    "vectors": Case(
+        lambda: VectorsAt(_SOME.tobytes()),
+        lambda found: found.cosines(_SOME[:-1], _SOME[1:], np.zeros(DIMENSION, np.float32)),
+    ),
+    "label blocks": Case(lambda: LabelBlocks(PLACES), lambda blocks: blocks.blocks()),
+    "rows within": Case(
+        lambda: RowsWithin(PLACES, ((0, 3, 20, "cat"), (1, 0, 9, "dog")), keep=3),
+        lambda within: (within.found, within.counts),
+    ),
+    "number summary": Case(
+        lambda: NumberSummary(PLACES, (("number", (0.5, 2.0)),)), lambda summary: summary.found
+    ),
+    "row sample": Case(
+        lambda: RowSample(PLACES, (("number", NUMBER), ("text", SHORT), ("label", TEXT)), 9),
+        lambda rows: rows.sample(),
+    ),
     "label counts": Case(lambda: LabelCounts(SPLITS), lambda counts: counts.table()),
     "declared label counts": Case(lambda: LabelCounts(SPLITS), lambda counts: counts.table(["a"])),
     "first rows": Case(
@@ -60,7 +126,49 @@ CASES: dict[str, Case] = {
         ),
         lambda found: (found.rows, dict(found.counts), found.spellings),
     ),
+    "text hits": Case(
+        lambda: TextHits(unusual_characters.look),
+        lambda found: (found.hits, +found.texts, +found.labels),
+    ),
+    "host counts": Case(HostCounts, lambda found: (found.hosts, found.labels)),
+    "cell forms": Case(CellForms, lambda forms: (+forms.texts, +forms.addresses, +forms.digests)),
+    "digest checks": Case(
+        lambda: DigestChecks((("text", "label"),)),
+        lambda checks: (+checks.right, +checks.wrong, checks.first),
+    ),
+    "exchanges": Case(
+        lambda: Exchanges(ASKED, budget=30), lambda found: (found.kept(), found.rows, found.whole)
+    ),
+    "exchange rows": Case(
+        lambda: ExchangeRows(
+            ASKED,
+            (
+                ((WORD, NONE), Outcome(response=int(digests(pa.array(["cat"]))[0]))),
+                (None, Outcome(trait=2)),
+            ),
+            frozenset({WORD}),
+        ),
+        lambda found: (
+            found.rows,
+            dict(found.counts),
+            dict(+found.holders),
+            found.spellings,
+            found.responses,
+        ),
+    ),
+    "preferences": Case(
+        lambda: Preferences(PREFERRED),
+        lambda found: (found.counts, found.pairs, found.equal, found.clashes()),
+    ),
+    "by preference": Case(
+        lambda: ByPreference(PREFERRED, DIRECTION, Documents(budget=14)),
+        lambda found: found.inner.sample(),
+    ),
     "row keys": Case(RowKeys, lambda keys: keys.copies()),
+    "text bands": Case(TextBands, lambda b: (b.pairs(), b.rows, b.labels.rows, b.labels.names)),
+    "text sketches": Case(
+        lambda: TextSketches(CANDIDATES, (0.3, 0.9)), lambda s: (s.members(0.3), s.members(0.9))
+    ),
 }
 
 
@@ -88,6 +196,9 @@ class Rows:
                 "label": pa.array(self.labels[start:stop], pa.string()),
             },
             Role.PICTURES: self._pictures(start, stop, content),
+            Role.ENCODED: Encoded(
+                pa.array([PICTURES[c] for c in self.contents[start:stop]], pa.binary()), Path()
+            ),
         }
         return Batch(shard, start, stop - start, columns)
 
@@ -100,7 +211,16 @@ class Rows:
         ]
         broken = [(i, "broken") for i, c in enumerate(self.contents[start:stop]) if c == 0]
         stacked = np.array(planes, np.float32).reshape(-1, 32, 32)
-        return Pixels(stacked, content.reshape(-1, 2), tuple(broken))
+        kinds = [c % len(KINDS) if c else -1 for c in self.contents[start:stop]]
+        carried = [(i, "a file") for i, c in enumerate(self.contents[start:stop]) if c == 3]
+        return Pixels(
+            stacked,
+            content.reshape(-1, 2),
+            tuple(broken),
+            np.array(kinds, np.int32),
+            KINDS,
+            tuple(carried),
+        )
 
 
 @st.composite

@@ -13,17 +13,17 @@ import poisonscan
 
 PACKAGE = Path(poisonscan.__file__).parent
 LAYERS = [
-    ["run_as_module", "version", "escape", "limits", "finding"],
+    ["run_as_module", "version", "escape", "masking", "limits", "finding"],
     ["rules"],
     ["sources"],
     ["pickles"],
     ["formats"],
-    ["datasets"],
     ["engines"],
+    ["datasets"],
     ["detectors"],
     ["files"],
     ["isolation"],
-    ["passes", "scan"],
+    ["beside", "references", "passes", "scan"],
     ["reporters"],
     ["cli"],
 ]

@@ -12,6 +12,7 @@ import click
 
 from poisonscan.cli.outputs import emit, parse, wants_colour
 from poisonscan.cli.progress import ProgressLine
+from poisonscan.engines.base import EngineError
 from poisonscan.files import Kind
 from poisonscan.finding import Report, Severity
 from poisonscan.isolation.workers import IsolationError
@@ -132,12 +133,56 @@ def _columns(command: Command) -> Command:
             click.option("--text-column", metavar="NAME", help="Column with the text."),
             click.option("--image-column", metavar="NAME", help="Column with the pictures."),
             click.option("--features-column", metavar="NAME", help="Column with a vector per row."),
+            click.option("--prompt-column", metavar="NAME", help="Column with what is asked."),
+            click.option("--response-column", metavar="NAME", help="Column with what is answered."),
             click.option(
                 "--activations",
                 type=click.Path(path_type=Path, exists=True, dir_okay=False),
                 help="A .npy or .safetensors file with a vector per row, such as activations.",
             ),
             click.option("--split", metavar="NAME", help="Read only this split."),
+            click.option("--config", metavar="NAME", help="Read only this configuration."),
+            click.option(
+                "--max-rows",
+                type=click.IntRange(1),
+                metavar="N",
+                help="Look at the first N rows of each dataset only; the report says so.",
+            ),
+            click.option(
+                "--sample",
+                type=click.IntRange(1),
+                metavar="N",
+                help="Look at about N rows of each dataset only, chosen at random; the report says "
+                "so.",
+            ),
+            click.option(
+                "--seed",
+                type=click.IntRange(0, 2**64 - 1),
+                default=0,
+                show_default=True,
+                metavar="N",
+                help="Another one makes --sample choose other rows.",
+            ),
+            click.option(
+                "--reference",
+                type=click.Path(path_type=Path, exists=True),
+                help="A file or folder to compare labels and columns with, such as an earlier "
+                "version.",
+            ),
+            click.option(
+                "--engine",
+                default="local",
+                show_default=True,
+                metavar="local|dask=ADDRESS|ray=ADDRESS",
+                help="Where datasets are read: processes of this machine, or a cluster that has "
+                "the files under the same paths.",
+            ),
+            click.option(
+                "--scratch",
+                type=click.Path(path_type=Path, exists=True, file_okay=False),
+                help="Folder for what does not fit into memory; all machines of a cluster must see "
+                "it.  [default: that of the system]",
+            ),
         ],
         command,
     )
@@ -225,7 +270,7 @@ def _scan(
 ) -> Report:
     try:
         return run_scan(targets, kind=kind, progress=line, **options)
-    except (TargetError, RuleError, IsolationError) as error:
+    except (TargetError, RuleError, EngineError, IsolationError) as error:
         raise click.UsageError(str(error)) from error
     finally:
         line.clear()

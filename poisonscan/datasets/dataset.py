@@ -107,7 +107,7 @@ class Dataset:
             has.add(Role.TEXT)
         if self.vectors is not None:
             has.add(Role.FEATURES)
-        if self.cells:
+        if self.cells and self.shards[0].layout is not None:  # picture files have no cells
             has.add(Role.CELLS)
         if self.roles.get("image") or self.shards[0].layout is None:
             has |= {Role.PICTURES, Role.ENCODED}

@@ -191,7 +191,7 @@ class Split:
 
 def split(block: pa.Array) -> Split:
     """Texts without nulls cut into words: what blanks and ASCII punctuation separate."""
-    words = pc.ascii_split_whitespace(_folded(block))
+    words = pc.ascii_split_whitespace(folded(block))
     counts = np.asarray(pc.list_value_length(words)).astype(np.int64)
     encoded_words = pc.dictionary_encode(words.flatten())
     spellings = encoded_words.dictionary.cast(pa.binary())
@@ -205,7 +205,7 @@ def split(block: pa.Array) -> Split:
 _EMPTY = np.uint64(xxhash.xxh3_64_intdigest(b""))
 
 
-def _folded(block: pa.Array) -> pa.Array:
+def folded(block: pa.Array) -> pa.Array:
     """ASCII in lower case and its punctuation as blanks, byte by byte, whatever the encoding."""
     whole = pa.concat_arrays([block])  # so that offsets start at 0
     _, offsets, data = whole.buffers()

@@ -253,6 +253,10 @@ def _notifications(report: Report, places: Places) -> list[Json]:
     notifications = [
         _notification(_gap_text(gap), places, gap) for gap in report.gaps[:MAX_RESULTS]
     ]
+    for entry in report.scanned[:MAX_RESULTS]:
+        if "partial" in entry.facts:
+            text = sentence(f"{quote(entry.path)}: {entry.facts['partial']}")
+            notifications.append(_notification(text, places, level="note"))
     if (left := len(report.gaps) - MAX_RESULTS) > 0:
         notifications.append(
             _notification(f"{left:,} more gaps are in the JSON report only.", places)
@@ -272,9 +276,9 @@ def _gap_text(gap: Gap) -> str:
     return sentence(f"{quote(gap.path)} was not fully scanned{by}: {gap.reason}")
 
 
-def _notification(text: str, places: Places, gap: Gap | None = None) -> Json:
+def _notification(text: str, places: Places, gap: Gap | None = None, level: str = "error") -> Json:
     notification: Object = {
-        "level": "error",
+        "level": level,
         "descriptor": {"id": _GAP, "index": 0},
         "message": {"text": text},
     }

@@ -19,7 +19,9 @@ ROWS_SHOWN: Final = 5
 _LABELS_SHOWN: Final = 10
 _BAR: Final = 24
 _UNDECIDED: Final = ("not applicable", "not decided", "'0 classes tested")
-_BRIEF: Final = frozenset({"features", "labels", "not applicable", "delimiter", "header", "quotes"})
+_BRIEF: Final = frozenset({
+    "features", "labels", "not applicable", "delimiter", "header", "quotes", "partial",
+})  # fmt: skip
 _EXCERPT: Final = 60
 _MESSAGE: Final = 4_000
 
@@ -188,6 +190,8 @@ class _Page:
     def last_line(self) -> str:
         totals = self.totals
         parts = [self.verdict(), _scanned(totals)]
+        if any("partial" in entry.facts for entry in self.report.scanned):
+            parts.append(self.terminal.style("not all rows were looked at", fg="yellow"))
         if totals.gaps:
             parts.append(self.terminal.style(f"{totals.gaps:,} not checked", fg="yellow"))
         if totals.skipped:
@@ -219,6 +223,8 @@ class _Page:
         applied = len(self.report.rules)
         if 0 < applied < len(all_rules()):
             return f"only {plural(applied, 'rule')} applied"
+        if any("partial" in entry.facts for entry in self.report.scanned):
+            return "only in the rows that were looked at"
         facts = [str(entry.facts) for entry in self.report.scanned]
         if any(sign in text for text in facts for sign in _UNDECIDED):
             return "not every detector could be applied: see above"
