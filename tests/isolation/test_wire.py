@@ -27,7 +27,7 @@ ITEMS: list[Item] = [
     Skipped("a", "b"),
     Scanned("a", "model", "pickle", 12, facts={"x": [1, {"y": None}]}),
     TableFile("a", "/x/a", "csv", 1),
-    Shard("a", frozenset({"x", "y"})),
+    Shard("a", frozenset({"x"})),
     Shard("a", None),
     ShardIndex("a", {"x": "file"}),
     *(

@@ -76,6 +76,7 @@ class LabelledSample:
     seen: int = field(default=0, init=False, compare=False)
     _chunks: list[_Chunk] = field(default_factory=list, init=False, compare=False)
     _pending: int = field(default=0, init=False, compare=False)
+    _largest: int | None = field(default=None, init=False, compare=False)
 
     def __post_init__(self) -> None:
         self.needs = _PICTURES if self.pictures else _FEATURES
@@ -97,8 +98,8 @@ class LabelledSample:
         if self.pictures:
             mine = np.rint(mine).astype(np.uint8)
         chunk = _Chunk(keys, contents, own[kept].astype(np.uint64), batch.rows[kept], mine)
-        if len(self._chunks) == 1 and len(self._chunks[0].keys) == self._limit(vectors.shape[1]):
-            chunk = chunk.take(np.flatnonzero(keys <= self._chunks[0].keys[-1]))
+        if self._largest is not None:  # there are enough rows with smaller hashes than others have
+            chunk = chunk.take(np.flatnonzero(keys <= np.uint64(self._largest)))
         self._take(chunk)
 
     def merge(self, other: LabelledSample) -> None:
@@ -146,6 +147,8 @@ class LabelledSample:
         order = order[new][: self._limit(vectors.shape[1])]
         self._chunks = [_Chunk(keys, contents, labels, rows, vectors).take(order)]
         self._pending = len(order)
+        if len(order) == self._limit(vectors.shape[1]):
+            self._largest = int(self._chunks[0].keys[-1])
 
 
 def _hash(name: str) -> int:
