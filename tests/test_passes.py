@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 import poisonscan
 from poisonscan.datasets.batch import Aggregate, Batch, Role
@@ -218,3 +219,15 @@ def test_options(folder: Path, jobs: int) -> None:
         poisonscan.scan(folder, label_column="nothing", jobs=jobs)
     with pytest.raises(poisonscan.TargetError):
         poisonscan.scan(folder, split="nothing", jobs=jobs)
+
+
+def test_a_folder_of_pictures_leaves_no_gaps(tmp_path: Path) -> None:
+    for label, shade in (("cat", 10), ("dog", 90)):
+        (tmp_path / label).mkdir()
+        for number in range(4):
+            Image.new("RGB", (8, 8), (shade + number, 0, 0)).save(
+                tmp_path / label / f"{number}.png"
+            )
+    report = poisonscan.scan(tmp_path)
+    assert report.scanned[0].rows == 8
+    assert report.gaps == []

@@ -136,10 +136,14 @@ def _plain(screen: Screen, at: Indices, lengths: Indices) -> pa.Array:
     return pc.ascii_lower(raw.cast(pa.string()))
 
 
+_LIKE_A_HOST = re.compile(r"[\w-]\.[A-Za-z]{2}")
+"""A user that is to be read as the host; other users are just that, as in addresses of ftp."""
+
+
 def _host(authority: str) -> str:
     user, marker, host = authority.rpartition("@")
     host = host.partition(":")[0].rstrip(".!").lower()
-    return ("@" if marker and user else "") + host
+    return ("@" if marker and _LIKE_A_HOST.search(user.partition(":")[0]) else "") + host
 
 
 def domain(host: str) -> str:

@@ -154,6 +154,8 @@ def _selected(text: str) -> bytes:
         before = text[run.start() - 1 : run.start()]
         if len(run.group()) == 1 and _IDEOGRAPH.match(before):
             continue  # a variant of an ideograph
+        if len(set(run.group())) == 1 and run.group() < "\U000e0100":
+            continue  # one that was typed twice, as phones do behind symbols
         for char in run.group()[: _SHOWN * 4]:
             point = ord(char)
             out.append(point - 0xFE00 if point < 0xE0000 else point - 0xE0100 + 16)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from poisonscan.detectors.datasets.hidden_marks import decoded_bits
+from poisonscan.detectors.datasets.hidden_marks import decoded_bits, look
 from poisonscan.detectors.datasets.unusual_characters import DETECTOR
 from poisonscan.finding import Finding, Rows
 from tests.detectors.datasets.cells import Cells, found, planted, prose
@@ -114,3 +114,8 @@ def test_bits(zero: str) -> None:
 def test_cells_inside_of_lists_and_bad_bytes() -> None:
     table = Cells(turns=[["fine", f"odd{tagged('x')}"], ["fine"]])
     assert "PS602" in found(DETECTOR, table)
+
+
+def test_a_selector_that_was_typed_twice_is_no_message() -> None:
+    assert list(look("so sad \u2639\ufe0f\ufe0f")) == []
+    assert [sort for sort, _ in look("a\ufe03\ufe01\ufe07")] == ["variation selectors"]
