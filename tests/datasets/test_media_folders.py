@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import warnings
 import wave
@@ -68,6 +69,8 @@ def _loaded(root: Path, split: str, monkeypatch: pytest.MonkeyPatch) -> Any:
             streaming=True,
         )  # fmt: skip
         rows = list(found.cast_column("image", datasets.Image(decode=False)))
+        del found
+        gc.collect()  # the library leaves a file open, which is to be said here and not later
         return {name: [row[name] for row in rows] for name in rows[0]}
 
 
