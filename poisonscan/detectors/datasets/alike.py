@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from poisonscan.detectors.datasets.label_counts import is_continuous
-from poisonscan.detectors.datasets.near_pairs import groups_of
+from poisonscan.detectors.datasets.near_pairs import Pairs, groups_of
+from poisonscan.detectors.datasets.picture_keys import ROW_BITS, Looks
 from poisonscan.escape import quote
-from poisonscan.finding import Location, Rows
+from poisonscan.finding import Fact, Gap, Location, Rows
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from poisonscan.datasets.dataset import Dataset
-    from poisonscan.detectors.datasets.near_pairs import Pairs
+    from poisonscan.detectors.datasets.vector_keys import Sketches
     from poisonscan.finding import Finding, Json
 
     Ints = NDArray[np.int64]
@@ -201,3 +202,42 @@ def conflicts(dataset: Dataset, alike: Alike, which: str, what: str, how: str) -
             groups=len(members),
             wrong=missed,
         )
+
+
+def similar(
+    dataset: Dataset,
+    keyed: Looks | Sketches,
+    pairs: Pairs,
+    kept: NDArray[np.bool_],
+    rules: tuple[str, str],
+    how: str,
+) -> Iterator[Finding | Fact | Gap]:
+    """What is to be said of pairs that were compared whole.
+
+    Args:
+        dataset: where the rows are.
+        keyed: the rows that pairs are numbered by.
+        pairs: that were compared.
+        kept: which of them are alike, of shape (pairs,).
+        rules: for many such rows, and for those under different labels.
+        how: what the rows do to each other, for people.
+    """
+    what = "pictures" if isinstance(keyed, Looks) else "vectors"
+    yield Fact(f"pairs of similar {what}", int(kept.sum()))
+    if pairs.left_out and kept.mean() > 0.5:
+        message = (
+            f"more than {len(kept):,} pairs of {what} are alike: {pairs.left_out:,} pairs were "
+            "not compared"
+        )
+        yield Gap(dataset.path, message)
+    if not kept.any():
+        return
+    alike = Alike.of(
+        Pairs(pairs.first[kept], pairs.second[kept], pairs.cosines[kept]),
+        np.stack([keyed.places >> ROW_BITS, keyed.places % (1 << ROW_BITS)], axis=1),
+        keyed.labels,
+        keyed.names,
+        keyed.seen,
+    )
+    yield from many(dataset, alike, rules[0], what, how)
+    yield from conflicts(dataset, alike, rules[1], what, how)

@@ -8,10 +8,10 @@ import numpy as np
 
 from poisonscan.datasets.batch import Role
 from poisonscan.datasets.perceptual import explained
-from poisonscan.detectors.datasets.alike import Alike, conflicts, many
+from poisonscan.detectors.datasets.alike import similar
 from poisonscan.detectors.datasets.chance import background_pairs, least_by_chance
 from poisonscan.detectors.datasets.near_pairs import Pairs, near_pairs
-from poisonscan.detectors.datasets.picture_keys import ROW_BITS, Looks, PictureKeys, PlanesAt
+from poisonscan.detectors.datasets.picture_keys import Looks, PictureKeys, PlanesAt
 from poisonscan.finding import Fact, Gap
 from poisonscan.rules import rule
 
@@ -63,7 +63,8 @@ class SimilarPictures:
         least = least_by_chance(
             values, _values(looks, found, background), share, limits["explained"], limits["chance"]
         )
-        return list(_findings(dataset, looks, pairs, values, least))
+        how = "look almost like"
+        return list(similar(dataset, looks, pairs, values >= least, ("PS506", "PS507"), how))
 
 
 DETECTOR = SimilarPictures()
@@ -96,28 +97,3 @@ def _values(looks: Looks, found: PlanesAt, pairs: Pairs) -> NDArray[np.float32]:
         other = found.planes(looks.places[pairs.second[part]])
         out[part] = explained(one, other)
     return out
-
-
-def _findings(
-    dataset: Dataset, looks: Looks, pairs: Pairs, values: NDArray[np.float32], least: float
-) -> Iterable[Finding | Fact | Gap]:
-    kept = values >= least
-    yield Fact("pairs of similar pictures", int(kept.sum()))
-    if pairs.left_out and kept.mean() > 0.5:
-        message = (
-            f"more than {CANDIDATES:,} pairs of pictures are alike: {pairs.left_out:,} pairs were "
-            "not compared"
-        )
-        yield Gap(dataset.path, message)
-    if not kept.any():
-        return
-    alike = Alike.of(
-        Pairs(pairs.first[kept], pairs.second[kept], pairs.cosines[kept]),
-        np.stack([looks.places >> ROW_BITS, looks.places % (1 << ROW_BITS)], axis=1),
-        looks.labels,
-        looks.names,
-        looks.seen,
-    )
-    how = "look almost like"
-    yield from many(dataset, alike, "PS506", "pictures", how)
-    yield from conflicts(dataset, alike, "PS507", "pictures", how)

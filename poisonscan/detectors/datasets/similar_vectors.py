@@ -9,10 +9,9 @@ import numpy as np
 from poisonscan.datasets.activations import Activations
 from poisonscan.datasets.batch import Role
 from poisonscan.datasets.numbers import Embedding
-from poisonscan.detectors.datasets.alike import Alike, conflicts, many
+from poisonscan.detectors.datasets.alike import similar
 from poisonscan.detectors.datasets.chance import background_pairs, least_by_chance
 from poisonscan.detectors.datasets.near_pairs import Pairs, all_pairs, joined, near_pairs
-from poisonscan.detectors.datasets.picture_keys import ROW_BITS
 from poisonscan.detectors.datasets.vector_keys import Sketches, VectorKeys, VectorsAt
 from poisonscan.finding import Fact, Gap
 from poisonscan.rules import rule
@@ -67,7 +66,8 @@ class SimilarVectors:
             for part in (pairs, background)
         )
         least = least_by_chance(values, usual, share, limits["cosine"], limits["chance"])
-        return list(_findings(dataset, sketches, pairs, values >= least))
+        how = "point almost the same way as"
+        return list(similar(dataset, sketches, pairs, values >= least, ("PS508", "PS509"), how))
 
 
 DETECTOR = SimilarVectors()
@@ -95,27 +95,3 @@ def candidates(sketches: Sketches, least: float) -> tuple[Pairs, Pairs, float]:
         for shift in (0, bits)
     ]
     return joined(parts).strongest(most), background, share
-
-
-def _findings(
-    dataset: Dataset, sketches: Sketches, pairs: Pairs, kept: NDArray[np.bool_]
-) -> Iterable[Finding | Fact | Gap]:
-    yield Fact("pairs of similar vectors", int(kept.sum()))
-    if pairs.left_out and kept.mean() > 0.5:
-        message = (
-            f"more than {len(kept):,} pairs of vectors are alike: {pairs.left_out:,} pairs were "
-            "not compared"
-        )
-        yield Gap(dataset.path, message)
-    if not kept.any():
-        return
-    alike = Alike.of(
-        Pairs(pairs.first[kept], pairs.second[kept], pairs.cosines[kept]),
-        np.stack([sketches.places >> ROW_BITS, sketches.places % (1 << ROW_BITS)], axis=1),
-        sketches.labels,
-        sketches.names,
-        sketches.seen,
-    )
-    how = "point almost the same way as"
-    yield from many(dataset, alike, "PS508", "vectors", how)
-    yield from conflicts(dataset, alike, "PS509", "vectors", how)
