@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from poisonscan.datasets.batch import Batch
 from poisonscan.datasets.dataset import Dataset
@@ -20,7 +20,12 @@ class InMemory(Protocol):
 
 def findings(detector: DatasetDetector, data: InMemory) -> list[Finding]:
     """What a detector finds; every request is filled by one pass."""
-    steps = detector.detect(cast("Dataset", data))
+    said = drive(detector.detect(cast("Dataset", data)), data)
+    return [item for item in said if isinstance(item, Finding)]
+
+
+def drive(steps: Any, data: InMemory) -> Any:
+    """What a generator of requests returns once every request is filled by one pass."""
     try:
         request = next(steps)
         while True:
@@ -28,4 +33,4 @@ def findings(detector: DatasetDetector, data: InMemory) -> list[Finding]:
                 request.update(batch)
             request = steps.send(request)
     except StopIteration as end:
-        return [item for item in end.value if isinstance(item, Finding)]
+        return end.value

@@ -24,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from benchmarks.alone import drive
 from poisonscan.datasets.batch import Batch, Labels, Role
 from poisonscan.datasets.dataset import Dataset
 from poisonscan.datasets.numbers import Numbers
@@ -94,18 +95,6 @@ class Labelled:
         """Number of each row, from its shard and position."""
         starts = np.searchsorted(self.files, np.arange(FILES))
         return np.asarray(starts[rows[:, 0]] + rows[:, 1])
-
-
-def drive(steps: Any, data: Labelled) -> Any:
-    """What a generator of requests returns."""
-    try:
-        request = next(steps)
-        while True:
-            for batch in data.batches():
-                request.update(batch)
-            request = steps.send(request)
-    except StopIteration as stop:
-        return stop.value
 
 
 def _scaled(values: Any) -> NDArray[np.float32]:
