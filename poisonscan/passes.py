@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from poisonscan.datasets.grouped import Grouped
 from poisonscan.engines.base import Engine, Failure
+from poisonscan.escape import quote
 from poisonscan.finding import Fact, Finding, Gap, Json, Report, Scanned, as_json
 
 if TYPE_CHECKING:
     from poisonscan.datasets.batch import Aggregate
     from poisonscan.datasets.dataset import Dataset
+    from poisonscan.datasets.describe import Later
+    from poisonscan.datasets.shards import Shard
     from poisonscan.detectors.base import DatasetDetector
+    from poisonscan.finding import Row
 
 _EXPECTED = frozenset({"label", "features"})
 """That pictures have no text is no lack; that text has no label is one."""
@@ -97,16 +101,20 @@ class Passes:
 
     def run(self, detectors: Mapping[str, DatasetDetector]) -> Report:
         """What the detectors find, and what could not be read on the way."""
+        from poisonscan.datasets.describe import Later
+
         self.facts = dict(self.dataset.facts)
         idle: dict[str, list[str]] = {}
         running: list[_Running] = []
+        later = Later()
+        dataset = dataclasses.replace(self.dataset, later=later)
         for name, detector in detectors.items():
             missing = detector.needs - self.dataset.offers
             if missing:
                 if lacking := sorted(role for role in missing if role in _EXPECTED):
                     idle.setdefault(f"no {' and no '.join(lacking)}", []).append(_words(name))
             else:
-                self._advance(name, detector.detect(self.dataset), None, running)
+                self._advance(name, detector.detect(dataset), None, running)
         if idle:
             self.facts["not applicable"] = as_json(idle)
         with contextlib.ExitStack() as stack:
@@ -116,6 +124,7 @@ class Passes:
             while running:
                 number += 1
                 running = self._round(running, number)
+        self._describe(later)
         self._conclude()
         return self.report
 
@@ -137,6 +146,28 @@ class Passes:
             self.report.scanned.append(entry)
         elif not self.report.gaps:
             self.report.gaps.append(Gap(path, "holds no rows"))
+
+    def _describe(self, later: Later) -> None:
+        """Look up the rows that all findings name; a shard that has some is read once."""
+        from poisonscan.datasets.describe import look_up
+
+        wanted = later.wanted(self.report.findings)
+        one = functools.partial(look_up, dataset=self.dataset, wanted=wanted)
+        task = functools.partial(_attempted, task=one, attempt=self.attempt)
+        known: dict[tuple[int, int], Row] = {}
+        doing = f"{self.dataset.path}, rows of findings"
+        for done, outcome in enumerate(self.engine.map(task, list(wanted)), 1):
+            shard = list(wanted)[done - 1]
+            answer: Any = ((), outcome.reason) if isinstance(outcome, Failure) else outcome
+            rows, reason = answer
+            if reason:
+                path = self.dataset.shards[shard].path
+                self.report.gaps.append(Gap(path, f"rows of findings not looked up: {reason}"))
+            else:
+                places = [(shard, position) for position in wanted[shard]]
+                known |= dict(zip(places, rows, strict=True))
+            self.progress(doing, done, len(wanted))
+        self.report.findings = [later.filled(each, known) for each in self.report.findings]
 
     def _round(self, running: list[_Running], number: int) -> list[_Running]:
         """One pass; returns the detectors that ask for another."""
@@ -166,8 +197,7 @@ class Passes:
         self.progress(f"{self.dataset.path}, pass {number}", 0, len(shards))
         for done, outcome in enumerate(self.engine.map(task, shards), 1):
             if isinstance(outcome, Failure):
-                path = self.dataset.shards[outcome.item].path
-                gaps.append(Gap(path, f"not read: {outcome.reason}"))
+                gaps.append(_unread(self.dataset.shards[outcome.item], outcome.reason))
             elif merged is None:
                 merged = outcome
             else:
@@ -187,7 +217,7 @@ class Passes:
     def _group(self, aggregate: Grouped, number: int) -> str:
         """Bring together what has the same key, a part of the keys at a time; why it failed."""
         parts = aggregate.parts()
-        task = functools.partial(_grouped, grouping=aggregate.grouping(), attempt=self.attempt)
+        task = functools.partial(_attempted, task=aggregate.grouping(), attempt=self.attempt)
         outcomes = self.engine.map(task, parts) if len(parts) > 1 else map(task, parts)
         doing = f"{self.dataset.path}, pass {number}, grouping"
         for done, outcome in enumerate(outcomes, 1):
@@ -231,8 +261,8 @@ class Passes:
             running.append(_Running(name, generator, request))
 
 
-def _grouped(part: Any, *, grouping: Callable[[Any], Any], attempt: Attempt) -> tuple[Any, str]:
-    return attempt(grouping, part)
+def _attempted(item: Any, *, task: Callable[[Any], Any], attempt: Attempt) -> tuple[Any, str]:
+    return attempt(task, item)
 
 
 def _step(generator: Any, finished: Aggregate | None) -> tuple[Aggregate | None, list[Any]]:
@@ -240,6 +270,16 @@ def _step(generator: Any, finished: Aggregate | None) -> tuple[Aggregate | None,
         return generator.send(finished), []
     except StopIteration as stop:
         return None, list(stop.value or ())
+
+
+def _unread(shard: Shard, reason: str) -> Gap:
+    """Say that a part of a dataset is not looked at, and which."""
+    where = ""
+    if shard.layout is None and len(shard.files) > 1:
+        where = f"{len(shard.files):,} files from {quote(shard.files[0].path)} on: "
+    elif shard.rows and (shard.groups is not None or shard.span is not None):
+        where = f"rows {shard.start:,} to {shard.start + shard.rows - 1:,}: "
+    return Gap(shard.path, f"{where}not read: {reason}")
 
 
 def _words(detector: str) -> str:

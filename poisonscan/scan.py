@@ -19,12 +19,13 @@ from poisonscan.beside import files_beside, settle
 from poisonscan.datasets.candidates import any_may_hold_rows
 from poisonscan.datasets.errors import DatasetError, OptionError
 from poisonscan.engines.base import Engine, EngineError
-from poisonscan.engines.local import LocalEngine, usable_cores
+from poisonscan.engines.local import LocalEngine, at_most, usable_cores
 from poisonscan.files import Kind, Task, check_folders, crash, load_detectors
 from poisonscan.finding import Gap, Report, Rule, Skipped
 from poisonscan.formats.base import Shard, ShardIndex, TableFile
 from poisonscan.isolation.workers import Mode, Workers
 from poisonscan.limits import LimitReached, Limits
+from poisonscan.opening import open_apart
 from poisonscan.passes import Passes, ShardResult
 from poisonscan.references import matching
 from poisonscan.rules import select as select_rules
@@ -163,8 +164,9 @@ def scan(
         beside = files_beside(blobs, tables) if kind != "model" else []
         plausible = kind == "dataset" or any_may_hold_rows(file.path for file in beside)
         if tables or (beside and plausible):
-            references = work.references(reference, columns, report) if reference else []
-            work.datasets(tables, beside, columns, references, report)
+            with at_most(jobs):
+                references = work.references(reference, columns, report) if reference else []
+                work.datasets(tables, beside, columns, references, report)
     except KeyboardInterrupt:
         report.interrupted = True
         report.gaps.append(Gap(report.targets[0], "interrupted: the rest was not scanned"))
@@ -249,8 +251,12 @@ class _Work:
         if self.cluster is not None:
             return self.cluster
         if self.jobs is not None:
-            return LocalEngine(self.jobs)
-        return LocalEngine(usable_cores() if items > 1 and size >= _MANY_BYTES else 1)
+            return self.here(self.jobs)
+        return self.here(usable_cores() if items > 1 and size >= _MANY_BYTES else 1)
+
+    def here(self, jobs: int = 1) -> Engine:
+        """Processes of this machine."""
+        return LocalEngine(jobs, apart=self.isolation != "off")
 
     def files(self, blobs: list[Blob], report: Report) -> list[TableFile]:
         """Scan every file; returns those that hold rows."""
@@ -277,7 +283,6 @@ class _Work:
         self, target: str | Path, columns: Mapping[str, Any], report: Report
     ) -> list[Reference]:
         """Count what the datasets are compared with; what goes wrong is a gap of the report."""
-        from poisonscan.datasets.gather import open_datasets
         from poisonscan.datasets.shards import DatasetOptions
         from poisonscan.references import count
 
@@ -286,7 +291,9 @@ class _Work:
         apart = dict.fromkeys(["activations", "split", "config", "max_rows", "sample"])
         beside = files_beside(blobs, tables)
         try:
-            datasets, notes = open_datasets(tables, DatasetOptions(**{**columns, **apart}), beside)
+            datasets, notes = open_apart(
+                tables, DatasetOptions(**{**columns, **apart}), beside, self.here()
+            )
         except OptionError as error:
             message = f"the reference does not fit: {error}"
             raise TargetError(message) from error
@@ -319,15 +326,13 @@ class _Work:
         """Group files into datasets and scan each."""
         from threadpoolctl import threadpool_limits
 
-        from poisonscan.datasets.gather import open_datasets
         from poisonscan.datasets.shards import DatasetOptions
 
         # Other machines do not know this folder.
         tables = [replace(table, file=os.path.abspath(table.file)) for table in tables]  # noqa: PTH100
         try:
-            datasets, notes = open_datasets(
-                tables, DatasetOptions(**columns), beside, explicit=self.kind == "dataset"
-            )
+            options, explicit = DatasetOptions(**columns), self.kind == "dataset"
+            datasets, notes = open_apart(tables, options, beside, self.here(), explicit=explicit)
         except OptionError as error:
             if not report.scanned:
                 raise TargetError(str(error)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from pathlib import Path
 
 import numpy as np
@@ -39,19 +40,20 @@ def test_what_is_spilled_is_found_all_the_same(
 ) -> None:
     expected = scan(folder, tmp_path)
     assert {f.rule.id for f in expected.findings} >= {"PS501", "PS502", "PS503", "PS504"}
-    written = []
+    written = multiprocessing.Value("q", 0)  # in forked processes too
     write = spill.Records._write
 
     def counted(self: spill.Records) -> None:
         write(self)
-        written.append(len(list(Path(self._scratch).iterdir())))
+        with written:
+            written.value += len(list(Path(self._scratch).iterdir()))
 
     monkeypatch.setattr(spill, "MEMORY", 1 << 10)
     monkeypatch.setattr(spill, "PART", 1 << 12)
     monkeypatch.setattr(spill, "FREE", 0)
     monkeypatch.setattr(spill.Records, "_write", counted)
     report = scan(folder, tmp_path, jobs)
-    assert written
+    assert written.value
     assert report.findings == expected.findings
     assert report.scanned == expected.scanned
     assert report.gaps == expected.gaps == []

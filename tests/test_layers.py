@@ -23,7 +23,7 @@ LAYERS = [
     ["detectors"],
     ["files"],
     ["isolation"],
-    ["beside", "references", "passes", "scan"],
+    ["beside", "references", "passes", "opening", "scan"],
     ["reporters"],
     ["cli"],
 ]
@@ -74,7 +74,12 @@ def test_every_module_has_a_layer() -> None:
     "path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.relative_to(PACKAGE).as_posix()
 )
 def test_broad_excepts_are_in_the_flow_only(path: Path) -> None:
-    last_resorts = {PACKAGE / "files.py", PACKAGE / "scan.py", PACKAGE / "cli" / "__init__.py"}
+    last_resorts = {
+        PACKAGE / "files.py",
+        PACKAGE / "scan.py",
+        PACKAGE / "cli" / "__init__.py",
+        PACKAGE / "engines" / "forks.py",  # what a task raises there is raised here
+    }
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.ExceptHandler):
             broad = node.type is None or (

@@ -92,7 +92,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def scan(folder: Path, *rules: str) -> poisonscan.Report:
-    return poisonscan.scan(folder, kind="dataset", select=rules, jobs=1)
+    return poisonscan.scan(folder, kind="dataset", select=rules, jobs=1, isolation="off")
 
 
 def test_one_pass_serves_all_that_ask_in_a_round(

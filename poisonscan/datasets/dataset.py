@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from poisonscan.datasets.activations import Activations
+    from poisonscan.datasets.describe import Later
     from poisonscan.datasets.numbers import Embedding, Numbers
     from poisonscan.datasets.pictures import Pictures, Pixels
     from poisonscan.datasets.reference import Reference
@@ -50,6 +51,7 @@ class Dataset:
         partial: how many of the rows are looked at, where the user wanted fewer than all.
         beside: paths of further files that were read, such as that of the labels of an array.
         reference: what it is to be compared with.
+        later: what looks rows up once all findings are there; None: ``describe`` does it at once.
     """
 
     path: str
@@ -64,6 +66,7 @@ class Dataset:
     partial: str = ""
     beside: tuple[str, ...] = ()
     reference: Reference | None = None
+    later: Later | None = field(default=None, compare=False, repr=False)
 
     @property
     def facts(self) -> dict[str, Json]:
@@ -190,6 +193,8 @@ class Dataset:
         Returns:
             In the order asked for.
         """
+        if self.later is not None:
+            return self.later.describe(self, rows, scores)
         from poisonscan.datasets.describe import describe
 
         return describe(self, rows, scores)

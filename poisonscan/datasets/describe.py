@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,16 +13,17 @@ from poisonscan.datasets.labels import labels
 from poisonscan.datasets.tables import by_lines, numbered
 from poisonscan.datasets.words import texts
 from poisonscan.escape import clip, escape
-from poisonscan.finding import Row
+from poisonscan.finding import Row, Rows
 from poisonscan.masking import mask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from poisonscan.datasets.dataset import Dataset
     from poisonscan.datasets.shards import Shard
+    from poisonscan.finding import Finding
 
 EXCERPT = 200
 _SHOWN = 6
@@ -48,6 +50,62 @@ def describe(
         score = None if scores is None else float(scores[i])
         out.append(Row(row.path, row.index, row.split, row.line, row.label, score, row.excerpt))
     return tuple(out)
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Rows that findings name, looked up together once all findings are there.
+
+    A shard is read once for all of them then, and not once for each finding. Until then a row of a
+    table has no line, label and excerpt.
+    """
+
+    _places: dict[tuple[str, int, str], Line] = field(default_factory=dict)
+
+    def describe(
+        self, dataset: Dataset, rows: NDArray[np.int64], scores: Sequence[float] | None
+    ) -> tuple[Row, ...]:
+        """See ``Dataset.describe``."""
+        if any(dataset.shards[index].layout is None for index in np.unique(rows[:, 0]).tolist()):
+            return describe(dataset, rows, scores)  # nothing is read for pictures
+        out = []
+        for i, (number, position) in enumerate(rows.tolist()):
+            path, index = dataset.place(number, position)
+            split = dataset.shards[number].split
+            self._places[path, index, split] = number, position
+            score = None if scores is None else float(scores[i])
+            out.append(Row(path, index, split, score=score))
+        return tuple(out)
+
+    def wanted(self, findings: Iterable[Finding]) -> dict[int, list[int]]:
+        """Positions of the rows that findings name, by shard, ascending."""
+        by_shard: dict[int, set[int]] = {}
+        for finding in findings:
+            for row in _rows(finding):
+                place = self._places.get((row.path, row.index, row.split))
+                if place is not None:
+                    by_shard.setdefault(place[0], set()).add(place[1])
+        return {shard: sorted(by_shard[shard]) for shard in sorted(by_shard)}
+
+    def filled(self, finding: Finding, known: Mapping[Line, Row]) -> Finding:
+        """A finding with what is known of its rows by shard and position."""
+        if not isinstance(finding.at.part, Rows):
+            return finding
+        rows = []
+        for row in finding.at.part.rows:
+            about = known.get(self._places.get((row.path, row.index, row.split), (-1, -1)), row)
+            rows.append(replace(about, score=row.score))
+        part = Rows(tuple(rows), finding.at.part.count)
+        return replace(finding, at=replace(finding.at, part=part))
+
+
+def _rows(finding: Finding) -> tuple[Row, ...]:
+    return finding.at.part.rows if isinstance(finding.at.part, Rows) else ()
+
+
+def look_up(shard: int, *, dataset: Dataset, wanted: Mapping[int, Sequence[int]]) -> list[Row]:
+    """Rows of a table's shard, by their positions in it, in ascending order."""
+    return [row for _, row in _table(dataset, shard, wanted[shard])]
 
 
 def _pictures(shard: Shard, wanted: Sequence[int]) -> Iterator[tuple[int, Row]]:

@@ -13,11 +13,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from poisonscan.escape import quote
 from poisonscan.limits import LimitReached
 
 Table = NDArray[np.uint64]
@@ -108,8 +110,8 @@ class Part:
                         inside = (keys >= np.uint64(self.low)) & (keys <= np.uint64(self.high))
                         yield table if inside.all() else table[inside]
             except OSError as error:
-                message = f"a file in the scratch folder cannot be read: {error.strerror}"
-                raise LimitReached(message) from error
+                what = "a file in the scratch folder cannot be read"
+                raise _trouble(what, str(Path(path).parent), error) from error
 
 
 @dataclass(slots=True)
@@ -225,8 +227,8 @@ class Records:
             with os.fdopen(handle, "wb") as file:
                 table.tofile(file)
         except OSError as error:
-            message = f"the scratch folder cannot be written to: {error.strerror or error}"
-            raise LimitReached(message) from error
+            what = "the scratch folder cannot be written to"
+            raise _trouble(what, self._scratch, error) from error
         self._runs.append(Run(path, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)))
         self._chunks.clear()
         self._waiting = 0
@@ -255,10 +257,18 @@ class SharedTable:
 
     @property
     def table(self) -> NDArray[Any]:
-        """The table; not to be changed."""
+        """The table; not to be changed.
+
+        Raises:
+            LimitReached: its file cannot be read.
+        """
         if self._table is not None:
             return self._table
-        return np.memmap(self._path, np.dtype(self._kind), "r", shape=self._shape)
+        try:
+            return np.memmap(self._path, np.dtype(self._kind), "r", shape=self._shape)
+        except OSError as error:
+            what = "a file in the scratch folder cannot be read"
+            raise _trouble(what, str(Path(self._path).parent), error) from error
 
     def use_scratch(self, folder: str) -> None:
         """Move a big table to a file.
@@ -274,6 +284,13 @@ class SharedTable:
             with os.fdopen(handle, "wb") as file:
                 table.tofile(file)
         except OSError as error:
-            message = f"the scratch folder cannot be written to: {error.strerror or error}"
-            raise LimitReached(message) from error
+            raise _trouble("the scratch folder cannot be written to", folder, error) from error
         self._kind, self._shape, self._table = table.dtype.str, table.shape, None
+
+
+def _trouble(what: str, folder: str, error: OSError) -> LimitReached:
+    """What to say of an error; most of all that another machine made the folder."""
+    if not Path(folder).is_dir():
+        where = f"there is no scratch folder {quote(folder)} on the machine {quote(gethostname())}"
+        return LimitReached(f"{where}: name one with --scratch that all machines see")
+    return LimitReached(f"{what}: {error.strerror or error}")

@@ -8,16 +8,19 @@ import re
 import time
 import warnings
 from collections import deque
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic
 
 from poisonscan.engines.base import Failure, Item, Result
+from poisonscan.engines.forks import AHEAD, Forks
+from poisonscan.engines.processes import limit_memory, may_fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
-_AHEAD = 8
-"""Items per process that may be started beyond the first unfinished one: their results wait."""
+MEMORY = 4 << 30
+"""Bytes that a process may allocate to read a part of a dataset."""
 
 _SETTLE = 0.1
 """Seconds between the last item started and the stop of the processes."""
@@ -25,26 +28,46 @@ _SETTLE = 0.1
 _EXIT_CODES = re.compile(r"exit codes of the workers are \{([^}]+)\}")
 
 
+_JOBS: ContextVar[int | None] = ContextVar("jobs", default=None)
+
+
+@contextlib.contextmanager
+def at_most(jobs: int | None) -> Iterator[None]:
+    """Within, no more than so many cores are usable; None: all."""
+    token = _JOBS.set(jobs)
+    try:
+        yield
+    finally:
+        _JOBS.reset(token)
+
+
 def usable_cores() -> int:
     """Cores that this process may use, at least 1; before Python 3.13, those of the machine."""
     count = getattr(os, "process_cpu_count", os.cpu_count)
-    return count() or 1
+    cores: int = count() or 1
+    return min(cores, _JOBS.get() or cores)
 
 
 @dataclass(frozen=True, slots=True)
 class LocalEngine:
-    """Runs tasks in ``jobs`` processes, or in this one when that is enough.
+    """Runs tasks in ``jobs`` processes.
 
-    When a process dies (killed for its memory, a crash in a decoder), everything that was started
-    and not finished is tried once more, each item alone in a pool of its own; what dies again is a
-    ``Failure`` and everything else goes on. In this process (one job, or one item) there is no such
-    protection.
+    When a process dies (killed for its memory, a crash in a decoder), what it worked on is tried
+    once more, alone; what dies again is a ``Failure`` and everything else goes on.
+
+    Processes are forked, also for one job. Where that is not safe (threads, other systems than
+    Linux) they come from a pool of joblib's, and one job or one item is done in this process,
+    without such protection.
 
     Attributes:
         jobs: processes, at least 1.
+        apart: whether one job or one item has a process of its own where it can be forked.
+        memory: bytes that a process may allocate; not limited in this one.
     """
 
     jobs: int = field(default_factory=usable_cores)
+    apart: bool = True
+    memory: int = MEMORY
 
     def __post_init__(self) -> None:
         if self.jobs < 1:
@@ -57,18 +80,23 @@ class LocalEngine:
         """The outcome of ``task`` for each item, in the order of the items."""
         listed = list(items)
         jobs = min(self.jobs, len(listed))
+        if listed and (jobs > 1 or self.apart) and may_fork():
+            return Forks(task, listed, jobs, self.memory).outcomes()
         if jobs <= 1:
             return map(task, listed)
-        return _Run(task, listed, jobs).outcomes()
+        return _Run(task, listed, jobs, self.memory).outcomes()
 
 
 class _Run(Generic[Item, Result]):
     """One map over several processes."""
 
-    def __init__(self, task: Callable[[Item], Result], items: list[Item], jobs: int) -> None:
+    def __init__(
+        self, task: Callable[[Item], Result], items: list[Item], jobs: int, memory: int
+    ) -> None:
         self.task = task
         self.items = items
         self.jobs = jobs
+        self.memory = memory
         self.waiting = deque(range(len(items)))
         self.started: set[int] = set()
         self.done: dict[int, Result | Failure[Item]] = {}
@@ -93,7 +121,7 @@ class _Run(Generic[Item, Result]):
 
     def _feed(self) -> Iterator[int]:
         """Items for the processes. joblib asks for more whenever one of them becomes free."""
-        while self.waiting and self.waiting[0] < self.next + _AHEAD * self.jobs:
+        while self.waiting and self.waiting[0] < self.next + AHEAD * self.jobs:
             index = self.waiting.popleft()
             self.started.add(index)
             yield index
@@ -129,7 +157,9 @@ class _Run(Generic[Item, Result]):
             pre_dispatch="2*n_jobs",
             max_nbytes=None,
         )
-        results = parallel(delayed(_numbered)(self.task, i, self.items[i]) for i in indexes)
+        results = parallel(
+            delayed(_numbered)(self.task, i, self.items[i], self.memory) for i in indexes
+        )
         try:
             yield results
         except GeneratorExit:  # the caller wants no more
@@ -143,7 +173,10 @@ class _Run(Generic[Item, Result]):
                 results.close()
 
 
-def _numbered(task: Callable[[Item], Result], index: int, item: Item) -> tuple[int, Result]:
+def _numbered(
+    task: Callable[[Item], Result], index: int, item: Item, memory: int
+) -> tuple[int, Result]:
+    limit_memory(memory)
     return index, task(item)
 
 

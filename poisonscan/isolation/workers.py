@@ -25,6 +25,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from poisonscan.engines.processes import cause, reap
+from poisonscan.engines.processes import may_fork as _may_fork
 from poisonscan.files import Detectors, Item, Task, scan_file
 from poisonscan.finding import Gap
 from poisonscan.formats.registry import preload
@@ -39,12 +41,9 @@ Mode = Literal["auto", "require", "off"]
 _BATCH: Final = 256
 _BATCH_BYTES: Final = 64 << 20
 _READ: Final = 1 << 20
-_IDLE: Final = ("ExecutorManagerThread", "QueueFeederThread")
-"""Threads of joblib's pool, which wait for work that only this process gives."""
 _MOST_FILES: Final = 1 << 20
 _GOODBYE: Final = 1.0
 """Seconds that a worker has to end once it has told everything."""
-_TICK: Final = 0.002
 _WANTED: Final = frozenset({"process", "memory", "landlock", "seccomp"})
 
 
@@ -83,7 +82,7 @@ class Workers:
             for blob in blobs:
                 held = replace(blob, open=functools.cache(blob.open))
                 yield blob, list(scan_file(held, self.task, detectors))
-        elif sys.platform == "linux" and _may_fork():
+        elif _may_fork():
             yield from _Forks(self).run(blobs)
         else:
             yield from self._helper(deque(blobs))
@@ -194,7 +193,7 @@ class _Forks:
                 raise
             finally:
                 for pipe, (pid, _, _) in self._running.items():
-                    _reap(pid, patience=0)
+                    reap(pid, patience=0)
                     os.close(pipe)
 
     def _start(self, batch: _Batch, selector: selectors.BaseSelector) -> None:
@@ -262,7 +261,7 @@ class _Forks:
         pid, answer, at_once = self._running.pop(pipe)
         selector.unregister(pipe)
         os.close(pipe)
-        code = _reap(pid, patience=0 if reason else _GOODBYE)
+        code = reap(pid, patience=0 if reason else _GOODBYE)
         if len(answer.left) > 1 and not at_once:
             # Which of them it was is not known for sure, as some may be done and not told yet.
             waiting.appendleft(_Batch(list(answer.left), at_once=True))
@@ -271,12 +270,6 @@ class _Forks:
             yield answer.blame(f"not scanned whole: {reason or _cause(code)}")
         if answer.left:
             waiting.appendleft(_Batch(list(answer.left)))
-
-
-def _may_fork() -> bool:
-    """Whether no other thread may hold a lock that the forked process would wait for for ever."""
-    others = (thread for thread in threading.enumerate() if thread != threading.current_thread())
-    return all(getattr(t, "holds_no_locks", False) or t.name in _IDLE for t in others)
 
 
 def batches(blobs: Sequence[Blob]) -> Iterator[list[Blob]]:
@@ -301,21 +294,6 @@ def _writer(descriptor: int) -> Any:
     return write
 
 
-def _reap(pid: int, *, patience: float) -> int:
-    """The exit code of a worker; one that does not end within its patience is killed."""
-    deadline = time.monotonic() + patience
-    while True:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        if time.monotonic() >= deadline:
-            break
-        time.sleep(_TICK)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
 def _keep_only(descriptor: int) -> None:
     """Close everything else that the forked process has open, and heed no interrupts."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -329,15 +307,9 @@ def _keep_only(descriptor: int) -> None:
 
 def _cause(code: int) -> str:
     """Why a worker ended before its time."""
-    if code >= 0:
-        return f"the process that read it ended with exit code {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:  # a real-time signal
-        name = f"signal {-code}"
-    if name == "SIGXCPU":
+    if sys.platform != "win32" and code == -signal.SIGXCPU:
         return "limit reached: it takes too much CPU time"
-    return f"the process that read it was killed by {name}"
+    return f"the process that read it {cause(code)}"
 
 
 def _start_helper(blobs: Sequence[Blob], task: Task) -> subprocess.Popen[bytes]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from poisonscan.datasets.describe import Later, look_up
+from poisonscan.finding import Location, Rows
+from poisonscan.rules import rule
 from tests.datasets.files import encoded, only, picture, write
 
 if TYPE_CHECKING:
@@ -82,3 +86,18 @@ def test_picture_files_are_rows_of_their_own(tmp_path: Path) -> None:
     assert (row.path, row.index, row.label) == ("train/class2/p.png", 0, "class2")
     assert (row.split, row.line, row.score) == ("train", None, 1.5)
     assert dataset.place(0, 1) == ("train/class1/p.png", 0)
+
+
+def test_rows_of_findings_are_looked_up_together_later(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(CSV.encode())
+    dataset, wanted = only(tmp_path), np.array([[0, 3], [0, 0]])
+    later = Later()
+    rows = replace(dataset, later=later).describe(wanted, [4, 1])
+    assert [(row.index, row.line, row.score) for row in rows] == [(3, None, 4), (0, None, 1)]
+    finding = rule("PS301").finding(Location("t.csv", Rows(rows, 7)), "seen.")
+    places = later.wanted([finding])
+    assert places == {0: [0, 3]}
+    known = dict(zip([(0, 0), (0, 3)], look_up(0, dataset=dataset, wanted=places), strict=True))
+    filled = later.filled(finding, known)
+    assert filled.at.part == Rows(dataset.describe(wanted, [4, 1]), 7)
+    assert later.filled(finding, {}) == finding

@@ -104,7 +104,9 @@ def test_no_folder() -> None:
 
 
 def test_a_folder_that_is_gone(tmp_path: Path) -> None:
-    with pytest.raises(LimitReached, match="cannot be written to"):
+    with pytest.raises(
+        LimitReached, match=r"no scratch folder .* name one with --scratch that all"
+    ):
         spilled(table(5_000), tmp_path / "gone")
 
 
@@ -122,7 +124,16 @@ def test_a_file_that_is_gone_or_cut_short(tmp_path: Path, left: int | None) -> N
             path.unlink()
         else:
             path.write_bytes(path.read_bytes()[:left])
-    with pytest.raises(LimitReached, match="scratch folder"):
+    with pytest.raises(LimitReached, match="a file in the scratch folder"):
+        everything(records)
+
+
+def test_another_machine_that_does_not_see_the_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    records = spilled(table(5_000), folder)
+    folder.rename(tmp_path / "elsewhere")
+    with pytest.raises(LimitReached, match=r"no scratch folder .*scratch' on the machine '.+'"):
         everything(records)
 
 
@@ -135,5 +146,7 @@ def test_a_big_table_is_shared_by_a_file(tmp_path: Path, monkeypatch: pytest.Mon
         shared.use_scratch(str(tmp_path))
         assert len(pickle.dumps(shared)) < 1_000
         np.testing.assert_array_equal(pickle.loads(pickle.dumps(shared)).table, table(rows))
-    with pytest.raises(LimitReached, match="cannot be written to"):
+    with pytest.raises(
+        LimitReached, match=r"no scratch folder .* name one with --scratch that all"
+    ):
         SharedTable(table(100)).use_scratch(str(tmp_path / "gone"))

@@ -16,9 +16,14 @@ import pytest
 
 from poisonscan.engines import local
 from poisonscan.engines.base import Engine, Failure
-from poisonscan.engines.local import LocalEngine, usable_cores
+from poisonscan.engines.local import LocalEngine, at_most, usable_cores
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
+
+
+@pytest.fixture(autouse=True)
+def _no_forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "may_fork", lambda: False)
 
 
 def square(number: int) -> int:
@@ -133,7 +138,7 @@ def test_after_a_death_only_what_was_under_way_runs_again(tmp_path: Path) -> Non
 def test_results_do_not_pile_up_behind_a_slow_item(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "_AHEAD", 2)
+    monkeypatch.setattr(local, "AHEAD", 2)
     task = functools.partial(counted, folder=tmp_path, fatal=-1)
     outcomes = LocalEngine(2).map(task, range(40))
     assert next(outcomes) == 0
@@ -225,6 +230,17 @@ def _lives(pid: int) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def test_no_more_cores_are_usable_than_jobs_were_asked_for() -> None:
+    everything = usable_cores()
+    with at_most(1):
+        assert usable_cores() == 1
+        with at_most(None):
+            assert usable_cores() == everything
+        with at_most(1_000):
+            assert usable_cores() == everything
+    assert usable_cores() == everything
 
 
 def test_jobs() -> None:
