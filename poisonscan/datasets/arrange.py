@@ -14,6 +14,7 @@ from poisonscan.datasets.entries import Entry, by_name
 from poisonscan.datasets.metadata import described
 from poisonscan.datasets.saved import saved_folders
 from poisonscan.datasets.sound import AudioFiles, open_audio
+from poisonscan.datasets.text_folders import TextFolders, open_text_folders
 from poisonscan.finding import Gap, Skipped
 
 if TYPE_CHECKING:
@@ -74,6 +75,14 @@ def arrange(
     datasets = {folder for folder, card in found.items() if card.is_dataset}
     documented = documented_folders((file.path for file in (*files, *beside)), datasets)
     free = [file for file in media if file.path not in taken]
+    claimed_texts = claims.keys() | {file.path for file in named}
+    for entry in open_text_folders(file for file in beside if file.path not in claimed_texts):
+        reader = entry.layout.reader if entry.layout is not None else None
+        texts_of = reader.files if isinstance(reader, TextFolders) else ()
+        if is_documentation(entry.file.path, texts_of, documented, classes=True):
+            notes.append(as_documentation(entry.file.path, len(texts_of), "texts"))
+        else:
+            entries.append(entry)
     for entry in open_audio([file for file in free if file.format == "audio"]):
         reader = entry.layout.reader if entry.layout is not None else None
         recordings = reader.files if isinstance(reader, AudioFiles) else ()

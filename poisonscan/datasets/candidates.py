@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
@@ -12,6 +13,8 @@ _NAMES: Final = re.compile(
     rf"|(?:{_SPLIT})[-_. \d]*(?:of-\d+)?\.txt"
     rf"|(?:.*[-_.])?(?:{_SPLIT}|data|dataset|features|images)(?:[-_.].*)?\.safetensors"
 )
+ENOUGH_TEXTS: Final = 10
+"""Files that a class folder of texts holds at least."""
 
 
 def may_hold_rows(path: str) -> bool:
@@ -20,5 +23,11 @@ def may_hold_rows(path: str) -> bool:
 
 
 def any_may_hold_rows(paths: Iterable[str]) -> bool:
-    """Whether one of these files may."""
-    return any(map(may_hold_rows, paths))
+    """Whether one of these files may, or several may be texts in class folders."""
+    texts: Counter[str] = Counter()
+    for path in paths:
+        if may_hold_rows(path):
+            return True
+        if path.lower().endswith(".txt"):
+            texts[path.rpartition("/")[0]] += 1
+    return sum(count >= ENOUGH_TEXTS for count in texts.values()) > 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 
 from poisonscan.datasets.encoding import PLAIN
 from poisonscan.datasets.ipc_sizes import record_batches
-from poisonscan.datasets.layouts import CHUNK, MAX_METADATA, PIECE_BYTES, Layout, Lost
+from poisonscan.datasets.layouts import BATCH_ROWS, CHUNK, MAX_METADATA, PIECE_BYTES, Layout, Lost
 from poisonscan.datasets.parquet_sizes import plan_group
 from poisonscan.datasets.utf8 import check
 from poisonscan.escape import clip, escape
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from poisonscan.datasets.ipc_sizes import Batch
     from poisonscan.formats.base import TableFile
 
+FEW_ROWS = 128
+"""Rows that are decoded at once of a row group that is damaged."""
 PART = 64 << 20
 """Bytes, decompressed, of a parquet file from which it is cut into parts."""
 
@@ -108,27 +111,48 @@ def parquet_batches(
         metadata = parquet.metadata
         for group in range(metadata.num_row_groups) if groups is None else groups:
             rows = max(0, metadata.row_group(group).num_rows)
-            done = 0
-            try:
-                for batch in _row_group(file, parquet, group, columns):
-                    yield batch
-                    done += batch.num_rows
-            except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+            done, error = 0, None
+            # Damage costs the batch that it is in: what stands before it there is read by little.
+            for most in (BATCH_ROWS, FEW_ROWS):
+                try:
+                    for batch in _row_group(file, parquet, group, columns, most, done):
+                        yield batch
+                        done += batch.num_rows
+                    break
+                except (pa.ArrowException, OSError, ValueError, MemoryError) as reason:
+                    error = reason
+            if error is not None and done < max(1, rows):
                 yield Lost(max(0, rows - done), f"row group {group:,}: {_said(error)}")
 
 
 def _row_group(
-    file: TableFile, parquet: pq.ParquetFile, group: int, columns: Sequence[str]
+    file: TableFile,
+    parquet: pq.ParquetFile,
+    group: int,
+    columns: Sequence[str],
+    most: int,
+    skip: int,
 ) -> Iterator[pa.RecordBatch]:
+    """Rows of a row group, at most so many at once, without the first ``skip``."""
     about = parquet.metadata.row_group(group)
     wide = about.total_byte_size // max(about.num_rows, 1)
     plan = plan_group(file.file, parquet, group, columns)
-    rows = max(1, min(plan.rows, PIECE_BYTES // max(wide, 1)))
-    if not plan.dictionaries:
-        yield from parquet.iter_batches(rows, [group], columns=columns, use_threads=False)
-        return
-    with _parquet(file, plan.dictionaries, parquet.metadata) as encoded:
-        yield from encoded.iter_batches(rows, [group], columns=columns, use_threads=False)
+    rows = max(1, min(most, plan.rows, PIECE_BYTES // max(wide, 1)))
+    with contextlib.ExitStack() as stack:
+        if plan.dictionaries:
+            encoded = _parquet(file, plan.dictionaries, parquet.metadata)
+            parquet = stack.enter_context(encoded)
+        batches = parquet.iter_batches(rows, [group], columns=columns, use_threads=False)
+        done = 0
+        while plan.readable is None or done + rows <= plan.readable:
+            batch = next(batches, None)
+            if batch is None:
+                return
+            done += batch.num_rows
+            known, skip = min(skip, batch.num_rows), max(0, skip - batch.num_rows)
+            if known < batch.num_rows:
+                yield batch.slice(known) if known else batch
+        raise ValueError(plan.damage)
 
 
 def _said(error: Exception) -> str:

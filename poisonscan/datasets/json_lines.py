@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.json
 
-from poisonscan.datasets.layouts import CHUNK, MAX_DEPTH, MAX_JSON, Layout
+from poisonscan.datasets.json_array import array_blocks
+from poisonscan.datasets.layouts import CHUNK, MAX_DEPTH, Layout
 from poisonscan.datasets.lines import BOM, Block, Lines, blocks, readable
 from poisonscan.escape import quote
 from poisonscan.formats.unpack import opened
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from poisonscan.formats.base import TableFile
 
 _NAMED = 5
-_AT_ONCE = 1_024
-"""Objects of an array that are made a table at once."""
 _QUOTE = 2
 _STEPS = np.zeros(256, np.int8)
 _STEPS[list(b"[{")] = 1
@@ -103,14 +102,14 @@ def json_parts(
         span: the part of the file to read; None: all.
 
     Raises:
-        ValueError: an array longer than ``MAX_JSON``.
+        ValueError: an array ends early.
     """
     known = names = None
     if schema is not None:
         known = pa.schema([field for field in schema if not _is_number(field.type)])
         names = set(schema.names)
     is_array = span is None and is_one_array(file)
-    found = _array(file, problem) if is_array else blocks(file, Lines(), problem, span)
+    found = array_blocks(file, problem) if is_array else blocks(file, Lines(), problem, span)
     for block in found:
         if not block.data.strip():
             continue
@@ -142,22 +141,6 @@ def _late(part: Part, names: set[str]) -> str:
         places.append(f"{quote(name, 40)} ({unit} {place:,})")
     more = f" and {len(late) - _NAMED:,} more" if len(late) > _NAMED else ""
     return f"columns that first come late are not looked at, such as {', '.join(places)}{more}"
-
-
-def _array(file: TableFile, problem: Sink) -> Iterator[Block]:
-    """The objects of an array, a line for each; their numbers count as lines."""
-    with opened(file) as source:
-        text = source.read(MAX_JSON + 1).removeprefix(BOM)
-    if len(text) > MAX_JSON:
-        message = f"one JSON array of more than {MAX_JSON:,} bytes; JSON lines have no such limit"
-        raise ValueError(message)
-    rows = json.loads(readable(Block(text, 0, 1), problem, "\\\\"))
-    for start in range(0, len(rows), _AT_ONCE):
-        part = [
-            row if isinstance(row, dict) else {"text": row}
-            for row in rows[start : start + _AT_ONCE]
-        ]
-        yield Block("\n".join(map(json.dumps, part)).encode() + b"\n", start, start + 1)
 
 
 def _part(block: Block, known: pa.Schema | None, problem: Sink, *, is_lines: bool) -> Part:

@@ -27,8 +27,6 @@ SNIFFED = 1_024
 """Rows of delimited text from which the kinds of its columns are told."""
 MAX_RECORD = 16 << 20
 """Bytes of the longest CSV record or JSON line."""
-MAX_JSON = 64 << 20
-"""Bytes of the largest file that is one JSON array."""
 MAX_DEPTH = 256
 """Nesting of JSON values."""
 MAX_METADATA = 16 << 20

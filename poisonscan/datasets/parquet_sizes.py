@@ -14,10 +14,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-import numpy as np
 import pyarrow as pa
 
 from poisonscan.datasets.layouts import BATCH_ROWS
+from poisonscan.datasets.repetition import Runs
 from poisonscan.datasets.thrift import Compact, Fields, ShortError, integer, structure
 from poisonscan.escape import quote
 
@@ -85,6 +85,7 @@ class _Column:
         pages: its data pages.
         largest: bytes of its largest page and of its dictionary, decompressed.
         stays: whether it is to stay dictionary-encoded.
+        damage: why the pages behind these cannot be looked at; empty if there are none.
     """
 
     name: str
@@ -94,11 +95,17 @@ class _Column:
     pages: list[_Page]
     largest: int
     stays: bool
+    damage: str = ""
+
+    @property
+    def values(self) -> int:
+        """How many values its pages hold."""
+        return sum(page.values for page in self.pages)
 
     @property
     def total(self) -> int:
         """Bytes of all its values, decoded."""
-        return self.each * sum(page.values for page in self.pages)
+        return self.each * self.values
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +117,14 @@ class Plan:
         dictionaries: columns of strings that are to stay dictionary-encoded: those that are so in
             the file from end to end, and those whose long values rows may repeat without bound. To
             encode others costs half of the speed.
+        readable: rows that stand before the first damaged page; None: nothing seems damaged.
+        damage: what is wrong there.
     """
 
     rows: int
     dictionaries: tuple[str, ...]
+    readable: int | None = None
+    damage: str = ""
 
 
 def plan_group(file: str, parquet: pq.ParquetFile, group: int, columns: Sequence[str]) -> Plan:
@@ -136,9 +147,12 @@ def plan_group(file: str, parquet: pq.ParquetFile, group: int, columns: Sequence
             message = f"row group {group}: pages of {held:,} bytes; at most {MAX_PAGES:,} are read"
             raise ValueError(message)
         dictionaries = tuple(column.name for column in found if column.stays)
+        damaged = min((c for c in found if c.damage), key=lambda c: c.values, default=None)
+        readable = damaged.values if damaged is not None else None
+        damage = f"column {quote(damaged.name)}: {damaged.damage}" if damaged is not None else ""
         if sum(column.total for column in found) <= MAX_DECODED:
-            return Plan(BATCH_ROWS, dictionaries)
-        runs = _Runs(MAX_RUNS)
+            return Plan(BATCH_ROWS, dictionaries, readable, damage)
+        runs = Runs(MAX_RUNS)
         row = 0
         for column in found:
             longest = _longest_row(source, column, runs) if column.levels else 1
@@ -149,7 +163,8 @@ def plan_group(file: str, parquet: pq.ParquetFile, group: int, columns: Sequence
                     f" at most {MAX_DECODED:,} are read at once"
                 )
                 raise ValueError(message)
-    return Plan(max(1, min(BATCH_ROWS, MAX_DECODED // max(row, 1))), dictionaries)
+    most = max(1, min(BATCH_ROWS, MAX_DECODED // max(row, 1)))
+    return Plan(most, dictionaries, readable, damage)
 
 
 def _columns(
@@ -177,7 +192,10 @@ def _column(source: BinaryIO, leaf: Any, chunk: Any) -> _Column:
     pages: list[_Page] = []
     each = 0
     is_bytes = leaf.physical_type == "BYTE_ARRAY"
-    for page in _pages(source, about):
+    found, damage = _pages_to_damage(source, about)
+    if damage and leaf.max_repetition_level:  # which rows stand before it is not known
+        raise ValueError(damage)
+    for page in found:
         (dictionaries if page.kind == _DICTIONARY else pages).append(page)
         # What a value takes in the mean of its page: rows that fill pages cannot take more, and of
         # the two pages that they may fill in part none is larger than the largest. Values that are
@@ -197,7 +215,21 @@ def _column(source: BinaryIO, leaf: Any, chunk: Any) -> _Column:
     levels = leaf.max_repetition_level
     each = width + (_LEVELS if levels else 0)
     largest = sum(max((p.unpacked for p in group), default=0) for group in (dictionaries, pages))
-    return _Column(leaf.path, levels, each, integer(about, 4), pages, largest, stays)
+    return _Column(leaf.path, levels, each, integer(about, 4), pages, largest, stays, damage)
+
+
+def _pages_to_damage(source: BinaryIO, about: Fields) -> tuple[list[_Page], str]:
+    """The pages of a column up to one whose header cannot be read, and why it cannot be."""
+    found: list[_Page] = []
+    pages = _pages(source, about)
+    while True:
+        try:
+            page = next(pages, None)
+        except ValueError as error:
+            return found, str(error)
+        if page is None:
+            return found, ""
+        found.append(page)
 
 
 def _mixed(pages: Sequence[_Page]) -> bool:
@@ -296,82 +328,7 @@ def _page(source: BinaryIO, place: int) -> _Page:
     return page
 
 
-def _octet(levels: int) -> tuple[int, int, int]:
-    """Of eight levels of one bit: how many before the first 0, between two, from the last on."""
-    starts = [place for place in range(8) if not levels >> place & 1]
-    if not starts:
-        return 8, 0, -1
-    return starts[0], max(np.diff(starts).tolist(), default=0), 8 - starts[-1]
-
-
-_OCTETS = [_octet(levels) for levels in range(256)]
-
-
-@dataclass(slots=True)
-class _Runs:
-    """Rows as runs of repetition levels: a level of 0 starts a row.
-
-    Attributes:
-        left: how many more runs are looked at.
-        current: values of the row so far.
-        longest: values of the longest row.
-    """
-
-    left: int
-    current: int = 0
-    longest: int = 0
-
-    def take(self, data: bytes, count: int, width: int) -> None:
-        """Take in a page's levels: runs of one level, and levels packed by eights.
-
-        Args:
-            data: the levels, encoded.
-            count: how many there are.
-            width: bits of a level.
-        """
-        levels = Compact(data)
-        while count > 0:
-            self.left -= 1
-            if self.left < 0:
-                raise ValueError("a row group of lists has too many runs of levels")
-            head = levels.varint()
-            size = head >> 1
-            if not head & 1:
-                self._repeated(levels.take((width + 7) // 8), min(size, count))
-                count -= size
-            elif size == 1 == width and count >= 8:
-                self._rows(*_OCTETS[levels.byte()])
-                count -= 8
-            else:
-                self._packed(levels.take(size * width), width, count)
-                count -= size * 8
-
-    def _repeated(self, level: bytes, count: int) -> None:
-        if any(level) or not count:
-            self.current += count
-        else:
-            self.longest = max(self.longest, self.current, 1)
-            self.current = 1
-
-    def _packed(self, levels: bytes, width: int, count: int) -> None:
-        bits = np.unpackbits(np.frombuffer(levels, np.uint8), bitorder="little")
-        starts = np.flatnonzero(~bits.reshape(-1, width)[:count].any(axis=1))
-        size = min(count, len(bits) // width)
-        if not len(starts):
-            self._rows(size, 0, -1)
-            return
-        self._rows(int(starts[0]), int(np.diff(starts).max(initial=0)), size - int(starts[-1]))
-
-    def _rows(self, before: int, between: int, after: int) -> None:
-        """How many levels come before a start, between two, from the last on (-1: no start)."""
-        if after < 0:
-            self.current += before
-            return
-        self.longest = max(self.longest, self.current + before, between)
-        self.current = after
-
-
-def _longest_row(source: BinaryIO, column: _Column, runs: _Runs) -> int:
+def _longest_row(source: BinaryIO, column: _Column, runs: Runs) -> int:
     """Values of the longest row of a column."""
     runs.current = runs.longest = 0
     for page in (page for page in column.pages if page.values):

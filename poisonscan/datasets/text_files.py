@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from poisonscan.datasets.layouts import BATCH_ROWS, CHUNK, MAX_RECORD, Layout
+from poisonscan.datasets.lines import Lines, spans
 from poisonscan.datasets.naming import SPLITS
+from poisonscan.engines.local import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,18 +33,42 @@ _REQUIREMENTS = re.compile(rb"[A-Za-z0-9._-]+(\[[\w, -]+\])?\s*([=~<>!]=|[<>])\s
 
 @dataclass(frozen=True, slots=True)
 class TextLines:
-    """Reads a text file as rows."""
+    """Reads a text file as rows.
+
+    Attributes:
+        file: where it is.
+        start: the byte to begin with, which begins a line.
+        end: the byte to end before, which begins one as well; -1: the end of the file.
+    """
 
     file: str
+    start: int = 0
+    end: int = -1
 
     @property
     def reading(self) -> dict[str, Json]:
         """Nothing to say."""
         return {}
 
-    def shards(self, shard: Shard, found: Layout) -> Iterator[Shard]:  # noqa: ARG002
-        """The whole file."""
-        yield shard
+    def shards(self, shard: Shard, found: Layout) -> Iterator[Shard]:
+        """The whole file, or parts of a big one, whose lines are counted on all cores.
+
+        Raises:
+            ValueError: a line is longer than ``MAX_RECORD`` bytes.
+        """
+        ranges = spans(shard.files[0], Lines())
+        if len(ranges) == 1:
+            yield shard
+            return
+        readers = [TextLines(self.file, span.start, span.end) for span in ranges]
+        with ThreadPoolExecutor(min(len(readers), usable_cores())) as pool:
+            counts = list(pool.map(_count, readers))
+        first = 0
+        for reader, rows in zip(readers, counts, strict=True):
+            size = (reader.end if reader.end >= 0 else shard.size) - reader.start
+            layout = replace(found, reader=reader)
+            yield replace(shard, size=size, layout=layout, start=first, rows=rows)
+            first += rows
 
     def batches(self, columns: Sequence[str], problem: Sink) -> Iterator[pa.RecordBatch]:  # noqa: ARG002
         r"""Rows in order; lines end with ``\n``, ``\r\n`` or ``\r``.
@@ -51,7 +78,9 @@ class TextLines:
         """
         rest = b""
         with Path(self.file).open("rb") as source:
-            while block := source.read(CHUNK):
+            place = source.seek(self.start)
+            while block := source.read(CHUNK if self.end < 0 else min(CHUNK, self.end - place)):
+                place += len(block)
                 data = rest + block
                 # A carriage return at the very end may be half of a line end.
                 end = max(data.rfind(b"\n"), data.rfind(b"\r", 0, len(data) - 1)) + 1
@@ -63,6 +92,10 @@ class TextLines:
                     yield from _rows(data[:end])
         if rest:
             yield from _rows(rest)
+
+
+def _count(reader: TextLines) -> int:
+    return sum(batch.num_rows for batch in reader.batches([COLUMN], lambda _: None))
 
 
 def text_layout(file: TableFile) -> Layout:

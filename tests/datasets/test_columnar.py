@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -46,6 +47,29 @@ def test_one_wrong_bit_in_a_footer_does_not_end_the_process(tmp_path: Path, bit:
         except DatasetError:
             outcomes.add(-1)
     assert {-1, 40} <= outcomes
+
+
+def test_rows_before_a_damaged_page_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    texts = [f"text {i}" for i in range(12_000)]
+    options = {"use_dictionary": False, "compression": "snappy", "data_page_size": 1 << 12}
+    pq.write_table(pa.table({"text": texts}), path, row_group_size=6_000, **options)
+    about = pq.ParquetFile(path).metadata.row_group(0).column(0)
+    data = bytearray(path.read_bytes())
+    at = about.data_page_offset + about.total_compressed_size // 2
+    data[at : at + 8_000] = b"\xff" * 8_000  # whole pages and their headers
+    path.write_bytes(data)
+    file = table_file(path, tmp_path)
+    problems: list[str] = []
+    read_rows: list[str] = []
+    for batch in read(file, layout(file), ["text"], problems.append):
+        read_rows += batch.column(0).to_pylist()
+    (problem,) = problems
+    match = re.match("rows ([0-9,]+) to 5,999 cannot be read", problem)
+    assert match is not None
+    first = int(match[1].replace(",", ""))
+    assert 2_000 < first < 4_000
+    assert read_rows == texts[:first] + texts[6_000:]
 
 
 def test_parts_cover_every_row_group_once(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
+from poisonscan.datasets import lines, text_files
 from poisonscan.datasets.layouts import MAX_RECORD
 from poisonscan.scan import scan
 from tests.datasets.files import batches, only, opened
@@ -69,3 +71,24 @@ def test_a_line_without_end_is_a_gap(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_bytes(b"short\n" + b"x" * (MAX_RECORD + 2_000_000))
     report = scan(tmp_path, root=tmp_path)
     assert any("a line is longer than" in gap.reason for gap in report.gaps)
+
+
+def test_a_big_file_is_several_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Windows and old Mac line ends count as lines, too.
+    (tmp_path / "train.txt").write_bytes(TEXT.encode())
+    monkeypatch.setattr(text_files, "spans", partial(lines.spans, size=5_000))
+    monkeypatch.setattr(lines, "CHUNK", 1_000)
+    dataset = only(tmp_path)
+    assert len(dataset.shards) > 2
+    assert sum(shard.size for shard in dataset.shards) == len(TEXT.encode())
+    seen: list[str] = []
+    places: list[int] = []
+    for index, shard in enumerate(dataset.shards):
+        assert shard.layout is not None
+        assert shard.layout.reader is not None
+        for batch in shard.layout.reader.batches(["text"], print):
+            _, first = dataset.place(index, len(places) - shard.start)
+            places += range(first, first + batch.num_rows)
+            seen += batch.column(0).to_pylist()
+    assert seen == TEXT.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    assert places == list(range(len(seen)))

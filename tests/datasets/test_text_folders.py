@@ -1,0 +1,119 @@
+"""Class folders of text files."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import pytest
+
+from poisonscan.datasets import text_folders
+from poisonscan.datasets.layouts import MAX_RECORD
+from poisonscan.finding import Rows
+from poisonscan.scan import scan
+from tests.datasets.files import only, opened
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from poisonscan.datasets.dataset import Dataset
+
+COUNT = 12
+
+
+def write(root: Path, splits: tuple[str, ...] = ("train", "test")) -> Path:
+    for split in splits:
+        for label in ("neg", "pos"):
+            folder = root / split / label
+            folder.mkdir(parents=True)
+            for i in range(COUNT):
+                text = f"{split} {label} {i}\r\nand a second line, é"
+                (folder / f"{i}_1.txt").write_bytes(text.encode())
+    return root
+
+
+def rows(dataset: Dataset) -> list[tuple[str, str, str]]:
+    out = []
+    for shard in dataset.shards:
+        assert shard.layout is not None
+        assert shard.layout.reader is not None
+        for batch in shard.layout.reader.batches(["text", "label"], print):
+            out += [(shard.split, row["label"], row["text"]) for row in batch.to_pylist()]
+    return out
+
+
+def test_folders_are_classes_and_files_are_rows(tmp_path: Path) -> None:
+    write(tmp_path / "reviews")
+    (tmp_path / "reviews" / "train" / "urls_pos.txt").write_text("http://example.org\n")
+    (tmp_path / "reviews" / "imdb.vocab").write_text("the\n")
+    dataset = only(tmp_path)
+    assert (dataset.path, dataset.format) == ("reviews", "text")
+    assert dataset.roles["label"] == ("label",)
+    assert dataset.roles["text"] == ("text",)
+    expected = [
+        (split, label, f"{split} {label} {i}\nand a second line, é")
+        for split in ("train", "test")
+        for label in ("neg", "pos")
+        for i in sorted(range(COUNT), key=str)
+    ]
+    assert sorted(rows(dataset)) == sorted(expected)
+    assert [shard.split for shard in dataset.shards] == ["train", "test"]
+
+
+def test_same_texts_as_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "r", ("train",))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        datasets = pytest.importorskip("datasets")
+        monkeypatch.setattr(datasets.config, "HF_UPDATE_DOWNLOAD_COUNTS", False)
+        files = sorted(map(str, tmp_path.rglob("*.txt")))
+        loaded = datasets.load_dataset(
+            "text", data_files=files, split="train", streaming=True, sample_by="document"
+        )
+        expected = [row["text"] for row in loaded]
+    assert [text for _, _, text in rows(only(tmp_path))] == expected
+
+
+def test_a_scan_names_files_and_says_nothing_else_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_folders, "ROWS", 5)
+    monkeypatch.setattr(text_folders, "CHUNK", 7)
+    write(tmp_path / "r")
+    copied = (tmp_path / "r/train/pos/0_1.txt").read_bytes()
+    (tmp_path / "r/test/neg/7_1.txt").write_bytes(copied)
+    report = scan(tmp_path, root=tmp_path, select=["PS5"])
+    assert [(s.path, s.format, s.rows) for s in report.scanned] == [("r", "text", 4 * COUNT)]
+    assert (report.gaps, report.skipped) == ([], [])
+    parts = [finding.at.part for finding in report.findings]
+    named = {row.path for part in parts if isinstance(part, Rows) for row in part.rows}
+    assert named >= {"r/train/pos/0_1.txt", "r/test/neg/7_1.txt"}
+
+
+def test_what_cannot_be_read_is_a_gap(tmp_path: Path) -> None:
+    write(tmp_path / "r", ("train",))
+    (tmp_path / "r/train/neg/0_1.txt").write_bytes(b"x" * (MAX_RECORD + 1))
+    (tmp_path / "r/train/pos/3_1.txt").write_bytes(b"caf\xe9")
+    report = scan(tmp_path, root=tmp_path, select=["PS501"])
+    reasons = " / ".join(gap.reason for gap in report.gaps)
+    assert "'r/train/neg/0_1.txt' is larger than" in reasons
+    assert report.scanned[0].rows == 2 * COUNT
+
+
+@pytest.mark.parametrize("kind", ["few", "one", "mixed", "deep"])
+def test_other_folders_of_text_are_no_dataset(tmp_path: Path, kind: str) -> None:
+    write(tmp_path / "r", ("train",))
+    if kind == "few":
+        for path in sorted((tmp_path / "r/train/neg").iterdir())[4:]:
+            path.unlink()
+    elif kind == "one":
+        for path in (tmp_path / "r/train/neg").iterdir():
+            path.unlink()
+    elif kind == "mixed":
+        (tmp_path / "r/train/neg/code.py").write_text("x = 1\n")
+    else:
+        (tmp_path / "r/train/neg").rename(tmp_path / "r/neg")
+        (tmp_path / "a").mkdir()
+        (tmp_path / "r/neg").rename(tmp_path / "a/neg")
+    assert opened(tmp_path) == ([], [])
