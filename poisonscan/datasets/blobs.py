@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 import re
 import zlib
 from collections.abc import Iterator
@@ -17,10 +18,17 @@ HEAD = 4_096
 MAX_BLOBS = 20
 """Blobs of one text that are decoded from its start; programs are searched in these."""
 _BASE64 = re.compile(
-    rb"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-](?:[A-Za-z0-9+/_-]|\r?\n(?=\S{40})|%2[BbFf]){39,}={0,2}"
+    rb"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]++"
+    rb"(?:(?:\r?\n(?=\S{40})|%2[BbFf])[A-Za-z0-9+/_-]*+)*+={0,2}"
 )
+_UNIT = re.compile(rb"\r\n|%2[BbFf]|=")
+_LEAST = 40
+"""Letters of base64, each line break and each escape for one."""
 _HEX = re.compile(rb"(?<![0-9A-Fa-f])(?:0x)?(?:[0-9A-Fa-f]{2}){100,}(?![0-9A-Fa-f])")
 _ESCAPES = re.compile(rb"(?:(?:\\x|%|\\u00|0x|&#x)[0-9A-Fa-f]{2};?,? ?){32,}")
+_MARKS = (b"\\x", b"%", b"\\u00", b"0x", b"&#x")
+_ESCAPED = 32
+"""Escapes in a row."""
 _TWO = re.compile(rb"(?:\\x|%|\\u00|0x|&#x)([0-9A-Fa-f]{2})")
 _DATA_URL = re.compile(rb"data:([a-z]+)/[\w.+-]+[^,\s]{0,80};base64,\Z")
 _HEADS = (
@@ -112,12 +120,30 @@ def blobs(text: str) -> Iterator[tuple[str, str, int]]:
     if _PICKLE_0.search(data):
         yield "no encoding", "pickle", len(data)
     for encoding, pattern in (("escapes", _ESCAPES), ("hexadecimal", _HEX), ("base64", _BASE64)):
-        for number, match in enumerate(pattern.finditer(data)):
-            if number == MAX_BLOBS:
-                break
+        if encoding == "escapes" and sum(map(data.count, _MARKS)) < _ESCAPED:
+            continue
+        for match in itertools.islice(_long_enough(encoding, pattern, data), MAX_BLOBS):
             found = _blob(encoding, match, data)
             if found:
                 yield encoding, found, len(match.group())
+
+
+def _long_enough(
+    encoding: str, pattern: re.Pattern[bytes], data: bytes
+) -> Iterator[re.Match[bytes]]:
+    """What has the form of an encoding and its least length."""
+    for match in pattern.finditer(data):
+        size = match.end() - match.start()
+        if encoding == "base64":
+            if size >= _LEAST:
+                size = len(_UNIT.sub(_as_one, match.group()))
+            if size < _LEAST:
+                continue
+        yield match
+
+
+def _as_one(match: re.Match[bytes]) -> bytes:
+    return b"" if match.group() == b"=" else b"\n"
 
 
 def _blob(encoding: str, match: re.Match[bytes], data: bytes) -> str:

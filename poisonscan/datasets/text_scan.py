@@ -45,6 +45,8 @@ _FOURS = 4
 _MIXED = 4
 """Capitals and digits among 16 letters: of random ones, 3 in 10,000 have fewer."""
 _HEAD, _TAIL = 24, 24
+_LONG = 32
+"""Mean bytes from which spots are copied one by one."""
 _ONES = np.uint32(0x01010101)
 _MIXED_LETTER, _LETTER, _BLANK = np.uint32(1), np.uint32(2), np.uint32(4)
 _BLANKS = np.uint64(0x0404040404040404)
@@ -197,6 +199,11 @@ class Screen:
         return self._within(at[first] * 4 - _HEAD, at[last] * 4 + _TAIL)
 
     @cached_property
+    def _tokens(self) -> pa.Array:
+        """What ``tokens`` say, for all that look at them."""
+        return self._pieces(self.tokens)
+
+    @cached_property
     def _classes(self) -> tuple[NDArray[np.bool_], NDArray[np.uint8], NDArray[np.bool_]]:
         """Fours of letters, capitals and digits in fours of bytes, eights without blanks."""
         size = -(-len(self.data) // 8) * 8
@@ -268,11 +275,17 @@ class Screen:
         )
         return _merged(every[np.argsort(starts, kind="stable")])
 
-    def matching(self, spots: Spots, pattern: str) -> Spots:
-        """Spots in whose bytes an RE2 pattern of ASCII matches."""
+    def matching(self, spots: Spots, *patterns: str) -> Spots:
+        """Spots in whose bytes one of some RE2 patterns of ASCII matches."""
         if not len(spots):
             return spots
-        return spots[np.asarray(pc.match_substring_regex(self._pieces(spots), pattern), bool)]
+        pieces = self._tokens if spots is self.tokens else self._pieces(spots)
+        found = np.zeros(len(spots), bool)
+        for pattern in patterns:
+            rest = np.flatnonzero(~found)
+            some = pieces if len(rest) == len(spots) else pieces.take(pa.array(rest))
+            found[rest] = np.asarray(pc.match_substring_regex(some, pattern), bool)
+        return spots[found]
 
     def texts(self, spots: Spots) -> Iterator[tuple[int, str]]:
         """What spots say, with the numbers of their strings; what is no UTF-8 is replaced."""
@@ -318,15 +331,13 @@ class Screen:
         """What spots say, as binary strings."""
         lengths = spots.ends - spots.starts
         offsets = np.concatenate([[0], np.cumsum(lengths)])
-        size = int(offsets[-1])
-        if size * 8 < len(self.data):
-            taken = np.arange(size) + np.repeat(spots.starts - offsets[:-1], lengths)
+        if offsets[-1] > _LONG * len(spots):
+            view = self.data.data
+            pairs = zip(spots.starts.tolist(), spots.ends.tolist(), strict=True)
+            data = np.frombuffer(b"".join([view[a:b] for a, b in pairs]), np.uint8)
+        else:
+            taken = np.arange(offsets[-1]) + np.repeat(spots.starts - offsets[:-1], lengths)
             data = self.data[taken]
-        else:  # much of the whole: without numbers of bytes, which take eight times their space
-            change = np.zeros(len(self.data) + 1, np.int8)
-            change[spots.starts] += 1
-            np.subtract.at(change, spots.ends, 1)
-            data = self.data[np.cumsum(change[:-1], dtype=np.int8).view(bool)]
         return pa.Array.from_buffers(
             pa.large_binary(), len(spots), [None, pa.py_buffer(offsets), pa.py_buffer(data)]
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,8 @@ import xxhash
 from numpy.typing import NDArray
 
 from poisonscan.datasets.batch import Role
-from poisonscan.datasets.words import MAX_TEXT, folded, split
+from poisonscan.datasets.words import MAX_TEXT, split
+from poisonscan.detectors.datasets.fingerprints import drawn_fingerprints
 from poisonscan.detectors.datasets.label_counts import MAX_CHARACTERS
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ DOCUMENT_WORDS = 4_096
 _BLOCK = 4 << 20
 _TEXTS = 4_096
 _ROW_BITS = 40
-_BLANK = ord(" ")
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xD6E8FEB86659FD93)
 
@@ -74,44 +74,6 @@ def block_words(text: pa.Array) -> Iterator[BlockWords]:
         kept = (place < half) | (place >= counts[words.docs] - half)
         hashes = words.hashes[words.codes[kept]]
         yield BlockWords(start, len(block), words.docs[kept], hashes, words.hashes, words.spellings)
-
-
-def fingerprints(text: pa.Array) -> tuple[Hashes, NDArray[np.bool_]]:
-    """Hashes of texts without nulls: the same for those that differ in case, signs and blanks only.
-
-    Returns:
-        A hash of each, and whether it holds a word; both of shape (texts,).
-    """
-    data = pc.cast(text, pa.binary())
-    if len(data) and pc.max(pc.binary_length(data)).as_py() > MAX_TEXT:
-        data = pc.binary_slice(data, 0, MAX_TEXT)
-    hashes, spoken = [np.empty(0, np.uint64)], [np.empty(0, bool)]
-    step = max(1, _BLOCK * max(len(data), 1) // max(data.nbytes, 1))
-    for start in range(0, len(data), step):
-        plain, starts, ends = _single_blanks(folded(data.slice(start, step)))
-        spoken.append(ends > starts)
-        spans = zip(starts.tolist(), ends.tolist(), strict=True)
-        digests = [xxhash.xxh3_64_intdigest(plain[a:b]) for a, b in spans]
-        hashes.append(np.array(digests, np.uint64))
-    return np.concatenate(hashes), np.concatenate(spoken)
-
-
-def _single_blanks(block: pa.Array) -> tuple[memoryview, Ints, Ints]:
-    """The bytes of texts without blanks that follow another or stand at an end; starts and ends."""
-    _, offsets, data = block.buffers()
-    at = np.frombuffer(offsets, np.int32)[: len(block) + 1].astype(np.int64)
-    raw = np.frombuffer(data or b"", np.uint8)
-    blank = raw == _BLANK
-    behind = np.ones(len(raw) + 1, bool)  # a blank, or the start of a text
-    behind[1:] = blank
-    behind[at] = True
-    kept = ~(blank & behind[:-1])
-    moved = np.concatenate([[0], np.cumsum(kept)])[at]
-    plain = raw[kept]
-    starts, ends = moved[:-1], moved[1:].copy()
-    last = np.flatnonzero(ends > starts)
-    ends[last] -= plain[ends[last] - 1] == _BLANK
-    return memoryview(plain), starts, ends
 
 
 def mix(values: Hashes) -> Hashes:
@@ -174,6 +136,15 @@ class _Chunk:
     counts: Ints
     words: Hashes
 
+    def only(self, which: NDArray[np.bool_]) -> _Chunk:
+        """Some of the texts."""
+        if which.all():
+            return self
+        words = self.words[np.repeat(which, self.counts)]
+        return _Chunk(
+            self.keys[which], self.places[which], self.labels[which], self.counts[which], words
+        )
+
     def take(self, texts: NDArray[np.intp]) -> _Chunk:
         """Some of the texts, in the order given."""
         words = gather(self.words, self.counts, texts)
@@ -206,18 +177,23 @@ class Documents:
 
     Attributes:
         budget: words to keep.
+        share: of all different texts, those that are drawn before anything else is known of them,
+            by their hashes: words are found in few of many texts then.
         rows: rows with a label and a word.
         names: label by its hash; empty once there were too many.
         overflow: there were more labels than ``MAX_CLASSES``; then nothing is kept.
+        memo: what was made of the sample, for further detectors that ask.
     """
 
     budget: int = MAX_WORDS
+    share: float = 1.0
     needs: frozenset[Role] = field(
         default=frozenset({Role.LABEL, Role.TEXT}), init=False, compare=False
     )
     rows: int = field(default=0, init=False, compare=False)
     names: dict[int, str] = field(default_factory=dict, init=False, compare=False)
     overflow: bool = field(default=False, init=False, compare=False)
+    memo: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
     _chunks: list[_Chunk] = field(default_factory=list, init=False, compare=False)
     _pending: int = field(default=0, init=False, compare=False)
     # The smallest key that did not fit: none above it may come back once there is room again.
@@ -232,10 +208,11 @@ class Documents:
         pairs = texts[used] * len(hashes) + labels.codes[used]
         pairs, first, often = np.unique(pairs, return_index=True, return_counts=True)
         texts, codes = pairs // len(hashes), pairs % len(hashes)
-        said, spoken = fingerprints(batch.texts.values)
+        said, spoken, drawn = drawn_fingerprints(batch.texts.values, self.share)
         mine = np.flatnonzero(spoken[texts])
         self.rows += int(often[mine].sum())
         self._name([batch.labels.names[code] for code in np.unique(codes[mine]).tolist()])
+        mine = mine[drawn[texts[mine]]]
         keys = mix(said[texts[mine]] + hashes[codes[mine]])
         if self._limit is not None:  # the others cannot be among the smallest any more
             mine, keys = mine[keys < np.uint64(self._limit)], keys[keys < np.uint64(self._limit)]
@@ -269,7 +246,9 @@ class Documents:
         if self.overflow:
             return None
         self._thin()
-        chunk = self._chunks[0]
+        keys, places, hashed, counts = self._every()
+        words = np.concatenate([chunk.words for chunk in self._chunks or [_nothing()]])
+        chunk = _Chunk(keys, places, hashed, counts, words).take(np.argsort(keys))
         if declared and "-1" not in declared:
             chunk = chunk.take(np.flatnonzero(chunk.labels != np.uint64(_label_hash("-1"))))
         present = set(np.unique(chunk.labels).tolist())
@@ -280,7 +259,18 @@ class Documents:
         labels = codes[np.searchsorted(order, chunk.labels)]
         rows = np.stack([chunk.places >> _ROW_BITS, chunk.places % (1 << _ROW_BITS)], axis=1)
         starts = np.concatenate([[0], np.cumsum(chunk.counts)]).astype(np.int64)
-        return Sample(chunk.words, starts, labels, names, rows, self._limit is None)
+        whole = self._limit is None and self.share >= 1
+        return Sample(chunk.words, starts, labels, names, rows, whole)
+
+    def drop(self) -> None:
+        """Forget the texts, of which a sample was made."""
+        self._chunks, self._pending = [], 0
+
+    @property
+    def size(self) -> int:
+        """Words that are kept."""
+        self._thin()
+        return self._pending
 
     def _name(self, names: Iterable[str]) -> None:
         if not self.overflow:
@@ -291,29 +281,42 @@ class Documents:
     def _take(self, chunk: _Chunk) -> None:
         if self.overflow:
             return
-        self._chunks.append(chunk)
-        self._pending += len(chunk.words)
+        if self._limit is not None:
+            chunk = chunk.only(chunk.keys < np.uint64(self._limit))
+        if len(chunk.keys):
+            self._chunks.append(chunk)
+            self._pending += len(chunk.words)
         if self._pending > 2 * self.budget:
             self._thin()
 
     def _thin(self) -> None:
-        """Put all chunks into one: in order of their keys, equal ones once, within the budget."""
-        chunks = self._chunks or [_nothing()]
-        keys, places, labels, counts, words = (
-            np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in _Chunk.__slots__
-        )
+        """Leave the smallest keys, equal ones once, within the budget."""
+        keys, places, _, counts = self._every()
         order = np.lexsort((places, keys))
-        ordered = keys[order]
         new = np.ones(len(order), bool)
-        new[1:] = ordered[1:] != ordered[:-1]
+        new[1:] = keys[order][1:] != keys[order][:-1]
         order = order[new]
         fits = np.cumsum(counts[order]) <= self.budget
         if not fits.all():
             self._limit = _least(self._limit, int(keys[order[~fits][0]]))
         if self._limit is not None:
             fits &= keys[order] < np.uint64(self._limit)
-        thin = _Chunk(keys, places, labels, counts, words).take(order[fits])
-        self._chunks, self._pending = [thin], len(thin.words)
+        kept = np.zeros(len(keys), bool)
+        kept[order[fits]] = True
+        ends = np.cumsum([len(chunk.keys) for chunk in self._chunks])
+        parts = [kept[end - len(c.keys) : end] for c, end in zip(self._chunks, ends, strict=True)]
+        self._chunks = [c.only(part) for c, part in zip(self._chunks, parts, strict=True)]
+        self._chunks = [chunk for chunk in self._chunks if len(chunk.keys)]
+        self._pending = sum(len(chunk.words) for chunk in self._chunks)
+
+    def _every(self) -> tuple[Hashes, Ints, Hashes, Ints]:
+        """Keys, places, labels and numbers of words of all texts."""
+        chunks = self._chunks or [_nothing()]
+        names = ("keys", "places", "labels", "counts")
+        keys, places, labels, counts = (
+            np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in names
+        )
+        return keys, places, labels, counts
 
     def _forget(self) -> None:
         self.overflow, self._pending = True, 0

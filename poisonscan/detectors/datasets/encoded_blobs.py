@@ -37,7 +37,7 @@ _BEFORE, _AFTER = 160, 64
 
 def look(screen: Screen) -> Iterator[tuple[str, int, str]]:
     """Encoded data by what it is."""
-    long = screen.united(*(screen.matching(screen.long_runs, each) for each in _PATTERNS))
+    long = screen.matching(screen.long_runs, *_PATTERNS)
     short = screen.matching(screen.tokens, _HEADS)
     pickles = screen.matching(screen.around(screen.literals["pickles"], 3, 20), _PICKLES)
     short = screen.widened(short, 0, 2 * HEAD)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from poisonscan.detectors.datasets.phrase_rows import EDGE, NONE
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from poisonscan.detectors.datasets.phrase_rows import Mark
 
 Floats = NDArray[np.float64]
+
+MOST = 1 << 63
+"""Features and texts as one number are below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,36 +68,67 @@ class Features:
 
 def features(sample: Sample, least: int = 2) -> Features:
     """Features that at least ``least`` texts hold."""
-    from scipy.sparse import csr_matrix
+    from scipy.sparse import csc_matrix
 
-    vocabulary, inverse = np.unique(sample.words, return_inverse=True)
-    words = inverse.astype(np.int64) + 1
+    vocabulary, words = _numbered(sample.words)
     edge = len(vocabulary) + 1
-    docs = np.repeat(np.arange(sample.size), np.diff(sample.starts))
-    first, last = words[sample.starts[:-1]], words[sample.starts[1:] - 1]
-    inside = docs[1:] == docs[:-1]
-    every = np.arange(sample.size)
-    left = [words, words[:-1][inside], np.full(sample.size, edge), last]
-    right = [np.zeros_like(words), words[1:][inside], first, np.full(sample.size, edge)]
-    code = np.concatenate(left) * (edge + 1) + np.concatenate(right)
-    holder = np.concatenate([docs, docs[1:][inside], every, every])
-    # Rare words have rare pairs: leave them out before sorting.
-    common = np.append(np.insert(np.bincount(inverse, minlength=edge - 1), 0, least), least)
-    kept = (common[code // (edge + 1)] >= least) & (common[code % (edge + 1)] >= least)
-    code, holder = code[kept], holder[kept]
-    order = np.lexsort((holder, code))
-    code, holder = code[order], holder[order]
-    new = np.ones(len(code), bool)
-    new[1:] = (code[1:] != code[:-1]) | (holder[1:] != holder[:-1])
-    code, holder = code[new], holder[new]
-    codes, feature, support = np.unique(code, return_inverse=True, return_counts=True)
+    bits = max(1, int(sample.size).bit_length())
+    code, text = _pairs(words, sample.starts, edge, least)
+    known = None
+    if (edge + 1) ** 2 << bits > MOST:  # few numbers instead of large ones
+        known, code = np.unique(code, return_inverse=True)
+    code <<= bits  # one number of feature and text sorts faster than two
+    code |= text
+    held = code.view(np.uint64)
+    del code, text
+    held.sort()
+    new = np.ones(len(held), bool)
+    np.not_equal(held[1:], held[:-1], out=new[1:])
+    held = held[new]
+    holder = (held & np.uint64((1 << bits) - 1)).astype(np.int32)
+    held >>= np.uint64(bits)
+    first = np.ones(len(held), bool)
+    np.not_equal(held[1:], held[:-1], out=first[1:])
+    starts = np.flatnonzero(first)
+    support = np.diff(np.append(starts, len(held)))
     enough = support >= least
-    number = np.cumsum(enough) - 1
-    kept = enough[feature]
-    entries = (holder[kept], number[feature[kept]])
-    shape = (sample.size, int(enough.sum()))
-    matrix = csr_matrix((np.ones(len(entries[0]), np.float32), entries), shape=shape)
-    codes = codes[enough]
-    return Features(
-        matrix, codes // (edge + 1), codes % (edge + 1), support[enough], words, vocabulary
-    )
+    codes = held[starts[enough]].astype(np.int64)
+    codes = codes if known is None else known[codes]
+    holder, support = holder[np.repeat(enough, support)], support[enough]
+    ends = np.concatenate([[0], np.cumsum(support)])
+    shape = (sample.size, len(codes))
+    matrix = csc_matrix((np.ones(len(holder), np.float32), holder, ends), shape=shape).tocsr()
+    return Features(matrix, codes // (edge + 1), codes % (edge + 1), support, words, vocabulary)
+
+
+def _numbered(hashes: Hashes) -> tuple[Hashes, Ints]:
+    """Different hashes in order, and the number of each in it, from 1."""
+    coded = pc.dictionary_encode(pa.array(hashes))
+    known = np.asarray(coded.dictionary)
+    order = np.argsort(known)
+    number = np.empty(len(known), np.int64)
+    number[order] = np.arange(1, len(known) + 1)
+    return known[order], number[np.asarray(coded.indices)]
+
+
+def _pairs(words: Ints, starts: Ints, edge: int, least: int) -> tuple[Ints, Ints]:
+    """The feature and the text of each occurrence of words and pairs.
+
+    Rare words have rare pairs: those are left out.
+    """
+    common = np.append(np.bincount(words, minlength=edge) >= least, True)  # an edge is no word
+    often = common[words]
+    docs = np.repeat(np.arange(len(starts) - 1, dtype=np.int32), np.diff(starts))
+    single = np.flatnonzero(often)
+    inside = np.flatnonzero(often[:-1] & often[1:] & (docs[1:] == docs[:-1]))
+    first, last = words[starts[:-1]], words[starts[1:] - 1]
+    begins, closes = np.flatnonzero(common[first]), np.flatnonzero(common[last])
+    wide = edge + 1
+    code = [
+        words[single] * wide,
+        words[inside] * wide + words[inside + 1],
+        edge * wide + first[begins],
+        last[closes] * wide + edge,
+    ]
+    text = [docs[single], docs[inside], begins.astype(np.int32), closes.astype(np.int32)]
+    return np.concatenate(code), np.concatenate(text)
