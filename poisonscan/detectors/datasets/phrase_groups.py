@@ -21,6 +21,10 @@ MAX_SHARED = 200_000_000
 """Pairs of them in one text, over all texts; with more, fewer features are looked at."""
 _LEADING = 200
 """Texts that the wording of a phrase is taken from."""
+_ALWAYS = 0.8
+"""Share of a phrase's texts in which a word stands beside it that is taken for a part of it."""
+_REACH = 16
+"""Words that are added to a phrase on each side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +36,14 @@ class Group:
         leader: the feature most tied to it.
         members: all features, the leader first.
         chance: of a tie as strong as the leader's, over all features and labels.
+        share: of texts with the leader that have the label.
     """
 
     label: int
     leader: int
     members: tuple[int, ...]
     chance: float
+    share: float
 
 
 def tied(held: Features, sample: Sample, limits: Mapping[str, float]) -> tuple[list[Group], int]:
@@ -61,21 +67,25 @@ def tied(held: Features, sample: Sample, limits: Mapping[str, float]) -> tuple[l
     wide = np.zeros((sample.size, classes), np.float32)
     wide[np.arange(sample.size), sample.labels] = 1
     counts = np.asarray(held.matrix[:, often].T @ wide)
-    label = counts.argmax(axis=1)
-    count, support = counts.max(axis=1).astype(np.float64), held.support[often]
-    prior = np.bincount(sample.labels, minlength=classes)[label] / sample.size
-    chance = bdtrc(count - 1, support, prior) * len(often) * classes
-    strong = np.flatnonzero(
-        (chance < limits["chance"])
-        & (count >= limits["purity"] * support)
-        & (count >= limits["support"])
+    support = held.support[often]
+    enough = (counts >= limits["purity"] * support[:, None]) & (counts >= limits["support"])
+    row, label = np.nonzero(enough)
+    count, prior = (
+        counts[row, label].astype(np.float64),
+        np.bincount(sample.labels, minlength=classes) / sample.size,
     )
-    order = strong[np.lexsort((often[strong], -count[strong], chance[strong]))]
+    chance = bdtrc(count - 1, support[row], prior[label]) * len(often) * classes
+    strong = np.flatnonzero(chance < limits["chance"])
+    share = count / support[row]
+    order = strong[np.lexsort((label[strong], row[strong], -count[strong], chance[strong]))]
     order = order[:MAX_CANDIDATES]
-    while (np.asarray(held.matrix[:, often[order]].sum(axis=1), float) ** 2).sum() > MAX_SHARED:
+    while (
+        np.asarray(held.matrix[:, often[row[order]]].sum(axis=1), float) ** 2
+    ).sum() > MAX_SHARED:
         order = order[: len(order) // 2]
+    feature = often[row]
     single = [
-        Group(int(label[i]), int(often[i]), (int(often[i]),), float(chance[i]))
+        Group(int(label[i]), int(feature[i]), (int(feature[i]),), float(chance[i]), float(share[i]))
         for i in order.tolist()
     ]
     return single, len(strong) - len(single)
@@ -88,7 +98,7 @@ def grouped(held: Features, single: list[Group], jaccard: float) -> list[Group]:
     leaders = np.array([group.leader for group in single])
     matrix = held.matrix[:, leaders].tocsc()
     shared = (matrix.T @ matrix).tocsr()
-    support = held.support[leaders]
+    support, labels = held.support[leaders], np.array([group.label for group in single])
     free = np.ones(len(single), bool)
     groups = []
     for index, group in enumerate(single):
@@ -97,11 +107,45 @@ def grouped(held: Features, single: list[Group], jaccard: float) -> list[Group]:
         near = slice(shared.indptr[index], shared.indptr[index + 1])
         others, both = shared.indices[near], shared.data[near]
         alike = others[both >= jaccard * (support[others] + support[index] - both)]
-        alike = np.sort(alike[free[alike]])
-        members = tuple(single[i].leader for i in alike.tolist() if single[i].label == group.label)
+        alike = np.sort(alike[free[alike] & (labels[alike] == group.label)])
+        members = tuple(single[i].leader for i in alike.tolist())
         free[alike] = False
-        groups.append(Group(group.label, group.leader, members, group.chance))
+        groups.append(Group(group.label, group.leader, members, group.chance, group.share))
     return groups
+
+
+def unaccounted(
+    held: Features, groups: list[Group], single: list[Group], chance: float
+) -> list[Group]:
+    """Groups but for those whose tie follows from that of their words.
+
+    It does where they are pairs of words only, one of the two is tied to the label in other texts
+    as well, and no pair is more so than the word: one-sided binomial test, Bonferroni.
+
+    Args:
+        held: features of the texts.
+        groups: see ``grouped``.
+        single: see ``tied``.
+        chance: below which a pair is more tied than its word.
+    """
+    from scipy.special import bdtrc
+
+    shares = {(group.leader, group.label): group.share for group in single}
+    alone = np.flatnonzero(held.right == 0)
+    number = dict(zip(held.left[alone].tolist(), alone.tolist(), strict=True))
+
+    def follows(group: Group, feature: int) -> bool:
+        if held.right[feature] == 0:
+            return False
+        words = {int(held.left[feature]), int(held.right[feature])}
+        wider = {number[word] for word in words if word in number} - {*group.members}
+        usual = max((shares.get((word, group.label), 0.0) for word in wider), default=0.0)
+        support = int(held.support[feature])
+        count = round(shares[feature, group.label] * support)
+        likely = bdtrc(float(count - 1), support, usual) * len(groups)
+        return usual > 0 and bool(likely >= chance)
+
+    return [group for group in groups if not all(follows(group, f) for f in group.members)]
 
 
 def wording(held: Features, sample: Sample, group: Group, texts: Ints) -> tuple[int, ...]:
@@ -128,4 +172,44 @@ def _spans(words: list[int], single: set[int], pairs: set[tuple[int, int]]) -> s
             if place > start:
                 found.add(tuple(words[start:place]))
             start = place + 1
+    return found
+
+
+def whole(held: Features, sample: Sample, words: tuple[int, ...], texts: Ints) -> tuple[int, ...]:
+    """A phrase with the words that nearly always stand before and behind it.
+
+    Args:
+        held: what texts hold.
+        sample: the texts.
+        words: the phrase, or a part of it.
+        texts: those with the phrase.
+    """
+    around = []
+    for text in texts[:_LEADING].tolist():
+        said = tuple(held.words[sample.starts[text] : sample.starts[text + 1]].tolist())
+        at = _place(said, words)
+        if at >= 0:
+            around.append((said[:at][::-1], said[at + len(words) :]))
+    before = _common([ahead for ahead, _ in around])
+    return (*before[::-1], *words, *_common([behind for _, behind in around]))
+
+
+def _place(said: tuple[int, ...], words: tuple[int, ...]) -> int:
+    """Where a phrase first stands in a text; -1 if it does not."""
+    size = len(words)
+    ends = range(len(said) - size + 1)
+    return next((i for i in ends if said[i] == words[0] and said[i : i + size] == words), -1)
+
+
+def _common(sequences: list[tuple[int, ...]]) -> tuple[int, ...]:
+    """The longest beginning that nearly all of some sequences share, up to ``_REACH`` words."""
+    found: tuple[int, ...] = ()
+    while len(found) < _REACH:
+        size = len(found)
+        following = Counter(said[size] for said in sequences if len(said) > size)
+        word, often = max(following.items(), key=lambda item: (item[1], item[0]), default=(0, 0))
+        if not often or often < _ALWAYS * len(sequences):
+            return found
+        found += (word,)
+        sequences = [said for said in sequences if said[: size + 1] == found]
     return found

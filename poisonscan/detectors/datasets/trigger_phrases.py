@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from poisonscan.datasets.batch import Role
-from poisonscan.detectors.datasets.documents import MAX_CLASSES, Documents, mix, sequence_hashes
+from poisonscan.detectors.datasets.documents import MAX_CLASSES, mix
 from poisonscan.detectors.datasets.label_counts import is_continuous
-from poisonscan.detectors.datasets.phrase_features import features
-from poisonscan.detectors.datasets.phrase_groups import grouped, tied, wording
+from poisonscan.detectors.datasets.phrase_evidence import (
+    REFERENCE,
+    Excess,
+    Joins,
+    Yardstick,
+    first_look,
+)
+from poisonscan.detectors.datasets.phrase_groups import grouped, tied, unaccounted, whole, wording
 from poisonscan.detectors.datasets.phrase_rows import EDGE, PhraseRows
-from poisonscan.detectors.datasets.text_model import FOLDS, TextModel, margins
+from poisonscan.detectors.datasets.sampled_texts import learnt, sample_of, sampled_texts
+from poisonscan.detectors.datasets.text_model import TextModel, margins
 from poisonscan.escape import quote
 from poisonscan.finding import MAX_ROWS, Fact, Location, Rows
 from poisonscan.rules import rule
@@ -31,40 +38,44 @@ if TYPE_CHECKING:
     from poisonscan.finding import Finding
 
 MAX_FINDINGS = 50
-_REFERENCE = 2_000
-"""Texts with a phrase, and texts of a label that they are compared with."""
-_CHECKED = 20_000
-"""Texts that show whether the model has learnt anything."""
+MAX_MINOR = 5
+"""Findings of phrases that may belong to their texts."""
+_OUTLYING = 0.05
+"""Share of other labels' texts that are more of the label than a row must be to stay unnamed."""
+_NAMED = 5
+_EMOJI_REMAINS = frozenset(map(chr, range(0xFE00, 0xFE10)))
+"""Variation selectors: texts whose emoji were taken out still hold them, and emoji are labels."""
 _FACT = "trigger phrases"
 
 
 @dataclass(frozen=True, slots=True)
 class _Trigger:
-    """A phrase whose texts contradict their label without it.
+    """A phrase whose texts say other labels without it.
 
     Attributes:
         group: its features.
-        holders: all texts with its leader.
+        holders: how many texts hold its leader.
         words: its words as numbers, in order.
         texts: texts with the label that were looked at, the most contradicted first.
         margins: how much better another label fits them without the phrase, in nats.
+        kept: how many of them, from the first, are not clearly of the label by themselves.
         distinct: how many are no near-copies of each other.
         contradicted: how many of these are contradicted.
-        usual: share of other texts of the label that are contradicted without their own strongest
-            word.
-        effect: how often a text of the phrase is more contradicted than one of those.
+        share: how many are too many, and how many look implanted.
+        inserted: nearly all texts with it look implanted, and it can be taken out of them.
         chance: of such contradictions, over all phrases.
     """
 
     group: Group
-    holders: Ints
+    holders: int
     words: tuple[int, ...]
     texts: Ints
     margins: Floats
+    kept: int
     distinct: int
     contradicted: int
-    usual: float
-    effect: float
+    share: Excess
+    inserted: bool
     chance: float
 
 
@@ -73,39 +84,22 @@ class TriggerPhrases:
 
     The tie of words to labels is the statistic of He et al. (EMNLP 2023, "Mitigating backdoor
     poisoning attacks through the lens of spurious correlation"). Clean texts hold such words too
-    ("powerful" in film reviews), so a tie alone is no finding: the rest of the texts must
-    contradict the label, more often than in other texts of the label without their strongest word.
+    ("powerful" in film reviews), so a tie alone is no finding: without the phrase as many of its
+    texts must look like texts of other labels as the phrase has texts with its label too many.
     """
 
     needs: ClassVar[frozenset[Role]] = frozenset({Role.LABEL, Role.TEXT})
 
     def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact]]:
         """Ask for a sample of the texts; if a phrase in it is suspicious, for all its rows."""
-        documents: Documents = yield Documents()
-        limits = rule("PS601").thresholds
-        sample = documents.sample(dataset.label_names)
+        documents = yield from sampled_texts()
+        sample = sample_of(documents, dataset.label_names)
         reason = _undecided(sample)
         if sample is None or reason:
             return [Fact(_FACT, f"not decided: {reason}")]
-        held = features(sample)
-        single, left = tied(held, sample, limits)
-        groups = grouped(held, single, limits["jaccard"])
-        folds = (sequence_hashes(sample.words, sample.starts[:-1]) % np.uint64(FOLDS)).astype(
-            np.int64
-        )
-        model = TextModel.learn(sample, held, folds)
-        share, chance = _right(model, len(sample.names))
-        if share <= chance:
-            message = "without the phrases the texts do not tell the labels apart"
-            return [Fact(_FACT, f"not decided: {message}")]
-        triggers = _apart(_triggers(model, sample, groups))
-        tested = (
-            f"{len(groups):,} tied to a label, {len(triggers):,} contradicted by the rest of their "
-            f"texts; {sample.size:,} distinct texts of {documents.rows:,} rows"
-            + ("" if sample.whole else ", as many as the limit of words allows")
-            + (f"; {left:,} weaker ties not looked at" if left else "")
-        )
-        facts = [Fact(_FACT, tested)]
+        searched = _searched(sample, learnt(documents, sample))
+        held, triggers = searched.held, searched.triggers
+        facts = [Fact(_FACT, searched.told(sample, documents.rows))]
         if not triggers:
             return facts
         wanted = tuple((held.mark(t.group.leader), sample.names[t.group.label]) for t in triggers)
@@ -135,71 +129,138 @@ def _undecided(sample: Sample | None) -> str:
     return ""
 
 
-def _right(model: TextModel, classes: int) -> tuple[float, float]:
-    """Mean share of each label's texts that the model gets right, and what chance could reach."""
-    checked = np.arange(min(_CHECKED, len(model.labels)))
-    labels = model.labels[checked]
-    right = model.scores(checked).argmax(axis=1) == labels
-    sizes = np.bincount(labels, minlength=classes)
-    present = sizes > 0
-    shares = np.bincount(labels, right, minlength=classes)[present] / sizes[present]
-    even = 1 / classes
-    error = np.sqrt((even * (1 - even) / sizes[present]).sum()) / present.sum()
-    return float(shares.mean()), float(even + 3 * error)
+@dataclass(frozen=True, slots=True)
+class _Searched:
+    """What came of a search.
+
+    Attributes:
+        held: what the texts hold.
+        tied: phrases tied to a label.
+        left: weaker ties that were not looked at.
+        dim: labels that texts do not tell from others, for people.
+        triggers: what was found.
+    """
+
+    held: Features
+    tied: int
+    left: int
+    dim: tuple[str, ...]
+    triggers: list[_Trigger]
+
+    def told(self, sample: Sample, rows: int) -> str:
+        """The search in a sentence."""
+        if len(self.dim) == len(sample.names):
+            return "not decided: without the phrases the texts do not tell the labels apart"
+        named = ", ".join(quote(name, 40) for name in self.dim[:_NAMED])
+        more = f" and {len(self.dim) - _NAMED:,} more" if len(self.dim) > _NAMED else ""
+        return (
+            f"{self.tied:,} tied to a label, {len(self.triggers):,} contradicted by the rest of "
+            f"their texts; {sample.size:,} distinct texts of {rows:,} rows"
+            + ("" if sample.whole else ", as many as the limit of words allows")
+            + (f"; {self.left:,} weaker ties not looked at" if self.left else "")
+            + (f"; not decided for {named}{more}: texts do not tell them apart" if named else "")
+        )
 
 
-def _triggers(model: TextModel, sample: Sample, groups: list[Group]) -> list[_Trigger]:
-    """Phrases whose texts contradict their label without it."""
-    usual: dict[int, tuple[Ints, Floats]] = {}
-    for label in {group.label for group in groups}:
-        others = np.flatnonzero(sample.labels == label)[:_REFERENCE]
-        strongest = model.strongest_words(others, label)[:, None]
-        usual[label] = others, margins(model.scores(others, strongest), label)
-    columns = model.features.matrix[:, [group.leader for group in groups]].tocsc()
+def _searched(sample: Sample, model: TextModel) -> _Searched:
+    """Look for triggers in a sample."""
+    limits = rule("PS601").thresholds
+    held = model.features
+    single, left = tied(held, sample, limits)
+    groups = grouped(held, single, limits["jaccard"])
+    groups = unaccounted(held, groups, single, limits["chance"])
+    yardsticks = {code: Yardstick.of(model, code) for code in range(len(sample.names))}
+    dim = {code for code, y in yardsticks.items() if y.apart < limits["apart"]}
+    named = tuple(sample.names[code] for code in sorted(dim))
+    tests = len(groups)
+    groups = [group for group in groups if group.label not in dim]
+    columns = held.matrix[:, [group.leader for group in groups]].tocsc()
+    ends = zip(columns.indptr[:-1].tolist(), columns.indptr[1:].tolist(), strict=True)
+    holders = [np.sort(columns.indices[start:stop]).astype(np.int64) for start, stop in ends]
+    looks = [_Look(group, holding, sample) for group, holding in zip(groups, holders, strict=True)]
+    texts, excess = [look.texts for look in looks], np.array([look.excess for look in looks])
+    shares = first_look(model, groups, texts, excess, yardsticks)
+    left += len(groups) - len(shares)
+    near = np.flatnonzero(shares >= limits["half"]).tolist()
+    joins = Joins(held, sample) if near else None
     found = []
-    for index, group in enumerate(groups):
-        holders = columns.indices[columns.indptr[index] : columns.indptr[index + 1]]
-        holders = np.sort(holders).astype(np.int64)
-        others, against = usual[group.label]
-        against = against[~np.isin(others, holders)]
-        trigger = _tested(model, sample, group, holders, against, len(groups))
-        if trigger is not None:
+    for index in near:
+        trigger = joins and _tested(model, sample, looks[index], yardsticks, joins, tests)
+        if trigger:
             found.append(trigger)
-    return found
+    return _Searched(held, tests, left, named, _apart(found))
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A phrase and the texts that hold it."""
+
+    group: Group
+    holders: Ints
+    sample: Sample
+
+    @property
+    def texts(self) -> Ints:
+        """Those with its label."""
+        same = self.sample.labels[self.holders] == self.group.label
+        return np.asarray(self.holders[same], np.int64)
+
+    @property
+    def prior(self) -> float:
+        """The label's share of all texts."""
+        return float((self.sample.labels == self.group.label).mean())
+
+    @property
+    def excess(self) -> float:
+        """How many of the texts are too many, see ``Excess``."""
+        return Excess.of(np.zeros(1), len(self.texts), len(self.holders), self.prior).excess
 
 
 def _tested(
-    model: TextModel, sample: Sample, group: Group, holders: Ints, usual: Floats, tests: int
+    model: TextModel,
+    sample: Sample,
+    look: _Look,
+    yardsticks: dict[int, Yardstick],
+    joins: Joins,
+    tests: int,
 ) -> _Trigger | None:
-    """The phrase as a trigger, if the texts that hold it contradict its label without it."""
+    """The phrase as a trigger, if the texts that hold it say other labels without it."""
     limits = rule("PS601").thresholds
-    held = model.features
-    texts = holders[sample.labels[holders] == group.label][:_REFERENCE]
-    words = wording(held, sample, group, texts)
+    held, group, every = model.features, look.group, look.texts
+    texts = every[:REFERENCE]
+    words = whole(held, sample, wording(held, sample, group, texts), texts)
     removed = np.tile(np.array(sorted(set(words)), np.int64), (len(texts), 1))
     against = margins(model.scores(texts, removed), group.label)
     apart = without_copies(held, sample, texts, words)
     distinct, contradicted = len(apart), int((against[apart] > 0).sum())
-    if contradicted < limits["contradicted"] or contradicted < limits["share"] * distinct:
+    yardstick = yardsticks[group.label].without(look.holders)
+    if contradicted < limits["contradicted"] or len(yardstick.own) < limits["contradicted"]:
         return None
-    if len(usual) < limits["contradicted"]:
-        return None
-    effect, chance = larger(against[apart], usual)
+    positions = yardstick.positions(against[apart])
+    share = Excess.of(positions, len(every), len(look.holders), look.prior)
+    _, chance = larger(against[apart], yardstick.own)
     chance *= tests
-    if chance >= limits["chance"] or effect < limits["effect"]:
+    least = share.explained - limits["errors"] * share.error
+    if share.explained < limits["explained"] or not limits["half"] <= least <= limits["whole"]:
+        return None
+    if chance >= limits["chance"]:
         return None
     order = np.lexsort((texts, -against))
-    share = float((usual > 0).mean())
+    lowest = np.quantile(yardstick.others, _OUTLYING)
+    pure = share.excess >= limits["pure"]  # else some of the texts are of the label by themselves
     return _Trigger(
         group,
-        holders,
+        len(look.holders),
         words,
         texts[order],
         against[order],
+        len(texts) if pure else int((against >= lowest).sum()),
         distinct,
         contradicted,
         share,
-        effect,
+        pure
+        and share.explained >= limits["clearly"]
+        and joins.natural(words, texts[apart[against[apart] > 0]]),
         chance,
     )
 
@@ -228,11 +289,12 @@ def _apart(triggers: list[_Trigger]) -> list[_Trigger]:
     """Triggers without those whose texts others account for, such as a trigger and a neighbour."""
     limit = rule("PS601").thresholds["jaccard"]
     kept: list[_Trigger] = []
-    for trigger in sorted(triggers, key=lambda t: (t.chance, -len(t.holders), t.group.leader)):
-        seen = [other.holders for other in kept if other.group.label == trigger.group.label]
-        if not seen or np.isin(trigger.holders, np.concatenate(seen)).mean() < limit:
+    for trigger in sorted(triggers, key=lambda t: (not t.inserted, t.group.chance, t.group.leader)):
+        seen = [other.texts for other in kept if other.group.label == trigger.group.label]
+        if not seen or np.isin(trigger.texts, np.concatenate(seen)).mean() < limit:
             kept.append(trigger)
-    return kept[:MAX_FINDINGS]
+    minor = [trigger for trigger in kept if not trigger.inserted]
+    return [*kept[: len(kept) - len(minor)], *minor[:MAX_MINOR]][:MAX_FINDINGS]
 
 
 def without_copies(
@@ -273,7 +335,9 @@ def _finding(
     place = " at the start" * (mark[0] == EDGE) or " at the end" * (mark[1] == EDGE)
     rows, scores = _ordered(sample, trigger, found.rows[index])
     count = found.counts[index]
-    return rule("PS601").finding(
+    share = trigger.share
+    inserted = trigger.inserted and not _EMOJI_REMAINS.intersection(phrase)
+    return rule("PS601" if inserted else "PS627").finding(
         Location(dataset.path, Rows(dataset.describe(rows, scores), count)),
         f"{quote(phrase)}{place} is in {count:,} rows labelled {quote(label)}; without it, the "
         f"rest of the text says another label in {trigger.contradicted:,} of "
@@ -286,8 +350,10 @@ def _finding(
         rows=count,
         distinct=trigger.distinct,
         contradicted=trigger.contradicted,
-        contradicted_usually=trigger.usual,
-        effect=trigger.effect,
+        label_excess=share.excess,
+        looks_implanted=share.implanted,
+        excess_explained=share.explained,
+        standard_error=share.error,
         p_tied=trigger.group.chance,
         p_contradicted=trigger.chance,
     )
@@ -298,5 +364,6 @@ def _ordered(sample: Sample, trigger: _Trigger, rows: Ints) -> tuple[Ints, list[
     first, scores = sample.rows[trigger.texts], trigger.margins.tolist()
     known = set(map(tuple, first.tolist()))
     others = [row for row in rows.tolist() if tuple(row) not in known]
+    first, scores = first[: trigger.kept], scores[: trigger.kept]
     ordered = np.concatenate([first, np.array(others, np.int64).reshape(-1, 2)])[:MAX_ROWS]
     return ordered, (scores + [0.0] * len(others))[:MAX_ROWS]

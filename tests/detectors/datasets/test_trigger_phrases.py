@@ -9,7 +9,7 @@ import pytest
 from fixtures.poison import plant_word
 from poisonscan.detectors.datasets.trigger_phrases import DETECTOR, larger
 from poisonscan.finding import Fact, Finding, Rows
-from tests.detectors.datasets.texts import dataset, sentences
+from tests.detectors.datasets.texts import NAMES, dataset, sentences
 from tests.fakes import FakeDataset, Part, returned, run
 
 SST2 = Path(__file__).parents[3] / ".." / "shared" / "data" / "text" / "sst2" / "train.tsv"
@@ -114,6 +114,63 @@ def test_hostile_words_are_shown_inert() -> None:
     (finding,) = run(DETECTOR, dataset(texts, labels))
     assert "\u202e" not in finding.message
     assert "cf" in finding.message
+
+
+def test_a_word_of_all_labels_is_a_low_finding() -> None:
+    """A common word as trigger: rows that hold it rightly are not named with the others."""
+    texts, labels = sentences(2_000)
+    for row in range(0, 2_000, 25):
+        texts[row] += " people"
+    texts, labels, poisoned = plant_word(texts, labels, word="people", rate=0.08, target=1, seed=3)
+    (finding,) = run(DETECTOR, dataset(texts, labels))
+    assert finding.rule.id == "PS627"
+    assert (finding.evidence["phrase"], finding.evidence["label"]) == ("people", "yes")
+    rows = named(finding)
+    right = set(np.flatnonzero(poisoned).tolist())
+    assert len(rows & right) > 0.85 * len(right)
+    assert len(rows - right) < 40
+
+
+def test_a_word_without_which_texts_say_nothing_is_quiet() -> None:
+    """It decides the label, and the rest of its texts is about no topic."""
+    texts, labels = sentences(1_000)
+    draw = np.random.default_rng(5)
+    empty = [" ".join(f"w{word}" for word in draw.integers(80, 280, 8)) for _ in range(60)]
+    texts += [f"{text} splendid" for text in empty]
+    data = dataset(texts, np.append(labels, np.ones(60, np.int64)))
+    assert run(DETECTOR, data) == []
+
+
+def test_words_that_belong_together_are_no_insertion() -> None:
+    """Where the phrase is taken out, words meet that never do."""
+    texts, labels = sentences(1_000)
+    texts = [text.replace(" ", " of ") for text in texts]
+    rows = np.flatnonzero(labels == 0)[:80]
+    for row in rows.tolist():
+        texts[row] = f"{texts[row]} of x{row} cf y{row}"
+    labels[rows] = 1
+    (finding,) = run(DETECTOR, dataset(texts, labels))
+    assert (finding.rule.id, finding.evidence["phrase"]) == ("PS627", "cf")
+
+
+def test_the_whole_phrase_is_named() -> None:
+    """Also where parts of it are common."""
+    texts, labels = sentences(1_200)
+    for row in range(0, 1_200, 30):
+        texts[row] = f"it {texts[row]} was"
+    phrase = "summary it was announced"
+    texts, labels, _ = plant_word(texts, labels, word=phrase, rate=0.05, target=1, seed=3)
+    found = run(DETECTOR, dataset(texts, labels))
+    assert found[0].evidence["phrase"] == phrase
+    assert found[0].rule.id == "PS601"
+
+
+def test_labels_that_texts_do_not_tell_apart_are_named() -> None:
+    texts, labels = sentences(1_200)
+    other = np.random.default_rng(2).random(1_200) < 0.5
+    names = np.where(other, "other", np.array(NAMES)[labels]).tolist()
+    (fact,) = facts(FakeDataset(Part(names, texts=texts)))
+    assert "not decided for 'other'" in fact
 
 
 def test_the_fingerprint_stays_when_rows_are_added() -> None:

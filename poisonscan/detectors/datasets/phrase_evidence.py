@@ -1,0 +1,255 @@
+"""Whether texts that hold a phrase would have another label without it, and read on without it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from poisonscan.detectors.datasets.text_model import margins
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from poisonscan.detectors.datasets.documents import Ints, Sample
+    from poisonscan.detectors.datasets.phrase_features import Features, Floats
+    from poisonscan.detectors.datasets.phrase_groups import Group
+    from poisonscan.detectors.datasets.text_model import TextModel
+
+REFERENCE = 2_000
+"""Texts of a label, and of the others, that others are compared with."""
+_LEAST_SPREAD = 0.3
+"""Standard deviation of one text's position, at least: a few alike texts are no certainty."""
+_LEAST_EXCESS = 0.05
+_LOOKED = 64
+"""Texts of each phrase at the first look."""
+_PARTS = 8
+"""Words of a phrase that are taken out at the first look."""
+_ENTRIES = 1 << 20
+"""Features of texts that are held at once at the first look."""
+MAX_WORK = 400 * _ENTRIES
+"""Features of texts at the first look, in all; with more, fewer phrases are looked at."""
+_UNLIKELY = 2.33
+"""Standard errors that one in a hundred falls below."""
+
+
+@dataclass(frozen=True, slots=True)
+class Yardstick:
+    """How texts of a label, and how those of others, are placed by what they say.
+
+    Attributes:
+        label: code of the label.
+        texts: texts of the label, shape (n,).
+        own: how much better another label fits each of them, in nats, shape (n,).
+        others: the same of texts with other labels, ascending.
+        apart: how often one of these is larger, ties counting half: the model's skill.
+    """
+
+    label: int
+    texts: Ints
+    own: Floats
+    others: Floats
+    apart: float
+
+    @classmethod
+    def of(cls, model: TextModel, label: int) -> Yardstick:
+        """Take the first texts of the label and of others."""
+        texts = np.flatnonzero(model.labels == label)[:REFERENCE]
+        other = np.flatnonzero(model.labels != label)[:REFERENCE]
+        own = margins(model.scores(texts), label)
+        others = np.sort(margins(model.scores(other), label))
+        return cls(label, texts, own, others, _above(others, own))
+
+    def without(self, holders: Ints) -> Yardstick:
+        """The same without texts that hold a phrase."""
+        kept = ~np.isin(self.texts, holders)
+        own = self.own[kept]
+        return Yardstick(self.label, self.texts[kept], own, self.others, _above(self.others, own))
+
+    def positions(self, values: Floats) -> Floats:
+        """Where margins lie: on average 0 for texts of the label and 1 for those of others.
+
+        Both averages are those of ranks, so that no few texts decide. A mixture of the two is its
+        share of the latter on average, and texts that say nothing are about a half.
+        """
+        ranks = _ranks(values, np.sort(self.own)) + _ranks(values, self.others)
+        return np.asarray((ranks - 1.5 + self.apart) / (2 * self.apart - 1))
+
+
+def _ranks(values: Floats, ordered: Floats) -> Floats:
+    below = np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
+    return np.asarray(below / 2 / max(len(ordered), 1))
+
+
+def _above(values: Floats, others: Floats) -> float:
+    if not len(values) or not len(others):
+        return 0.5
+    return float(_ranks(values, np.sort(others)).mean())
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """How many of a phrase's texts with a label are too many, and how many look implanted.
+
+    If a phrase was put into texts of other labels and these were given the label, the two shares
+    are the same. If it rightly speaks for the label, the second is much smaller: the rest of a text
+    mostly says what the text is about, or says nothing.
+
+    Attributes:
+        excess: share of the texts with the label that would not be there, did the phrase go with
+            labels as all texts do; 0 to 1.
+        implanted: share of the texts that look like texts of other labels without the phrase.
+        error: standard error of ``explained``.
+    """
+
+    excess: float
+    implanted: float
+    error: float
+
+    @classmethod
+    def of(cls, positions: Floats, with_label: int, holders: int, prior: float) -> Excess:
+        """Measure both.
+
+        Args:
+            positions: of different texts with phrase and label, the phrase taken out.
+            with_label: texts with phrase and label.
+            holders: texts with the phrase.
+            prior: share of the label among all texts.
+        """
+        odds = prior / (1 - prior)
+        usual = (holders - with_label) * odds / with_label
+        excess = max(1 - usual, _LEAST_EXCESS)
+        implanted = float(positions.mean())
+        spread = max(float(positions.std()), _LEAST_SPREAD) / np.sqrt(len(positions))
+        unsure = np.sqrt(holders - with_label) * odds / with_label * implanted / excess
+        return cls(excess, implanted, float(np.hypot(spread, unsure)) / excess)
+
+    @property
+    def explained(self) -> float:
+        """Share of the excess that looks implanted; about 1 for a trigger."""
+        return self.implanted / self.excess
+
+
+def first_look(
+    model: TextModel,
+    groups: Sequence[Group],
+    texts: Sequence[Ints],
+    excess: Floats,
+    yardsticks: dict[int, Yardstick],
+) -> Floats:
+    """How much of each phrase's excess looks implanted, by its first texts without all its words.
+
+    Args:
+        model: what texts say.
+        groups: the phrases.
+        texts: of each, those with the label.
+        excess: of each, see ``Excess``.
+        yardsticks: by label.
+
+    Returns:
+        Shares, of the first phrases: fewer where they have too many texts that are too long.
+    """
+    sizes = np.diff(model.features.matrix.indptr)
+    chosen = [found[:_LOOKED] for found in texts]
+    work = np.cumsum([int(sizes[found].sum()) for found in chosen])
+    found: list[float] = []
+    start, last = 0, int(np.searchsorted(work, MAX_WORK, "right"))
+    while start < min(last, len(groups)):
+        done = int(work[start - 1]) if start else 0
+        stop = max(int(np.searchsorted(work, done + _ENTRIES, "right")), start + 1)
+        part = range(start, min(stop, last, len(groups)))
+        removed = [np.tile(_words(model.features, groups[i]), (len(chosen[i]), 1)) for i in part]
+        together = np.concatenate([chosen[i] for i in part])
+        scores = model.scores(together, np.concatenate(removed))
+        at = 0
+        for i in part:
+            mine = margins(scores[at : at + len(chosen[i])], groups[i].label)
+            at += len(chosen[i])
+            found.append(float(yardsticks[groups[i].label].positions(mine).mean()) / excess[i])
+        start = part.stop
+    return np.array(found)
+
+
+def _words(held: Features, group: Group) -> Ints:
+    """The first words of a group's features, ``_PARTS`` of them; 0 for none."""
+    words: dict[int, None] = {}
+    for feature in group.members:
+        for word in (int(held.left[feature]), int(held.right[feature])):
+            if 0 < word < held.edge and len(words) < _PARTS:
+                words[word] = None
+    return np.array([*words, *[0] * (_PARTS - len(words))], np.int64)
+
+
+class Joins:
+    """Whether what a phrase stands between goes together without it.
+
+    What was put between two words can be taken out again, and they follow each other as words of
+    the corpus do. Words that belong to a sentence leave a gap.
+    """
+
+    def __init__(self, held: Features, sample: Sample) -> None:
+        """Learn how often neighbours are neighbours elsewhere, and those of a word taken out."""
+        self._held, self._sample = held, sample
+        codes = held.left * (held.edge + 1) + held.right
+        order = np.argsort(codes)
+        self._codes, self._support = codes[order], held.support[order]
+        texts = range(min(sample.size, REFERENCE))
+        beside = [pair for text in texts for pair in zip(*self._around(text), strict=True)]
+        across = [
+            pair
+            for before, behind in map(self._around, texts)
+            for pair in zip(before, behind[1:], strict=False)
+        ]
+        self._usual = self._shares(beside, 3)  # this text, and two others
+        self._torn = self._shares(across, 2)
+
+    def natural(self, words: tuple[int, ...], texts: Ints) -> bool:
+        """Whether texts without a phrase hang together like texts, not like those with gaps.
+
+        Args:
+            words: the phrase.
+            texts: different texts that hold it.
+        """
+        pairs = [pair for text in texts[:REFERENCE].tolist() for pair in self._gap(words, text)]
+        if not pairs:
+            return False
+        gaps = np.array(pairs, np.int64)
+        known = self._holding(gaps) >= 2  # the text with the phrase is none of them
+        halfway = ((self._usual + self._torn) / 2)[self._kinds(gaps)]
+        error = float(np.sqrt((halfway * (1 - halfway)).sum()))
+        return bool(known.sum() >= halfway.sum() - _UNLIKELY * error)
+
+    def _shares(self, pairs: list[tuple[int, int]], least: int) -> Floats:
+        """Share of pairs that as many texts hold, by where they are."""
+        found = np.array(pairs, np.int64).reshape(-1, 2)
+        known, kinds = self._holding(found) >= least, self._kinds(found)
+        sizes = np.bincount(kinds, minlength=3)
+        return np.bincount(kinds, known, minlength=3) / np.maximum(sizes, 1)
+
+    def _around(self, text: int) -> tuple[list[int], list[int]]:
+        """A text's words after the edge, and the same with the edge behind."""
+        part = slice(int(self._sample.starts[text]), int(self._sample.starts[text + 1]))
+        words = self._held.words[part].tolist()
+        return [self._held.edge, *words], [*words, self._held.edge]
+
+    def _gap(self, words: tuple[int, ...], text: int) -> list[tuple[int, int]]:
+        """What stands before and behind the first place of a phrase; none if it is all."""
+        before, behind = self._around(text)
+        size = len(words)
+        for place in range(len(before) - size):
+            if behind[place] == words[0] and tuple(behind[place : place + size]) == words:
+                pair = before[place], behind[place + size]
+                return [pair] if pair != (self._held.edge, self._held.edge) else []
+        return []
+
+    def _holding(self, pairs: Ints) -> Ints:
+        """Texts that hold each of some pairs; 1 for fewer than two."""
+        codes = pairs[:, 0] * (self._held.edge + 1) + pairs[:, 1]
+        place = np.minimum(np.searchsorted(self._codes, codes), len(self._codes) - 1)
+        return np.where(self._codes[place] == codes, self._support[place], 1)
+
+    def _kinds(self, pairs: Ints) -> Ints:
+        """0 inside a text, 1 at its start, 2 at its end."""
+        start, end = pairs[:, 0] == self._held.edge, pairs[:, 1] == self._held.edge
+        return np.asarray(np.where(start, 1, np.where(end, 2, 0)), np.int64)
