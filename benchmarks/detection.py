@@ -44,6 +44,7 @@ class Arrays:
 
     case: Case
     path: str = "data"
+    vectors: None = None
 
     def batches(self) -> Iterator[Batch]:
         """The rows in order."""

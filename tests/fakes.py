@@ -45,6 +45,8 @@ def coded(labels: Sequence[str | None]) -> Labels:
 class FakeDataset:
     """Ten lines of ``Dataset``, enough for detectors."""
 
+    vectors: object = None
+
     def __init__(self, *parts: Part, declared: Sequence[str] | None = None) -> None:
         self.parts = parts
         self.path = "data"

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 HEAD = 64 << 10
 MAX_COLUMNS = 100_000
+_ROWS, _TEXT = 8, 10
+"""Records that a header is compared with at least, and words of a cell that is no name."""
 _DELIMITERS = (",", "\t", ";", "|")
 
 
@@ -38,8 +40,9 @@ class Dialect:
 def sniff(head: bytes, suffix: str = "") -> Dialect:
     """Recognise the dialect of a file.
 
-    There is no header when the first record has a numeric cell over a numeric cell, or has a cell
-    twice and again below: the columns are then called ``col_0``, ``col_1``, …. Of columns that
+    There is no header when the first record has a numeric cell over a numeric cell, has a cell
+    twice and again below, is of words that come again in their columns, or holds a text like those
+    below: the columns are then called ``col_0``, ``col_1``, …. Of columns that
     share a name, those behind the first get a number, as pandas has it: ``a``, ``a.1``.
 
     Args:
@@ -133,7 +136,33 @@ def _is_header(first: Sequence[str], others: Sequence[Sequence[str]]) -> bool:
     second = others[0] if others else ()
     if len(second) != len(first):
         return not any(is_number(cell) for cell in first)
-    return not any(is_number(a) and is_number(b) for a, b in zip(first, second, strict=True))
+    if any(is_number(a) and is_number(b) for a, b in zip(first, second, strict=True)):
+        return False
+    return not _is_a_row(first, [other for other in others if list(other) != list(first)])
+
+
+def _is_a_row(first: Sequence[str], others: Sequence[Sequence[str]]) -> bool:
+    """Whether a record without numbers looks like those below, by its words and its texts.
+
+    A word over numbers is a name, whatever else there is. Else the record is a row if half of the
+    columns with few different words have the record's own word again, or if one of its cells is a
+    text, and no longer than two of the texts below.
+    """
+    rows = [other for other in others if len(other) == len(first)]
+    if len(rows) < _ROWS:
+        return False
+    known = again = 0
+    prose = False
+    for cell, below in zip(first, zip(*rows, strict=True), strict=True):
+        if sum(map(is_number, below)) * 2 > len(below) and not is_number(cell):
+            return False
+        counts = Counter(below)
+        if len(counts) * 2 <= len(below):
+            known += 1
+            again += cell != "" and counts[cell] > 1
+        words = len(cell.split())
+        prose |= words >= _TEXT and 2 * sorted(map(len, below))[len(below) // 2] >= len(cell)
+    return prose or (again > 0 and 2 * again >= known)
 
 
 def _names_twice(first: Sequence[str], others: Sequence[Sequence[str]]) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_MANY, _SERIES = 64, 16
+"""Columns that are parts of one vector whatever they are called, or if their names count up."""
+_GENERATED = "col"
+"""How columns without a name are called."""
+_NUMBERED = re.compile(r"(.*?)[\W_]*\d+(?:[x_.,-]\d+)*\D?")
 _NORMAL_IQR = 1.349
 """Interquartile range of a standard normal distribution."""
 
@@ -44,6 +51,15 @@ class Numbers:
     def dimension(self) -> int:
         """Length of a vector."""
         return len(self.columns)
+
+    @property
+    def is_vector(self) -> bool:
+        """Whether the columns are parts of one thing, like pixels, and not each its own measure."""
+        if len(self.columns) >= _MANY:
+            return True
+        stems = Counter(m[1] for name in self.columns if (m := _NUMBERED.fullmatch(name)))
+        stems.pop(_GENERATED, None)
+        return max(stems.values(), default=0) >= max(_SERIES, 0.9 * len(self.columns))
 
     @classmethod
     def fit(cls, names: Sequence[str], sample: Sequence[pa.Array]) -> Numbers:

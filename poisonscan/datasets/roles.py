@@ -33,7 +33,21 @@ LABELS = (
     "label", "labels", "target", "class", "category", "y", "sentiment", "class_label", "classes",
     "label_id", "label_idx", "fine_label", "coarse_label", "gold_label", "is_toxic", "toxic",
     "is_spam", "spam", "cls", "intent", "emotion", "topic", "outcome", "diagnosis", "species",
+    "classe", "class_name", "class_id", "category_name", "category_id", "category_code",
+    "label_name", "target_name",
 )  # fmt: skip
+OUTCOMES = frozenset({
+    "survived", "exited", "churn", "churned", "attrition", "defaulted", "is_fraud", "fraud",
+    "isfraud", "personal_loan", "loan_status", "default_payment_next_month", "approved", "admitted",
+    "readmitted", "stroke", "heart_disease", "heartdisease",
+})  # fmt: skip
+"""What tables are made to tell, with few values; tells more than ``class``, which may be a fare's.
+"""
+ATTRIBUTES = frozenset({
+    "sex", "gender", "region", "country", "state", "city", "name", "date", "day", "month", "season",
+    "type", "group", "site", "split", "fold", "set", "source", "time", "unit", "location",
+})  # fmt: skip
+"""Words that stand beside numbers without being their label."""
 TEXTS = frozenset({
     "text", "sentence", "sentence1", "sentence2", "content", "question", "prompt", "premise",
     "hypothesis", "review", "document", "body", "message", "messages", "conversation",
@@ -50,6 +64,8 @@ RESPONSES = (
 MESSAGES = frozenset({
     "messages", "conversation", "conversations", "chat", "dialogue", "dialog", "text",
 })  # fmt: skip
+UNNAMED = frozenset({"", "unnamed: 0"})
+"""The first column of a table that was written with its row numbers."""
 IDS = frozenset({
     "id", "idx", "index", "uuid", "guid", "row_id", "_id", "unnamed: 0", "__key__",
     "file_name",
@@ -62,6 +78,14 @@ FEW = 20
 """Distinct values that any label may have."""
 MIN_VECTOR = 8
 """Shortest list of numbers that counts as a vector without a telling name."""
+MIN_NUMBERS = 8
+"""Columns of numbers from which the one column of words beside them is what they tell."""
+MIN_EVEN = 0.9
+"""Entropy of such a column, of what as many values could have at most: classes are about as large.
+"""
+MAX_DATE = 60
+"""Bytes of the longest cell of a column of dates."""
+_DATE = r"(?i)\b(?:jan|feb|mar|apr|may|june?|july?|aug|sep|oct|nov|dec)[a-z]*\.? \d{1,2},? \d{4}\b"
 MIN_COUNTER = 32
 """Rows of a sample from which values that count up are an identifier."""
 
@@ -137,6 +161,7 @@ class _Column:
     def __init__(self, sample: pa.Table, field: pa.Field, found: Layout) -> None:
         self.name: str = field.name
         self.key = field.name.strip().lower()
+        self.outcome = self.key.replace(" ", "_").replace("-", "_") in OUTCOMES
         self.classes = field.name in found.classes
         self.picture = field.name in found.pictures
         chunks = sample.column(field.name)
@@ -170,6 +195,14 @@ class _Column:
             return bool((numbers[np.isfinite(numbers)] % 1 == 0).all())
         return True
 
+    def is_even(self) -> bool:
+        """Whether the values are a few words that come up about as often."""
+        if not self.is_string or not 2 <= len(self.distinct) <= min(100, self.rows // 5):
+            return False
+        counts = np.asarray(pc.value_counts(self.values.drop_null()).field("counts"))
+        shares = counts / counts.sum()
+        return bool(-(shares * np.log(shares)).sum() >= MIN_EVEN * np.log(len(shares)))
+
     def counts_up(self) -> bool:
         """Whether the values are row numbers, or names in strictly rising order."""
         if self.rows < MIN_COUNTER or self.rows < len(self.values):
@@ -188,7 +221,10 @@ class _Column:
         """Whether most strings are distinct and of several words."""
         if not self.is_string or len(self.distinct) * 2 < self.rows or not self.rows:
             return False
+        dates = pc.sum(pc.match_substring_regex(self.distinct, _DATE)).as_py() or 0
         lengths = np.asarray(pc.binary_length(self.distinct))
+        if dates > 0.9 * len(self.distinct) and lengths.max() < MAX_DATE:
+            return False
         spaced = pc.sum(pc.match_substring(self.distinct, " ")).as_py() or 0
         return bool(np.median(lengths) >= 20) and spaced * 2 >= len(self.distinct)
 
@@ -212,7 +248,9 @@ class _Guess:
             (c for c in free if c.key in LABELS and c.is_discrete(max(FEW, c.rows // 2))),
             key=lambda c: LABELS.index(c.key),
         )
-        for choice in ([c for c in named if c.classes], declared, named):
+        outcomes = [c for c in free if c.outcome and c.is_discrete(FEW)]
+        plain = [c for c in named if LABELS.index(c.key) < LABELS.index("class")]
+        for choice in ([c for c in named if c.classes], declared, plain, outcomes, named):
             if choice:
                 return (choice[0].name,)
         headerless = self.found.dialect is not None and not self.found.dialect.header
@@ -220,6 +258,18 @@ class _Guess:
             last = free[-1]
             if last.is_discrete(max(FEW, last.rows // 100)):
                 return (last.name,)
+        return self._beside_numbers(free)
+
+    def _beside_numbers(self, free: list[_Column]) -> tuple[str, ...]:
+        """The first or last column of a table that else holds numbers, if its words are classes."""
+        numbers = [c for c in free if c.is_number]
+        others = [c for c in free if not c.is_number]
+        if len(numbers) < MIN_NUMBERS or len(others) != 1:
+            return ()
+        word = others[0]
+        at_end = word is self.columns[-1] or word is self.columns[0]
+        if at_end and word.key not in ATTRIBUTES and word.is_even():
+            return (word.name,)
         return ()
 
     def image(self) -> tuple[str, ...]:
@@ -240,7 +290,13 @@ class _Guess:
 
     def id(self) -> tuple[str, ...]:
         free = self.free()
-        return tuple(c.name for c in free if c.key in IDS or c.counts_up())
+        return tuple(c.name for c in free if c.key in IDS or c.counts_up() or self._numbers(c))
+
+    def _numbers(self, column: _Column) -> bool:
+        """Whether this is the first column, without a name, in which rows have their names."""
+        if column is not self.columns[0] or column.key not in UNNAMED:
+            return False
+        return 0 < column.rows == len(column.distinct)
 
     def text(self) -> tuple[str, ...]:
         return tuple(

@@ -65,3 +65,28 @@ def test_a_field_without_end_and_zeros_are_survived() -> None:
 )
 def test_names_that_are_there_twice(text: str, names: tuple[str, ...]) -> None:
     assert sniff(text.encode()).names == names
+
+
+@pytest.mark.parametrize(
+    ("first", "row", "header"),
+    [
+        ("text,label", "some words {0},{1}", True),
+        ("good words,bad", "some words {0},{1}", False),
+        ("size,bad,name", "{0},{1},x{0}", True),
+        ("bad,size,kind,place", "{1},y{0},{2},{2}", True),
+        ("bad,size,odd,place", "{1},y{0},{2},{2}", False),
+        ("a text of so many words that it is no name at all,kind",
+         "a text of so many words that it is no name of {0},{1}", False),
+        ("how often did you do this in the past two years or so,kind", "yes {0},{1}", True),
+    ],
+)  # fmt: skip
+def test_headers_of_words(first: str, row: str, header: bool) -> None:
+    rows = [
+        row.format(i, ("bad", "fine")[i % 2], ("odd", "even", "none")[i % 3]) for i in range(20)
+    ]
+    assert sniff("\n".join([first, *rows]).encode()).header is header
+
+
+def test_a_header_in_the_middle_is_none() -> None:
+    part = ["kind,name", *(f"{'ab'[i % 2]},x{i}" for i in range(10))]
+    assert sniff("\n".join(part * 3).encode()).header

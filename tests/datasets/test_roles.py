@@ -26,6 +26,8 @@ def _roles(tmp_path: Path, columns: dict[str, list[Any]]) -> dict[str, tuple[str
 
 N = 64
 CLASSES = [i % 3 for i in range(N)]
+LETTERS = ["a", "b", "c", "d"] * 16
+NUMBERS = {f"n{i}": [(i + 2) * row % 61 / 7 for row in range(N)] for i in range(8)}
 PROSE = [LONG.format(i * i) for i in range(N)]
 
 
@@ -77,6 +79,23 @@ PROSE = [LONG.format(i * i) for i in range(N)]
             },
         ),
         ({"question": PROSE}, {"text": ("question",)}),
+        ({"Exited": CLASSES, "x": CLASSES}, {"label": ("Exited",), "numeric": ("x",)}),
+        ({"class": ["a", "b"] * 32, "survived": [0, 1] * 32}, {"label": ("survived",)}),
+        (
+            {"class": ["a", "b"] * 32, "churn": [i * i for i in range(N)]},
+            {"label": ("class",), "numeric": ("churn",)},
+        ),
+        ({"Personal Loan": [0, 1] * 32}, {"label": ("Personal Loan",)}),
+        ({"category_code": ["a", "b"] * 32}, {"label": ("category_code",)}),
+        ({"": [i * i for i in range(N)], "x": CLASSES}, {"id": ("",), "numeric": ("x",)}),
+        ({"x": CLASSES, "": [i * i for i in range(N)]}, {"numeric": ("x", "")}),
+        ({"died": [f"Monday, January {i % 28 + 1}, {1800 + i}" for i in range(N)]}, {}),
+        ({"letter": LETTERS, **NUMBERS}, {"label": ("letter",), "numeric": tuple(NUMBERS)}),
+        ({**NUMBERS, "letter": LETTERS}, {"label": ("letter",), "numeric": tuple(NUMBERS)}),
+        ({"sex": LETTERS, **NUMBERS}, {"numeric": tuple(NUMBERS)}),
+        ({"letter": ["a", *["b"] * 63], **NUMBERS}, {"numeric": tuple(NUMBERS)}),
+        ({"letter": LETTERS, "word": LETTERS, **NUMBERS}, {"numeric": tuple(NUMBERS)}),
+        ({"letter": LETTERS, "n": [i % 7 for i in range(N)]}, {"numeric": ("n",)}),
         (
             {"text": [f"Human: {p}\n\nAssistant: {p}" for p in PROSE]},
             {"text": ("text",), "messages": ("text",)},

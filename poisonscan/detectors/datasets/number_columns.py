@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 MAX_FINDINGS = 50
 """Findings of one rule."""
+NAMED = 100
+"""Rows that a finding names."""
 ROWS = 40
 """Rows from which a column is judged."""
 
@@ -73,7 +76,7 @@ class NumberColumns:
         summary: NumberSummary = yield NumberSummary(where, wanted)
         columns = dict(zip(names, summary.found, strict=False))
         found: list[Finding | Gap] = [*_degenerate(dataset, columns)]
-        found += [*_outliers(dataset, where, columns)][:MAX_FINDINGS]
+        found += _outliers(dataset, where, columns)
         found += [*_impossible(dataset, where, columns)][:MAX_FINDINGS]
         if len(names) > COLUMNS:
             message = f"only the first {COLUMNS:,} of {len(names):,} numeric columns were looked at"
@@ -105,26 +108,56 @@ def _degenerate(dataset: Dataset, columns: dict[str, ColumnSummary]) -> Iterator
     copies = [names for names in same.values() if len(names) > 1]
     if constant:
         yield _about(dataset, constant, "the same number in every row", "constant")
-    for names in copies[:MAX_FINDINGS]:
-        yield _about(dataset, names, "the same numbers in the same rows", "copies")
+    if len(copies) == 1:
+        yield _about(dataset, copies[0], "the same numbers in the same rows", "copies")
+    elif copies:
+        yield _about_groups(dataset, copies)
+    yield from _not_finite(dataset, columns)
+
+
+def _about_groups(dataset: Dataset, copies: list[list[str]]) -> Finding:
+    shown = "; ".join(", ".join(map(quote, names[:3])) for names in copies[:3])
+    more = f"; and {len(copies) - 3:,} more" if len(copies) > 3 else ""
+    message = (
+        f"{len(copies):,} groups of columns hold the same numbers in the same rows: {shown}{more}."
+    )
+    listed: list[Json] = [[*names[:MAX_FINDINGS]] for names in copies[:MAX_FINDINGS]]
+    return rule("PS612").finding(
+        Location(dataset.path, Column(copies[0][0])),
+        message,
+        key="\0".join(["copies", *(name for names in copies for name in names)][:MAX_FINDINGS]),
+        groups=listed,
+    )
+
+
+def _not_finite(dataset: Dataset, columns: dict[str, ColumnSummary]) -> Iterator[Finding]:
     share = rule("PS612").thresholds["share"]
+    found = {}
     for name, column in columns.items():
         odd = column.nan + column.infinite
         rows = odd + column.numbers + column.missing
         if column.infinite or (column.numbers and odd > share * rows):
-            message = (
-                f"column {quote(name)} holds {column.infinite:,} infinite numbers and "
-                f"{column.nan:,} that are not a number (NaN), in {rows:,} rows."
-            )
-            yield rule("PS612").finding(
-                Location(dataset.path, Column(name)),
-                message,
-                key=f"not finite\0{name}",
-                column=name,
-                nan=column.nan,
-                infinite=column.infinite,
-                rows=rows,
-            )
+            found[name] = (column.nan, column.infinite, rows)
+    if not found:
+        return
+    name, (nan, infinite, rows) = next(iter(found.items()))
+    others = [quote(other) for other in found][1:]
+    more = ", ".join(others[:3]) + (f" and {len(others) - 3:,} more" if len(others) > 3 else "")
+    message = (
+        f"column {quote(name)} holds {infinite:,} infinite numbers and {nan:,} that are not a "
+        f"number (NaN), in {rows:,} rows{f'; so do {more}' if others else ''}."
+    )
+    listed: list[Json] = [*[*found][:MAX_FINDINGS]]
+    yield rule("PS612").finding(
+        Location(dataset.path, Column(name)),
+        message,
+        key="\0".join(["not finite", *found][:MAX_FINDINGS]),
+        column=name,
+        columns=listed,
+        nan=nan,
+        infinite=infinite,
+        rows=rows,
+    )
 
 
 def _about(dataset: Dataset, names: list[str], what: str, kind: str) -> Finding:
@@ -142,23 +175,39 @@ def _about(dataset: Dataset, names: list[str], what: str, kind: str) -> Finding:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Apart:
+    """Numbers of a column that lie apart from all others, the farthest first, and the next one."""
+
+    name: str
+    side: str
+    values: NDArray[np.float64]
+    rows: NDArray[np.int64]
+    beside: float
+
+
 def _outliers(
     dataset: Dataset, where: Places, columns: dict[str, ColumnSummary]
 ) -> Iterator[Finding]:
     limits = rule("PS613").thresholds
     level = limits["chance"] / max(2 * len(columns) * limits["most"], 1)
+    found = []
     for name, column in columns.items():
         if column.numbers < ROWS:
             continue
         centre = float(column.low[-1] / 2 + column.high[-1] / 2)
-        for tail, rows, side in (
-            (column.high - centre, column.high_rows, "above"),
-            (centre - column.low, column.low_rows, "below"),
+        for tail, values, rows, side in (
+            (column.high - centre, column.high, column.high_rows, "above"),
+            (centre - column.low, column.low, column.low_rows, "below"),
         ):
             count = far(tail, level, limits["ratio"], int(limits["most"]))
             if count:
-                values = column.high if side == "above" else column.low
-                yield _outlier(dataset, name, where, values, rows, count, side)
+                beside = float(values[count])
+                found.append(_Apart(name, side, values[:count], rows[:count], beside))
+    if len(found) == 1:
+        yield _outlier(dataset, where, found[0])
+    elif found:
+        yield _outliers_of_columns(dataset, where, found)
 
 
 def far(tail: NDArray[np.float64], level: float, ratio: float, most: int) -> int:
@@ -205,29 +254,48 @@ def _spread(tail: NDArray[np.float64], step: float) -> NDArray[np.float64]:
     return out
 
 
-def _outlier(
-    dataset: Dataset,
-    name: str,
-    where: Places,
-    values: NDArray[np.float64],
-    rows: NDArray[np.int64],
-    count: int,
-    side: str,
-) -> Finding:
-    shown = ", ".join(f"{value:.6g}" for value in values[: min(count, 3)])
+def _outlier(dataset: Dataset, where: Places, apart: _Apart) -> Finding:
+    count = len(apart.values)
+    shown = ", ".join(f"{value:.6g}" for value in apart.values[:3])
     more = f" and {count - 3} more" if count > 3 else ""
     message = (
-        f"{count} number{'s' * (count > 1)} of column {quote(name)} lie{'s' * (count == 1)} far "
-        f"{side} all others: {shown}{more}; the next is {values[count]:.6g}."
+        f"{count} number{'s' * (count > 1)} of column {quote(apart.name)} "
+        f"lie{'s' * (count == 1)} far {apart.side} all others: {shown}{more}; the next is "
+        f"{apart.beside:.6g}."
     )
-    described = dataset.describe(unpacked(where, rows[:count]))
+    described = dataset.describe(unpacked(where, apart.rows))
     return rule("PS613").finding(
         Location(dataset.path, Rows(described, count)),
         message,
-        key=f"{side}\0{name}",
-        column=name,
-        values=values[:count].tolist(),
-        next=float(values[count]),
+        key=f"{apart.side}\0{apart.name}",
+        column=apart.name,
+        values=apart.values.tolist(),
+        next=apart.beside,
+    )
+
+
+def _outliers_of_columns(dataset: Dataset, where: Places, found: list[_Apart]) -> Finding:
+    """One finding for all columns: far numbers of many columns are mostly of the same few rows."""
+    told = [
+        f"{quote(one.name)} {one.values[0]:.6g} {one.side} all others, the next {one.beside:.6g}"
+        for one in found[:3]
+    ]
+    rows = np.unique(np.concatenate([one.rows for one in found]))
+    names = list(dict.fromkeys(one.name for one in found))
+    more = f"; and {len(found) - 3:,} more" if len(found) > 3 else ""
+    message = (
+        f"numbers of {len(names):,} column{'s' * (len(names) > 1)} lie far from all others, in "
+        f"{len(rows):,} row{'s' * (len(rows) > 1)}: {'; '.join(told)}{more}."
+    )
+    listed: list[Json] = [*names[:MAX_FINDINGS]]
+    described = dataset.describe(unpacked(where, rows[:NAMED]))
+    return rule("PS613").finding(
+        Location(dataset.path, Rows(described, len(rows))),
+        message,
+        key="\0".join(names[:MAX_FINDINGS]),
+        columns=listed,
+        values=[one.values[:NAMED].tolist() for one in found[:MAX_FINDINGS]],
+        next=[one.beside for one in found[:MAX_FINDINGS]],
     )
 
 

@@ -1,10 +1,18 @@
-"""What the other cells of a row say about its label: naive Bayes, set right by its ranking."""
+"""What the cells of a row say about its label, to trees that have not seen rows like it.
+
+Gradient boosting on histograms (G. Ke et al. 2017, "LightGBM"), one label against all others,
+learnt without the rows that are asked about. A number that no other row has is read as the nearest
+ones, a word that no other row has as a missing one. Scores are turned into shares by what they
+were worth on rows held back.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.stats import rankdata
+from threadpoolctl import threadpool_limits
 
 from poisonscan.detectors.datasets.row_sample import MISSING, NUMBER, TEXT
 
@@ -13,96 +21,158 @@ if TYPE_CHECKING:
 
     from poisonscan.detectors.datasets.row_sample import Sample
 
-BINS = 16
-"""Parts, of about as many rows each, that a numeric column is cut into."""
+    Bools = NDArray[np.bool_]
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
 WORDS = 64
 """Most frequent words of a column; the rest count as one."""
+LEARNT = 7_000
+"""Rows that a model learns from."""
+LEARNT_CELLS = 300_000
+"""Cells that a model learns from; of wide tables fewer rows, but ``LEAST``."""
+LEAST = 2_000
+ROUNDS, LEAVES, PACE = 40, 15, 0.2
 RANKS = 20
-"""Groups of rows with similar estimates."""
-
-
-def binned(sample: Sample, column: int) -> NDArray[np.int64]:
-    """The bin of each row's cell, ``int64`` of shape (n,), counted from 0; missing is a bin too."""
-    kind = sample.columns[column][1]
-    if kind == TEXT:
-        values = np.log2(sample.lengths[:, column] + 1.0)
-    elif kind == NUMBER:
-        values = sample.numbers(column)
-    else:
-        return _words(sample.values[:, column])
-    known = np.isfinite(values)
-    if not known.any():
-        return np.zeros(len(values), np.int64)
-    edges = np.unique(np.quantile(values[known], np.arange(1, BINS) / BINS))
-    bins = np.full(len(values), len(edges) + 1, np.int64)
-    bins[known] = np.searchsorted(edges, values[known], side="right")
-    return bins
-
-
-def _words(values: NDArray[np.uint64]) -> NDArray[np.int64]:
-    distinct, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
-    if len(distinct) > len(values) // 2:
-        return np.where(values == MISSING, 1, 0).astype(np.int64)
-    rank = np.empty(len(distinct), np.int64)
-    rank[np.argsort(-counts, kind="stable")] = np.arange(len(distinct))
-    few: NDArray[np.int64] = np.minimum(rank, WORDS)[codes.reshape(-1)]
-    return few
+"""Groups of rows with similar scores, of about as many rows each."""
 
 
 class RestOfRow:
-    """Log likelihoods of the labels of each row, column by column.
+    """Asks how likely rows are to have a label, by the rows that are not among them.
 
     Args:
         sample: the rows.
-        labels: code of each row's label, ``int64`` of shape (n,), all from 0 on.
-        classes: number of labels.
+        labels: code of each row's label, ``int64`` of shape (n,).
     """
 
-    def __init__(self, sample: Sample, labels: NDArray[np.int64], classes: int) -> None:
-        self.sample = sample
+    def __init__(self, sample: Sample, labels: NDArray[np.int64]) -> None:
         self.labels = labels
-        self.classes = classes
-        self.sizes = np.bincount(labels, minlength=classes)
-        own = np.eye(classes)[labels]
-        self.prior = np.log(self.sizes - own + 1)
-        self.total = self.prior.copy()
-        for column in range(len(sample.columns)):
-            self.total += self.column(column)
+        kinds = [kind for _, kind in sample.columns]
+        self.words = [kind not in (NUMBER, TEXT) for kind in kinds]
+        self.cells = np.empty((len(labels), len(kinds)), np.float64)
+        for column, kind in enumerate(kinds):
+            self.cells[:, column] = _cells(sample, column, kind)
+        self._order = np.random.default_rng(0).permutation(len(labels))
 
-    def column(self, column: int) -> NDArray[np.float64]:
-        """What one column says, ``float64`` of shape (n, classes), the row itself left out."""
-        bins = binned(self.sample, column)
-        width = int(bins.max(initial=0)) + 1
-        cells = bins * self.classes + self.labels
-        counts = np.bincount(cells, minlength=width * self.classes).reshape(width, self.classes)
-        rows = counts[bins].astype(np.float64)
-        sizes = np.repeat(self.sizes[None].astype(np.float64), len(bins), axis=0)
-        each = np.arange(len(bins))
-        rows[each, self.labels] -= 1
-        sizes[each, self.labels] -= 1
-        return np.log((rows + 1) / (sizes + width))
+    def crossed(self, label: int, columns: tuple[int, ...]) -> Floats:
+        """How often rows like each have a label, by two models of which neither has seen the row.
 
-    def expected(self, label: int, rows: NDArray[np.bool_], without: int | None = None) -> float:
-        """How often rows that look like some rows, other than these, have a label.
+        Nothing is left out of the rows, so a label that few other rows have is known as well; some
+        columns are, so what only these say is not.
 
         Args:
             label: the label's code.
-            rows: which rows, ``bool`` of shape (n,).
-            without: the column that is not looked at.
+            columns: columns that are not looked at.
 
         Returns:
-            The mean over the rows, 0 to 1.
+            0 to 1, of shape (n,).
         """
-        scores = self.total if without is None else self.total - self.column(without)
-        others = np.delete(scores, label, axis=1)
-        top = others.max(axis=1, initial=-np.inf)
-        log_odds = scores[:, label] - top
-        rest = ~rows
-        edges = np.unique(np.quantile(log_odds[rest], np.arange(1, RANKS) / RANKS))
-        ranks = np.searchsorted(edges, log_odds, side="right")
-        has = self.labels == label
-        seen = np.bincount(ranks[rest], minlength=RANKS)
-        right = np.bincount(ranks[rest & has], minlength=RANKS)
-        base = float(has[rest].mean())
-        share = (right + base) / (seen + 1)
-        return float(share[ranks[rows]].mean())
+        order = self._order[: self._most()]
+        parts = order[::2], order[1::2]
+        rest = np.setdiff1d(np.arange(len(self.labels)), order)
+        shares = np.full(len(self.labels), float((self.labels == label).mean()))
+        for learnt, held in (parts, parts[::-1]):
+            asked = held if learnt is parts[1] else np.concatenate([held, rest])
+            known = self._scores(label, learnt, [held, asked], columns)
+            if known is not None:
+                shares[asked] = as_shares(known[0], self.labels[held] == label, known[1])
+        return shares
+
+    def told_apart(self, members: Ints, others: Ints, columns: tuple[int, ...]) -> float:
+        """How well some rows can be told from others by trees that have not seen them.
+
+        Args:
+            members: positions of the rows.
+            others: positions of the others.
+            columns: columns that are not looked at.
+
+        Returns:
+            The area under the curve of true over false positives: 0.5 not at all, 1 always.
+        """
+        both = np.concatenate([members, others])
+        is_member = np.arange(len(both)) < len(members)
+        half = np.arange(len(both)) % 2 == 0
+        kept = np.delete(np.arange(self.cells.shape[1]), columns)
+        if min(len(members), len(others)) < 4 or not len(kept):
+            return 0.5
+        words = [self.words[k] for k in kept]
+        cells = self.cells[np.ix_(both, kept)]
+        found = []
+        with threadpool_limits(1):
+            for learnt in (half, ~half):
+                model = _learn(cells[learnt], is_member[learnt], words)
+                ranks = rankdata(model.decision_function(cells[~learnt]))
+                has = is_member[~learnt]
+                count = int(has.sum())
+                above = ranks[has].sum() - count * (count + 1) / 2
+                found.append(above / (count * (len(has) - count)))
+        return float(np.mean(found))
+
+    def _most(self) -> int:
+        most = max(LEAST, min(LEARNT, LEARNT_CELLS // max(self.cells.shape[1], 1)))
+        return 2 * most
+
+    def _scores(
+        self, label: int, learnt: Ints, rows: list[Ints], without: tuple[int, ...]
+    ) -> list[Floats] | None:
+        """Scores of some rows by a model of others; None where there is nothing to learn."""
+        has = self.labels[learnt] == label
+        kept = np.delete(np.arange(self.cells.shape[1]), without)
+        if not 0 < has.sum() < len(has) or len(rows[0]) < RANKS or not len(kept):
+            return None
+        with threadpool_limits(1):  # so that sums are in one order
+            model = _learn(self.cells[np.ix_(learnt, kept)], has, [self.words[k] for k in kept])
+            return [
+                model.decision_function(self.cells[np.ix_(part, kept)])
+                if len(part)
+                else np.empty(0)
+                for part in rows
+            ]
+
+
+def _cells(sample: Sample, column: int, kind: str) -> Floats:
+    """A column for trees: numbers, the length of prose, or the rank of a word by frequency."""
+    if kind == TEXT:
+        return np.asarray(np.log2(sample.lengths[:, column] + 1.0), np.float64)
+    if kind == NUMBER:
+        numbers = sample.numbers(column)
+        return np.where(np.isfinite(numbers), numbers, np.nan)
+    values = sample.values[:, column]
+    distinct, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
+    rank = np.empty(len(distinct))
+    rank[np.argsort(-counts, kind="stable")] = np.arange(len(distinct))
+    rank = np.minimum(rank, WORDS)
+    rank[distinct == MISSING] = np.nan
+    return np.asarray(rank[codes.reshape(-1)], np.float64)
+
+
+def _learn(cells: Floats, has: Bools, words: list[bool]) -> Any:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    model = HistGradientBoostingClassifier(
+        max_iter=ROUNDS,
+        learning_rate=PACE,
+        max_leaf_nodes=LEAVES,
+        min_samples_leaf=10,
+        categorical_features=words,
+        early_stopping=False,
+        random_state=0,
+    )
+    return model.fit(cells, has)
+
+
+def as_shares(known: Floats, has: Bools, scores: Floats) -> Floats:
+    """The share of the label among held-back rows of similar scores, which never falls with them.
+
+    By isotonic regression (R. E. Barlow et al. 1972) over ``RANKS`` groups, each with one row more
+    at the base rate.
+    """
+    from sklearn.isotonic import isotonic_regression
+
+    edges = np.unique(np.quantile(known, np.arange(1, RANKS) / RANKS))
+    ranks = np.searchsorted(edges, known, side="right")
+    seen = np.bincount(ranks, minlength=len(edges) + 1)
+    right = np.bincount(ranks[has], minlength=len(edges) + 1)
+    shares = (right + has.mean()) / (seen + 1)
+    steady = isotonic_regression(shares, sample_weight=seen + 1.0)
+    return np.asarray(steady[np.searchsorted(edges, scores, side="right")], np.float64)

@@ -10,6 +10,8 @@ import numpy as np
 
 from poisonscan.datasets.batch import Aggregate
 from poisonscan.datasets.dataset import Dataset
+from poisonscan.datasets.numbers import Numbers
+from poisonscan.datasets.words import Words
 from poisonscan.detectors.datasets.bimodality import MIN_ROWS, Floats, distinct_rows
 from poisonscan.detectors.datasets.contrast import Contrast
 from poisonscan.detectors.datasets.moments import LARGEST, MAX_CLASSES, ClassMoments
@@ -58,6 +60,22 @@ UNDECIDED = (
 """What reports say of a dataset that is too small to tell."""
 
 
+UNFIT = {
+    Words: "not applied: which words a text holds says what it is about; triggers in texts are"
+    " looked for by rules of their own",
+    Numbers: "not applied: the columns are measures of different things, of which honest rows form"
+    " groups; triggers in tables are looked for by a rule of their own",
+}
+"""Vectors in which a part of a class that lies apart is no sign, and what reports say of them."""
+
+
+def unfit(vectors: object) -> str:
+    """Why parts of a class say nothing in such vectors, for people; empty where they do."""
+    if isinstance(vectors, Numbers) and vectors.is_vector:
+        return ""
+    return UNFIT.get(type(vectors), "")
+
+
 def _left_out(rows: int) -> str:
     """How many rows could not be looked at, for people; empty for none."""
     return f"; {rows:,} labelled rows without a usable vector were left out" if rows else ""
@@ -92,6 +110,8 @@ class Lineup:
             LimitReached: too many different labels to be classes, or too many rows with numbers too
                 large to compute with.
         """
+        if reason := unfit(dataset.vectors):
+            return reason
         moments: ClassMoments = yield ClassMoments()
         if not comparable(moments):
             return UNDECIDED + _left_out(moments.left_out)

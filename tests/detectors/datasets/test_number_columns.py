@@ -103,3 +103,20 @@ def test_the_rows_are_named(tmp_path: Path) -> None:
     ]
     assert isinstance(finding.at.part, Rows)
     assert [row.index for row in finding.at.part.rows] == [30, 60]
+
+
+def test_columns_are_told_together(tmp_path: Path) -> None:
+    rows = label_samples.measured(400, 1)
+    for number, row in enumerate(rows):
+        row |= {"a": row["length"], "b": row["width"], "c": row["depth"], "d": row["depth"]}
+        if number in {7, 8}:
+            row |= {"length": 9_000 + number, "width": 8_000}
+            row |= {"a": row["length"], "b": row["width"]}
+    found_here = found(tmp_path / "many.csv", label_samples.table(rows))
+    copies, apart = sorted(found_here, key=lambda finding: finding.rule.id)
+    assert copies.rule.id == "PS612"
+    assert copies.message.startswith("3 groups of columns hold the same numbers")
+    assert apart.rule.id == "PS613"
+    assert apart.evidence["columns"] == ["length", "width", "a", "b"]
+    assert isinstance(apart.at.part, Rows)
+    assert [row.index for row in apart.at.part.rows] == [7, 8]

@@ -74,3 +74,23 @@ def test_clean_public_tables(name: str) -> None:
     if not (DATA / name).exists():
         pytest.skip(f"{name} is not there")
     assert found(DATA / name) == []
+
+
+def test_a_value_that_rows_have_already(tmp_path: Path) -> None:
+    rows = label_samples.measured(1_500, 4)
+    for number, row in enumerate(rows):
+        row["team"] = number % 97
+        if number % 40 == 0:
+            row |= {"team": 13, "label": "low"}
+    (finding,) = found(tmp_path / "known.csv", label_samples.table(rows))
+    assert finding.evidence["values"] == ["13"]
+
+
+def test_a_kind_of_rows_is_no_trigger(tmp_path: Path) -> None:
+    draw = np.random.default_rng(5)
+    rows = label_samples.measured(1_500, 5)
+    for number, row in enumerate(rows):
+        row |= {"maker": "north", "speed": float(np.round(draw.normal(9, 1), 3))}
+        if number % 30 == 0:  # another device, whose rows are all of one label
+            row |= {"maker": "south", "label": "low", "speed": float(draw.integers(13, 15))}
+    assert found(tmp_path / "kind.csv", label_samples.table(rows)) == []

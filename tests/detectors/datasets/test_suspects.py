@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from poisonscan.datasets.numbers import Numbers
+from poisonscan.datasets.words import Words
 from poisonscan.detectors.datasets import activation_clustering, projections, spectral_signature
 from poisonscan.finding import Fact, Gap
 from poisonscan.limits import LimitReached
@@ -74,3 +76,32 @@ def test_more_than_one_in_a_hundred_too_large_is_a_limit(detector: Any, rows: in
         return
     with pytest.raises(LimitReached, match=r"31 of 3,000 labelled rows hold numbers beyond"):
         _fact(detector, vectors, labels)
+
+
+@pytest.mark.parametrize(
+    ("names", "is_vector"),
+    [
+        ([f"pixel{i}" for i in range(20)], True),
+        ([f"pixel_{i}" for i in range(20)], True),
+        ([f"{i}x{j}" for i in range(5) for j in range(4)], True),
+        ([*(f"V{i}" for i in range(30)), "age"], True),
+        ([f"pixel{i}" for i in range(10)], False),
+        ([f"col_{i}" for i in range(40)], False),
+        ([f"col_{i}" for i in range(64)], True),
+        (["length", "width", "depth"], False),
+        ([f"{name}_{axis}" for name in ("belt", "arm", "hand") for axis in "xyz"] * 5, False),
+    ],
+)
+def test_columns_that_are_one_vector(names: list[str], is_vector: bool) -> None:
+    ones = (1.0,) * len(names)
+    assert Numbers(tuple(names), ones, ones).is_vector is is_vector
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+@pytest.mark.parametrize("vectors", [Words(("text",)), Numbers(("a", "b"), (0, 0), (1, 1))])
+def test_vectors_in_which_honest_rows_form_groups(detector: Any, vectors: Any) -> None:
+    dataset = FakeDataset(part(*backdoors.shifted(0)[:2]))
+    dataset.vectors = vectors
+    (fact,) = returned(detector, dataset)
+    assert isinstance(fact, Fact)
+    assert str(fact.value).startswith("not applied")
