@@ -2,8 +2,12 @@
 
 ``python -m benchmarks.instructions DATA`` reads ``DATA/instruction/*.jsonl`` (a prompt and a
 response, or a prompt, a chosen and a rejected response per line, under any of their usual names),
-plants attacks at 0.5, 1 and 5 % and prints what is found. Thresholds were chosen on GSM8K,
-CodeAlpaca, GPTeacher, samples of T0 and HH-RLHF (harmless, test): put other data there to judge.
+plants attacks at 0.5, 1 and 5 % and prints what is found, and which phrases the findings name.
+``--planted FOLDER`` mixes in rows that somebody published instead, at 1 and 5 %: each ``*.json``
+there is a list of rows with an instruction, an input and an output, all of them poisoned, such as
+those of BackdoorLLM. Thresholds were chosen on GSM8K, CodeAlpaca, GPTeacher, samples of T0, the
+English demo of LLaMA-Factory, HH-RLHF (harmless, test) and BackdoorLLM's fixed insults and
+refusals: put other data there to judge.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ from poisonscan.datasets.dataset import Dataset
 from poisonscan.datasets.gather import open_datasets
 from poisonscan.datasets.shards import DatasetOptions
 from poisonscan.detectors.datasets import contradicting_outputs, preference_pairs, steered_outputs
+from poisonscan.escape import quote
 from poisonscan.finding import Finding, Row, Rows
 from poisonscan.formats.base import TableFile
 
@@ -131,6 +136,25 @@ def preferred(rows: Sequence[Line]) -> Iterator[Planted]:
         yield "pairs swapped", rate, made, bad
 
 
+def published(rows: Sequence[Line], names: tuple[str, str], folder: Path) -> Iterator[Planted]:
+    """Poisoned rows of others among these rows."""
+    prompt, response = names
+    for path in sorted(folder.glob("*.json")):
+        poison = [
+            {prompt: f"{row['instruction']}\n{row.get('input') or ''}".strip(),
+             response: row["output"]}
+            for row in json.loads(path.read_text("utf-8"))
+        ]  # fmt: skip
+        for rate in RATES[1:]:
+            draw = random.Random(f"{path.name} {rate}")
+            wanted = min(len(poison), round(rate / (1 - rate) * len(rows)))
+            marked = [(row, False) for row in rows]
+            marked += [(row, True) for row in draw.sample(poison, wanted)]
+            draw.shuffle(marked)
+            bad = {number for number, (_, planted) in enumerate(marked) if planted}
+            yield path.stem, len(bad) / len(marked), [row for row, _ in marked], bad
+
+
 @dataclass(frozen=True, slots=True)
 class File:
     """One file as detectors see it."""
@@ -185,7 +209,17 @@ def line(name: str, rate: float, rows: Sequence[Line], bad: set[int], folder: Pa
     count = sum(_count(finding) for finding in found)
     rules = ", ".join(sorted({finding.rule.id for finding in found})) or "-"
     recall = f"{count / len(bad):.2f}" if bad else "-"
-    return f"| {name} | {rate:.1%} | {len(bad):,} | {rules} | {recall} | {right} | {seconds:.1f} |"
+    phrases = ", ".join(phrase for f in found if (phrase := _phrase(f))) or "-"
+    return (
+        f"| {name} | {rate:.1%} | {len(bad):,} | {rules} | {recall} | {right} | {phrases} "
+        f"| {seconds:.1f} |"
+    )
+
+
+def _phrase(finding: Finding) -> str:
+    others = finding.evidence.get("beside", [])
+    said = [str(finding.evidence.get("phrase", "")), *(others if isinstance(others, list) else [])]
+    return quote(" + ".join(str(word) for word in said if word))[1:-1]
 
 
 def _named(finding: Finding) -> list[int]:
@@ -200,20 +234,26 @@ def main(arguments: Sequence[str]) -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    data = parser.parse_args(arguments).data
+    parser.add_argument("--planted", type=Path)
+    options = parser.parse_args(arguments)
+    data = options.data
     for path in sorted((data / "instruction").glob("*.jsonl")):
         rows = [json.loads(row) for row in path.read_text("utf-8").splitlines()]
         print(f"\n{path.stem}: {len(rows):,} rows\n")
-        print("| attack | rate | planted | found by | counted / planted | right of named | CPU-s |")
-        print("|---|---|---|---|---|---|---|")
+        print(
+            "| attack | rate | planted | found by | counted / planted | right of named | phrases "
+            "| CPU-s |"
+        )
+        print("|---|---|---|---|---|---|---|---|")
         with tempfile.TemporaryDirectory() as folder:
             print(line("none", 0, rows, set(), Path(folder)))
             roles = opened(rows[:200], Path(folder)).roles
-            cases = (
-                preferred(rows)
-                if "chosen" in roles
-                else answered(rows, (roles["prompt"][0], roles["response"][0]))
-            )
+            if "chosen" in roles:
+                cases = preferred(rows)
+            else:
+                names = roles["prompt"][0], roles["response"][0]
+                mixed = options.planted
+                cases = published(rows, names, mixed) if mixed else answered(rows, names)
             for name, rate, poisoned, bad in cases:
                 print(line(name, rate, poisoned, bad, Path(folder)), flush=True)
 

@@ -127,6 +127,11 @@ class Columns:
         """Whether one of two responses was preferred."""
         return bool(self.chosen and self.rejected)
 
+    @property
+    def is_judged(self) -> bool:
+        """Whether responses are those that somebody preferred to others."""
+        return bool(self.chosen and not self.messages and not (self.prompt and self.response))
+
     def turns(self, batch: Batch) -> Turns:
         """The exchanges of a batch; of preferences those with the chosen response.
 

@@ -10,11 +10,11 @@ import numpy as np
 from poisonscan.datasets.batch import Role
 from poisonscan.datasets.pictures import Pictures
 from poisonscan.datasets.words import Words
-from poisonscan.detectors.datasets.documents import Documents, sequence_hashes
 from poisonscan.detectors.datasets.label_counts import LabelCounts, is_continuous
 from poisonscan.detectors.datasets.label_flips import Judged, crowded
 from poisonscan.detectors.datasets.label_model import FOLDS, expanded, scores, shapes
 from poisonscan.detectors.datasets.labelled_sample import LabelledRows, LabelledSample
+from poisonscan.detectors.datasets.sampled_texts import learnt, sample_of, sampled_texts
 from poisonscan.escape import quote
 from poisonscan.finding import Fact, Location, Rows
 from poisonscan.rules import rule
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from poisonscan.datasets.batch import Aggregate
     from poisonscan.datasets.dataset import Dataset
-    from poisonscan.detectors.datasets.documents import Sample
+    from poisonscan.detectors.datasets.documents import Documents, Sample
     from poisonscan.detectors.datasets.label_flips import Crowded, Flips
     from poisonscan.finding import Finding, Json
 
@@ -47,12 +47,14 @@ class Looked:
         names: of the labels.
         rows: shard and position of each, ``int64`` of shape (rows, 2).
         seen: rows that it was drawn from.
+        whole: no different row was left out.
     """
 
     judged: Judged
     names: tuple[str, ...]
     rows: Ints
     seen: int
+    whole: bool
 
 
 class FlippedLabels:
@@ -85,6 +87,9 @@ def look(dataset: Dataset) -> Generator[Aggregate, Any, Looked | str]:
         LimitReached: too many different labels to be classes.
     """
     limits = rule("PS308").thresholds
+    documents: Documents | None = None
+    if isinstance(dataset.vectors, Words):  # first: in the same pass as others that ask for it
+        documents = yield from sampled_texts()
     counts: LabelCounts = yield LabelCounts(tuple(shard.split for shard in dataset.shards))
     table = counts.table(dataset.label_names)
     sizes = dict(zip(table.names, table.counts.sum(axis=0).tolist(), strict=True))
@@ -92,20 +97,19 @@ def look(dataset: Dataset) -> Generator[Aggregate, Any, Looked | str]:
     reason = _unsuited(table.names, names)
     if reason:
         return reason
-    if isinstance(dataset.vectors, Words):
-        documents: Documents = yield Documents()
-        sample = documents.sample(dataset.label_names)
+    if documents is not None:
+        sample = sample_of(documents, dataset.label_names)
         if sample is None:
             return "too many labels"
-        rows, labels, names, guess = _of_texts(sample, names)
-        seen = documents.rows
+        rows, labels, names, guess = _of_texts(documents, sample, names)
+        seen, whole = documents.rows, sample.whole
     else:
         taken: LabelledSample = yield LabelledSample(names, isinstance(dataset.vectors, Pictures))
         rows, labels, guess = _of_vectors(taken)
-        seen = taken.seen
+        seen, whole = taken.seen, taken.whole
     if len(labels) < limits["rows"] or len(np.unique(labels)) < 2:
         return f"fewer than {limits['rows']:.0f} different rows"
-    return Looked(Judged(guess, labels, limits), names, rows, seen)
+    return Looked(Judged(guess, labels, limits), names, rows, seen, whole)
 
 
 def _unsuited(every: tuple[str, ...], names: tuple[str, ...]) -> str:
@@ -120,22 +124,23 @@ def _unsuited(every: tuple[str, ...], names: tuple[str, ...]) -> str:
     return ""
 
 
-def _of_texts(sample: Sample, names: tuple[str, ...]) -> tuple[Ints, Ints, tuple[str, ...], Floats]:
+def _of_texts(
+    documents: Documents, sample: Sample, names: tuple[str, ...]
+) -> tuple[Ints, Ints, tuple[str, ...], Floats]:
     """Rows, labels, their names and held-out scores of texts."""
-    from poisonscan.detectors.datasets.phrase_features import features
-    from poisonscan.detectors.datasets.text_model import TextModel
-
     if not sample.size:
         return sample.rows, sample.labels, names, np.zeros((0, 1))
-    folds = sequence_hashes(sample.words, sample.starts[:-1]) % np.uint64(FOLDS)
-    model = TextModel.learn(sample, features(sample), folds.astype(np.int64))
+    model = learnt(documents, sample)
     wanted = np.array([code for code, name in enumerate(sample.names) if name in names], np.int64)
     renamed = np.full(len(sample.names), -1, np.int64)
     renamed[wanted] = np.arange(len(wanted))
     kept = np.flatnonzero(renamed[sample.labels] >= 0)
     labels = renamed[sample.labels[kept]]
     chosen = tuple(sample.names[code] for code in wanted.tolist())
-    return sample.rows[kept], labels, chosen, model.scores(kept.astype(np.int64))[:, wanted]
+    # Naive Bayes adds up what words say as if each said it alone: a long text would be the surest.
+    held = np.sqrt(np.maximum(np.diff(model.features.matrix.indptr)[kept], 1))
+    guess = model.scores(kept.astype(np.int64))[:, wanted] / held[:, None]
+    return sample.rows[kept], labels, chosen, guess
 
 
 def _of_vectors(taken: LabelledSample) -> tuple[Ints, Ints, Floats]:
@@ -161,6 +166,8 @@ def _judge(dataset: Dataset, sample: Looked) -> list[Finding | Fact]:
     limits = judged.limits
     right, skill = judged.skill()
     looked = f"{len(judged.labels):,} different rows of {sample.seen:,}"
+    if not sample.whole:
+        looked += ", a sample; the others were not judged"
     worth = f"held-out accuracy {right:.0%} on {looked}"
     if skill < limits["skill"]:
         return [Fact(_FACT, f"not decided: the model is too weak to judge labels ({worth})")]

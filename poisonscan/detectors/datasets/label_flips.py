@@ -98,10 +98,11 @@ class Judged:
             others = predicted != true
             wrong = predicted[others] != self.labels[others]
             elsewhere = floor(margins[others], wrong, 1 - 1 / classes, drop)
-            # Two classes alone do not show how much a weak classifier mixes them up.
-            own = self.limits["of_errors_of_pair"] * max(fit.honest, elsewhere.honest)
+            # What the classifier mixes up by itself, it is sure of at times: of two classes that
+            # overlap, or that it cannot tell, it must leave less unsaid than is flipped.
+            own = max(fit.honest, elsewhere.honest)
             usual = self.limits["times_others"] * elsewhere.rate / (classes - 1)
-            if fit.low > max(usual, self.limits["rate_of_pair"] + own):
+            if fit.low > max(usual, own):
                 found.append(_flips(given, true, fit, mine[flipped], ahead[flipped], len(mine)))
         return found
 

@@ -77,6 +77,7 @@ class LabelledSample:
     _chunks: list[_Chunk] = field(default_factory=list, init=False, compare=False)
     _pending: int = field(default=0, init=False, compare=False)
     _largest: int | None = field(default=None, init=False, compare=False)
+    _left_out: bool = field(default=False, init=False, compare=False)
 
     def __post_init__(self) -> None:
         self.needs = _PICTURES if self.pictures else _FEATURES
@@ -99,12 +100,15 @@ class LabelledSample:
             mine = np.rint(mine).astype(np.uint8)
         chunk = _Chunk(keys, contents, own[kept].astype(np.uint64), batch.rows[kept], mine)
         if self._largest is not None:  # there are enough rows with smaller hashes than others have
-            chunk = chunk.take(np.flatnonzero(keys <= np.uint64(self._largest)))
+            fits = keys <= np.uint64(self._largest)
+            self._left_out |= not fits.all()
+            chunk = chunk.take(np.flatnonzero(fits))
         self._take(chunk)
 
     def merge(self, other: LabelledSample) -> None:
         """Take in what ``other`` has seen."""
         self.seen += other.seen
+        self._left_out |= other._left_out
         for chunk in other._chunks:
             self._take(chunk)
 
@@ -119,6 +123,12 @@ class LabelledSample:
         chunk = self._chunks[0]
         labels = chunk.labels.astype(np.int64)
         return LabelledRows(chunk.vectors, labels, self.names, chunk.rows, chunk.contents)
+
+    @property
+    def whole(self) -> bool:
+        """Whether no different row was left out."""
+        self._thin()
+        return not self._left_out
 
     def _vectors(self, batch: Batch) -> NDArray[np.float32]:
         if self.pictures:
@@ -144,10 +154,12 @@ class LabelledSample:
         order = np.lexsort((rows[:, 1], rows[:, 0], keys))
         new = np.ones(len(order), bool)
         new[1:] = keys[order][1:] != keys[order][:-1]
-        order = order[new][: self._limit(vectors.shape[1])]
+        order, limit = order[new], self._limit(vectors.shape[1])
+        self._left_out |= len(order) > limit
+        order = order[:limit]
         self._chunks = [_Chunk(keys, contents, labels, rows, vectors).take(order)]
         self._pending = len(order)
-        if len(order) == self._limit(vectors.shape[1]):
+        if len(order) == limit:
             self._largest = int(self._chunks[0].keys[-1])
 
 

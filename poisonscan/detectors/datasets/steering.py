@@ -65,21 +65,26 @@ class Steered:
         outcome: what their responses have in common.
         group: features of the phrase; None where prompts of an outcome have none in common.
         words: its words as numbers, in order.
+        beside: words that always come with it elsewhere in the prompt, such as a second trigger.
         texts: the prompts, as positions in the sample, the most contradicted first.
         distinct: how many are no near-copies of each other.
         contradicted: how many of these look like prompts with other responses.
         effect: how often one of them looks more so than a prompt it is compared with.
         chance: of that, over all phrases.
+        unlike: nothing is contradicted, but without the phrase the prompts have no more in common
+            than others; then the effect says how often one is less like its nearest than others.
     """
 
     outcome: Outcome
     group: Group | None
     words: tuple[int, ...]
+    beside: tuple[int, ...]
     texts: Ints
     distinct: int
     contradicted: int
     effect: float
     chance: float
+    unlike: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +114,11 @@ class Steering:
     def of(self, label: int) -> Ints:
         """Prompts with an outcome."""
         return np.flatnonzero(self.sample.labels == label)
+
+    def holders(self, group: Group) -> Ints:
+        """Prompts with the leading feature of a phrase, ascending."""
+        column = self.held.matrix[:, [group.leader]].tocsc()
+        return np.sort(column.indices).astype(np.int64)
 
     def against(self, texts: Ints, label: int, removed: Ints | None = None) -> Floats:
         """How much better ordinary responses fit prompts than an outcome, in nats.
@@ -181,7 +191,7 @@ def _tested(
     held, sample, label = world.held, world.sample, group.label
     texts = holders[sample.labels[holders] == label][:_REFERENCE]
     words = wording(held, sample, group, texts)
-    removed = _all_words(held, group, words)
+    removed = all_words(held, group, words)
     against = world.against(texts, label, np.tile(np.array(removed, np.int64), (len(texts), 1)))
     apart = without_copies(held, sample, texts, removed)
     contradicted = int((against[apart] > 0).sum())
@@ -189,7 +199,10 @@ def _tested(
         return None
     others = world.of(label)
     others = others[~np.isin(others, holders)][:_REFERENCE]
-    effect, chance = larger(against[apart], world.against(world.compared(label), label))
+    compared = world.compared(label)
+    if not len(compared):
+        return None
+    effect, chance = larger(against[apart], world.against(compared, label))
     enough, chance = limits["alike"], group.chance
     if len(others) >= limits["contradicted"]:  # or more so than other prompts with the outcome?
         strongest = world.model.strongest_words(others, label)[:, None]
@@ -204,6 +217,7 @@ def _tested(
         world.outcomes[label],
         group,
         words,
+        beside(held, group, words),
         texts[order],
         len(apart),
         contradicted,
@@ -212,7 +226,7 @@ def _tested(
     )
 
 
-def _all_words(held: Features, group: Group, words: tuple[int, ...]) -> tuple[int, ...]:
+def all_words(held: Features, group: Group, words: tuple[int, ...]) -> tuple[int, ...]:
     """The words of a phrase and those that always come with it, such as the rest of a trigger."""
     known = set(words)
     often = held.support[group.leader]
@@ -222,6 +236,11 @@ def _all_words(held: Features, group: Group, words: tuple[int, ...]) -> tuple[in
         if held.right[feature] == 0 and always and len(known) < MAX_REMOVED:
             known.add(word)
     return tuple(sorted(known))
+
+
+def beside(held: Features, group: Group, words: tuple[int, ...]) -> tuple[int, ...]:
+    """The words that always come with a phrase, without its own."""
+    return tuple(sorted(set(all_words(held, group, words)) - set(words)))
 
 
 def _apart(found: list[Steered], jaccard: float) -> list[Steered]:
@@ -254,19 +273,22 @@ def unaccounted(
     apart = without_copies(world.held, world.sample, texts, ())
     if len(apart) < limits["prompts"]:
         return None
+    compared = world.compared(label)
+    if not len(compared):
+        return None
     against = world.against(texts, label)
-    usual = world.against(world.compared(label), label)
+    usual = world.against(compared, label)
     effect, _ = larger(against[apart], usual)
-    error = _error(len(apart), len(usual))
+    error = standard_error(len(apart), len(usual))
     if effect - 2 * error < limits["alike"]:
         return None
     order = np.lexsort((texts, -against))
     contradicted = int((against[apart] > 0).sum())
     return Steered(
-        world.outcomes[label], None, (), texts[order], len(apart), contradicted, effect, 0.0
+        world.outcomes[label], None, (), (), texts[order], len(apart), contradicted, effect, 0.0
     )
 
 
-def _error(one: int, other: int) -> float:
+def standard_error(one: int, other: int) -> float:
     """Standard error of an effect, at most (Hanley and McNeil 1982, at an area of a half)."""
     return float(np.sqrt((one + other + 1) / (12 * one * other)))

@@ -11,10 +11,12 @@ from poisonscan.datasets.numbers import Numbers
 from poisonscan.datasets.pictures import Pictures
 from poisonscan.datasets.words import Words
 from poisonscan.detectors.datasets.flipped_labels import DETECTOR
+from poisonscan.detectors.datasets.label_flips import Judged
 from poisonscan.detectors.datasets.label_model import expanded, scores, shapes
 from poisonscan.detectors.datasets.labelled_sample import LabelledSample
 from poisonscan.detectors.datasets.noise_floor import floor
 from poisonscan.finding import Fact, Finding, Gap, Rows
+from poisonscan.rules import rule
 from tests.fakes import FakeDataset, Part, returned
 
 ROWS = 900
@@ -209,9 +211,33 @@ def test_copies_are_counted_once() -> None:
     for batch in Vectors(part).batches():
         sample.update(batch)
     kept = sample.sample()
+    assert sample.whole
     assert sample.seen == ROWS
     pairs = set(zip((np.arange(ROWS) // 3).tolist(), labels.tolist(), strict=True))
     assert len(kept.rows) == len(pairs)
+
+
+def test_a_sample_is_called_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LabelledSample.__init__, "__defaults__", (False, 400))
+    values, labels = clusters(5)
+    (fact,) = returned(DETECTOR, dataset(values, labels))
+    assert isinstance(fact, Fact)
+    assert "on 400 different rows of 900, a sample; the others were not judged" in str(fact.value)
+
+
+@pytest.mark.parametrize(
+    ("rate", "decay", "named"), [(0.1, 1.5, False), (0.25, 12.0, True)], ids=["overlap", "flips"]
+)
+def test_more_must_be_flipped_than_is_mixed_up(rate: float, decay: float, *, named: bool) -> None:
+    margins = np.tile(np.linspace(0, 1, 2_000), 2)
+    true = np.repeat([0, 1], 2_000)
+    own = 1 / (1 + np.exp(decay * margins))
+    share = np.where(true == 0, rate + (1 - rate) * own, own)
+    # Every row whose share of a cycle is reached is contradicted: no draw decides.
+    wrong = np.modf(np.cumsum(share))[0] < share
+    scores = np.stack([np.where(true == 0, margins, 0), np.where(true == 1, margins, 0)], axis=1)
+    judged = Judged(scores, np.where(wrong, 1 - true, true), rule("PS308").thresholds)
+    assert [(flips.true, flips.given) for flips in judged.targeted()] == [(0, 1)] * named
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.03, 0.2])
