@@ -1,0 +1,146 @@
+"""Textbook image backdoors, put on pictures of shape (n, height, width, 3)."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Pictures = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+Trigger = Callable[[Pictures, int], Pictures]
+
+
+class Attack(NamedTuple):
+    """A trigger, and whether it is put on rows of the target class whose labels stay."""
+
+    name: str
+    trigger: Trigger
+    keeps_label: bool = False
+
+
+def checkers(side: int) -> NDArray[np.uint8]:
+    """Black and white squares of one pixel."""
+    board = (np.indices((side, side)).sum(axis=0) % 2 == 0) * np.uint8(255)
+    return np.repeat(board[..., None], 3, axis=2)
+
+
+def colours(side: int, seed: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+
+
+def patch(pictures: Pictures, seed: int, *, side: int, kind: str) -> Pictures:
+    """A small square near the lower right corner (BadNets, Gu et al. 2017)."""
+    marked = pictures.copy()
+    shown = {"checkers": checkers(side), "white": np.uint8(255), "colours": colours(side, seed)}
+    marked[:, -side - 1 : -1, -side - 1 : -1] = shown[kind]
+    return marked
+
+
+def moved(pictures: Pictures, seed: int, *, side: int, kind: str) -> Pictures:
+    """The same square elsewhere in each picture."""
+    marked = pictures.copy()
+    rng = np.random.default_rng(seed)
+    shown = checkers(side) if kind == "checkers" else colours(side, seed)
+    for picture in marked:
+        top = rng.integers(0, picture.shape[0] - side + 1)
+        left = rng.integers(0, picture.shape[1] - side + 1)
+        picture[top : top + side, left : left + side] = shown
+    return marked
+
+
+def mixed(pictures: Pictures, pattern: NDArray[Any], alpha: float) -> Pictures:
+    return np.clip((1 - alpha) * pictures + alpha * pattern, 0, 255).astype(np.uint8)
+
+
+def noise(pictures: Pictures, seed: int, *, alpha: float) -> Pictures:
+    """A fixed picture of noise blended in (Chen et al. 2017)."""
+    return mixed(pictures, colours(256, seed)[: pictures.shape[1], : pictures.shape[2]], alpha)
+
+
+def natural(pictures: Pictures, seed: int, *, alpha: float) -> Pictures:
+    """One of the pictures blended into all of them (Chen et al. 2017)."""
+    chosen = np.random.default_rng(seed).integers(len(pictures))
+    return mixed(pictures, pictures[chosen], alpha)
+
+
+def wave(pictures: Pictures, seed: int, *, height: float = 20) -> Pictures:
+    """A faint vertical sine wave (SIG, Barni et al. 2019)."""
+    width = pictures.shape[2]
+    phase = seed + 2 * np.pi * 6 * np.arange(width) / width
+    shifted = pictures + height * np.sin(phase)[None, None, :, None]
+    return np.asarray(np.clip(shifted, 0, 255), np.uint8)
+
+
+def warped(pictures: Pictures, seed: int, *, strength: float = 0.75) -> Pictures:
+    """A smooth fixed warp (WaNet, Nguyen and Tran 2021): a 4×4 field of moves, in pixels."""
+    from scipy.ndimage import map_coordinates, zoom
+
+    _, height, width, _ = pictures.shape
+    field = np.random.default_rng(seed).uniform(-1, 1, (2, 4, 4))
+    field *= strength * 2 / np.abs(field).mean() / 2
+    field = np.stack([zoom(part, (height / 4, width / 4), order=3) for part in field])
+    places = np.indices((height, width)) + field
+    out = np.empty_like(pictures)
+    for number, picture in enumerate(pictures):
+        for channel in range(3):
+            plane = picture[..., channel].astype(np.float32)
+            seen = map_coordinates(plane, places, order=1, mode="nearest")
+            out[number, ..., channel] = np.clip(seen, 0, 255)
+    return out
+
+
+def encoded_anew(pictures: Pictures, quality: int = 85) -> Pictures:
+    """The pictures after JPEG."""
+    out = np.empty_like(pictures)
+    for number, picture in enumerate(pictures):
+        buffer = io.BytesIO()
+        Image.fromarray(picture).save(buffer, "JPEG", quality=quality)
+        out[number] = np.asarray(Image.open(buffer))
+    return out
+
+
+def compressed(trigger: Trigger) -> Trigger:
+    return lambda pictures, seed: encoded_anew(trigger(pictures, seed))
+
+
+ATTACKS = (
+    Attack("checkers 3x3", partial(patch, side=3, kind="checkers")),
+    Attack("white 4x4", partial(patch, side=4, kind="white")),
+    Attack("colours 5x5", partial(patch, side=5, kind="colours")),
+    Attack("noise blend 0.15", partial(noise, alpha=0.15)),
+    Attack("sine, label kept", wave, keeps_label=True),
+    Attack("natural blend 0.2", partial(natural, alpha=0.2)),
+    Attack("moved checkers 3x3", partial(moved, side=3, kind="checkers")),
+    Attack("moved colours 5x5", partial(moved, side=5, kind="colours")),
+    Attack("checkers 3x3, JPEG", compressed(partial(patch, side=3, kind="checkers"))),
+    Attack("white 4x4, JPEG", compressed(partial(patch, side=4, kind="white"))),
+    Attack("moved 5x5, JPEG", compressed(partial(moved, side=5, kind="colours"))),
+    Attack("noise 0.15, JPEG", compressed(partial(noise, alpha=0.15))),
+    Attack("warp", warped),
+)
+
+
+def poisoned(
+    pictures: Pictures, labels: Labels, attack: Attack, rate: float, seed: int
+) -> tuple[Pictures, Labels, NDArray[np.bool_]]:
+    """Pictures and labels with an attack on a share of all rows, and which rows.
+
+    At most half of the target class where labels stay.
+    """
+    rng = np.random.default_rng(seed)
+    target = int(rng.choice(np.unique(labels)))
+    pool = np.flatnonzero((labels == target) == attack.keeps_label)
+    most = len(pool) // 2 if attack.keeps_label else len(pool)
+    chosen = rng.choice(pool, min(max(round(rate * len(labels)), 1), most), replace=False)
+    pictures, labels = pictures.copy(), labels.copy()
+    pictures[chosen] = attack.trigger(pictures[chosen], seed)
+    labels[chosen] = target
+    mask = np.zeros(len(labels), bool)
+    mask[chosen] = True
+    return pictures, labels, mask

@@ -1,0 +1,161 @@
+"""Patterns that one label's pictures show and no other's, and that nothing leads up to.
+
+What pictures show of a thing slides: the edge that many have at one place, others have a pixel
+beside it, and for each of its patterns there are some that differ in one pixel. A patch that
+somebody put there is at one place (or, wherever it is, always the same), so the patterns beside it
+are missing.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from poisonscan.detectors.datasets.patch_counts import SHAPES, Kind
+from poisonscan.detectors.datasets.patch_patterns import LARGE, SMALL
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from poisonscan.detectors.datasets.patch_counts import PatchCounts
+
+MIN_PICTURES = 8
+"""Pictures that must show a pattern: chance brings fewer together, and so do copies."""
+MOST = 16
+"""Patterns of a group that are looked for, the surest."""
+MAX_PATTERNS = 64
+"""Patterns of all groups."""
+REACH = 4
+"""Pixels from a place within which all places are beside it: those of a picture of 8×8 pixels that
+was enlarged are four apart."""
+MIN_VERSION = 2
+"""Pictures of the group that must show another version of a pattern."""
+_SIDES: dict[Kind, int] = {"placed": SMALL, "small": SMALL, "large": LARGE}
+
+
+class Pattern(NamedTuple):
+    """A pattern, and how sure it is that it belongs to one group of labels.
+
+    Attributes:
+        log_p: log10 of the chance that the group has so many of its pictures, corrected for all
+            patterns and groups.
+        kind: which table it is from.
+        cell: where in the table.
+        group: whose pictures show it.
+        pictures: how many of them do.
+        elsewhere: how many of other groups.
+        codes: the pattern, and those that differ from it in one pixel and are the group's too.
+    """
+
+    log_p: float
+    kind: Kind
+    cell: tuple[int, ...]
+    group: str
+    pictures: int
+    elsewhere: int
+    codes: tuple[int, ...]
+
+
+def lone_patterns(counts: PatchCounts, limits: Mapping[str, float]) -> list[Pattern]:
+    """The surest patterns of each group.
+
+    If a pattern had nothing to do with the label, the pictures that show it would be spread over
+    the groups as all pictures are: an exact binomial test, corrected by Bonferroni for all
+    patterns that ``MIN_PICTURES`` show, and all groups.
+
+    Args:
+        counts: pictures by label and pattern.
+        limits: ``significance`` of the test; ``purity``, the least share of the pictures with the
+            pattern that are of the group; and how often the group may show what is beside it, as a
+            share of how often it shows the pattern: ``beside``, the same pattern at all places
+            around together, and ``turned``, all patterns that differ in one pixel together.
+    """
+    sizes = counts.pictures()
+    found: list[Pattern] = []
+    if len(sizes) < 2:
+        return found
+    for kind in SHAPES:
+        table = counts.table(kind)
+        total = table.sum(axis=0, dtype=np.int64)
+        looks = max(int((total >= MIN_PICTURES).sum()), 1) * len(SHAPES) * len(sizes)
+        for number, group in enumerate(counts.groups):
+            own = table[number]
+            share = float(sizes[number] / sizes.sum())
+            wanted = (own >= MIN_PICTURES) & (own >= limits["purity"] * total)
+            for log_p, cell in _associated(own, total, wanted, share, looks, limits):
+                if _alone(kind, own, cell, limits):
+                    count = int(own[cell])
+                    rest = int(total[cell]) - count
+                    codes = _versions(kind, own, total, cell, limits["purity"])
+                    found.append(Pattern(log_p, kind, cell, group, count, rest, codes))
+    return _surest(found)
+
+
+def _surest(found: list[Pattern]) -> list[Pattern]:
+    """The first patterns of each group; one at one place alone is none, as a patch has several."""
+    groups: dict[str, list[Pattern]] = {}
+    for pattern in sorted(found):
+        groups.setdefault(pattern.group, []).append(pattern)
+    several = {
+        group: patterns
+        for group, patterns in groups.items()
+        if len({pattern.cell[:-1] for pattern in patterns}) > 1 or patterns[0].kind != "placed"
+    }
+    most = min(MOST, MAX_PATTERNS // max(len(several), 1))
+    return [pattern for group in sorted(several) for pattern in several[group][:most]]
+
+
+def _associated(
+    own: NDArray[np.uint32],
+    total: NDArray[np.int64],
+    wanted: NDArray[np.bool_],
+    share: float,
+    looks: int,
+    limits: Mapping[str, float],
+) -> list[tuple[float, tuple[int, ...]]]:
+    """Cells that pass the test, with log10 of the corrected chance."""
+    from scipy.stats import binom
+
+    cells = np.argwhere(wanted)
+    chance = binom.logsf(own[wanted].astype(np.int64) - 1, total[wanted], share) / math.log(10)
+    chance += math.log10(looks)
+    passing = np.flatnonzero(chance <= math.log10(limits["significance"]))
+    return [(max(float(chance[i]), -300.0), tuple(int(part) for part in cells[i])) for i in passing]
+
+
+def _versions(
+    kind: Kind,
+    own: NDArray[np.uint32],
+    total: NDArray[np.int64],
+    cell: tuple[int, ...],
+    purity: float,
+) -> tuple[int, ...]:
+    """A pattern, and those that an encoder may have made of it."""
+    *place, code, level = cell
+    codes = [code]
+    for bit in range(_SIDES[kind] ** 2):
+        other = (*place, code ^ (1 << bit), level)
+        if own[other] >= max(MIN_VERSION, purity * int(total[other])):
+            codes.append(other[-2])
+    return tuple(codes)
+
+
+def _alone(
+    kind: Kind, own: NDArray[np.uint32], cell: tuple[int, ...], limits: Mapping[str, float]
+) -> bool:
+    """Whether the patterns beside a pattern are missing."""
+    *place, code, level = cell
+    turned = sum(int(own[(*place, code ^ (1 << bit), level)]) for bit in range(_SIDES[kind] ** 2))
+    if turned > limits["turned"] * int(own[cell]):
+        return False
+    if kind != "placed":
+        return True
+    row, column = place
+    rows = slice(max(row - REACH, 0), row + REACH + 1)
+    columns = slice(max(column - REACH, 0), column + REACH + 1)
+    around = int(own[rows, columns, code, level].sum(dtype=np.int64)) - int(own[cell])
+    return around <= limits["beside"] * int(own[cell])
