@@ -29,6 +29,8 @@ from poisonscan.detectors.datasets.label_blocks import LabelBlocks, RowsWithin
 from poisonscan.detectors.datasets.label_counts import FirstRows, LabelCounts
 from poisonscan.detectors.datasets.labelled_sample import LabelledSample
 from poisonscan.detectors.datasets.number_summary import NumberSummary
+from poisonscan.detectors.datasets.patch_counts import SHAPES, PatchCounts
+from poisonscan.detectors.datasets.patch_rows import PatchRows
 from poisonscan.detectors.datasets.phrase_rows import EDGE, NONE, PhraseRows
 from poisonscan.detectors.datasets.picture_keys import ROW_BITS, PictureKeys, PlanesAt
 from poisonscan.detectors.datasets.picture_kinds import PictureKinds
@@ -36,10 +38,12 @@ from poisonscan.detectors.datasets.preferences import BUCKETS, ByPreference, Dir
 from poisonscan.detectors.datasets.row_keys import RowKeys
 from poisonscan.detectors.datasets.row_sample import NUMBER, TEXT, RowSample
 from poisonscan.detectors.datasets.row_sample import WORD as SHORT
+from poisonscan.detectors.datasets.sampled_texts import TextSizes
 from poisonscan.detectors.datasets.steering import Outcome
 from poisonscan.detectors.datasets.text_bands import TextBands
 from poisonscan.detectors.datasets.text_hits import TextHits
 from poisonscan.detectors.datasets.text_sketches import Candidates, TextSketches
+from poisonscan.detectors.datasets.texts_at import TextsAt
 from poisonscan.detectors.datasets.url_lists import CellForms
 from poisonscan.detectors.datasets.vector_keys import VectorKeys, VectorsAt
 from tests.datasets.files import encoded, picture
@@ -84,14 +88,28 @@ CANDIDATES = Candidates(
 )
 """Nearly all rows, each to be compared with all others."""
 
+
+def patch_counts(found: PatchCounts) -> object:
+    """What is read of it: where the counts are, and how many."""
+    tables = [found.table(kind) for kind in SHAPES]
+    kept = [(np.flatnonzero(table), table[table > 0]) for table in tables]
+    return found.groups, found.pictures(), kept
+
+
 CASES: dict[str, Case] = {
     "labelled rows": Case(
-        lambda: LabelledSample(("cat", "dog"), most=5), lambda kept: (kept.sample(), kept.seen)
+        lambda: LabelledSample(("cat", "dog"), most=5),
+        lambda kept: (kept.sample(), kept.seen, kept.whole),
     ),
     "labelled pictures": Case(
         lambda: LabelledSample(("cat", "7"), pictures=True, most=4), lambda kept: kept.sample()
     ),
     "picture keys": Case(PictureKeys, lambda keys: keys.looks()),
+    "patch counts": Case(lambda: PatchCounts(limit=1), patch_counts),
+    "patch rows": Case(
+        lambda: PatchRows((("placed", (17, 19, 455, 0), (455, 511)), ("small", (448, 0), (448,)))),
+        lambda found: (found.carriers(), found.planes(0), found.planes(1)),
+    ),
     "picture planes": Case(
         lambda: PlanesAt(_SOME.tobytes()), lambda found: found.planes(_SOME).tolist()
     ),
@@ -120,6 +138,11 @@ CASES: dict[str, Case] = {
         lambda first: first.rows,
     ),
     "documents": Case(lambda: Documents(budget=14), lambda documents: documents.sample()),
+    "drawn documents": Case(
+        lambda: Documents(budget=14, share=0.5),
+        lambda documents: (documents.sample(), documents.rows),
+    ),
+    "text sizes": Case(TextSizes, lambda sizes: sizes.size),
     "phrase rows": Case(
         lambda: PhraseRows(
             (((WORD, NONE), "cat"), ((WORD, WORD), "dog"), ((EDGE, WORD), "cat")), frozenset({WORD})
@@ -166,6 +189,9 @@ CASES: dict[str, Case] = {
     ),
     "row keys": Case(RowKeys, lambda keys: keys.copies()),
     "text bands": Case(TextBands, lambda b: (b.pairs(), b.rows, b.labels.rows, b.labels.names)),
+    "texts at": Case(
+        lambda: TextsAt(_PLACES[::3].tobytes()), lambda kept: (kept.found, kept.others)
+    ),
     "text sketches": Case(
         lambda: TextSketches(CANDIDATES, (0.3, 0.9)), lambda s: (s.members(0.3), s.members(0.9))
     ),

@@ -43,7 +43,11 @@ _SHORT, _STEP = 32, 64
 """Bytes of a host that are looked at together."""
 _DOTS = 3
 """Dots at the end that belong to the sentence."""
-_LOOKS_ALIKE = str.maketrans({"0": "o", "1": "l", "5": "s"})
+_LONG = 8
+"""Letters from which on names are told apart by more than one letter, as a rule."""
+_LOOKS_ALIKE = str.maketrans({"0": "o", "1": "l", "i": "l", "5": "s", "q": "g", "9": "g", "d": "b"})
+_READ_AS = (("rn", "m"), ("vv", "w"), ("cl", "b"))
+"""Letters that are taken for another one; ``d`` is read as ``b`` above."""
 
 
 def hosts(screen: Screen) -> tuple[Indices, pa.Array]:
@@ -136,7 +140,11 @@ def _plain(screen: Screen, at: Indices, lengths: Indices) -> pa.Array:
     return pc.ascii_lower(raw.cast(pa.string()))
 
 
-_LIKE_A_HOST = re.compile(r"[\w-]\.[A-Za-z]{2}")
+_LIKE_A_HOST = re.compile(
+    r"[\w-]\.(?:com|org|net|edu|gov|info|biz|io|co|ai|app|dev|de|uk|fr|it|es|nl|pl|eu|ru|ua|cn|jp|"
+    r"kr|in|br|au|ca|us|ch|se|no)\Z",
+    re.IGNORECASE,
+)
 """A user that is to be read as the host; other users are just that, as in addresses of ftp."""
 
 
@@ -178,9 +186,15 @@ def disguise(host: str) -> str:
         }
         if len(scripts & {"Latin", "Cyrillic", "Greek"}) > 1:
             return f"it mixes {' and '.join(sorted(scripts))} letters"
-        if scripts == {"Cyrillic"} and all(char in _ALL_ALIKE for char in text if char.isalpha()):
+        alike = all(char in _ALL_ALIKE for char in text if char.isalpha())
+        if scripts == {"Cyrillic"} and alike and _is_latin(host.rpartition(".")[2]):
             return "its letters are Cyrillic and look like Latin ones"
     return ""
+
+
+def _is_latin(ending: str) -> bool:
+    """Whether an ending is in Latin letters: names under others are what they seem."""
+    return ending.isascii() and not ending.startswith("xn--")
 
 
 _SCRIPTS = {
@@ -192,23 +206,32 @@ _ALL_ALIKE = frozenset("асеорхуіјѕһԁԛԝӏ")
 
 
 def near(name: str, known: NDArray[np.str_] | list[str]) -> str:
-    """A known domain that a domain is one typing error away from; empty if there is none.
+    """A known domain that a domain passes for; empty if there is none.
 
     Only the part before the ending counts, if that has at least 6 letters: short names are near
-    each other by nature. Digits that differ number things.
+    each other by nature. Names look alike, or have a letter twice or two exchanged; long ones may
+    have any other letter behind the first, but for an *s* at the end. Digits that differ number
+    things.
     """
     body, _, ending = name.partition(".")
     for other in known:
         base, _, suffix = other.partition(".")
         if base == body or len(base) < _SHORTEST or ending != suffix:
             continue
-        if abs(len(base) - len(body)) <= 1 and _one_edit(body, base):
+        if abs(len(base) - len(body)) <= 1 and (_read(body) == _read(base) or _slip(body, base)):
             return str(other)
     return ""
 
 
-def _one_edit(one: str, other: str) -> bool:
-    """Whether a letter more, less, other or two exchanged make one into the other."""
+def _read(name: str) -> str:
+    """A name as it is read in passing."""
+    for letters, letter in _READ_AS:
+        name = name.replace(letters, letter)
+    return name.translate(_LOOKS_ALIKE)
+
+
+def _slip(one: str, other: str) -> bool:
+    """Whether a typing error makes one name into the other that no honest pair of names has."""
     start = 0
     while start < min(len(one), len(other)) and one[start] == other[start]:
         start += 1
@@ -216,8 +239,13 @@ def _one_edit(one: str, other: str) -> bool:
     while end < min(len(one), len(other)) - start and one[-1 - end] == other[-1 - end]:
         end += 1
     left, right = one[start : len(one) - end], other[start : len(other) - end]
-    if left.translate(_LOOKS_ALIKE) == right.translate(_LOOKS_ALIKE):
-        return True
-    if any(char.isdigit() for char in left + right):
+    if any(char.isdigit() for char in left + right) or max(len(left), len(right)) > 2:
         return False
-    return (len(left) <= 1 and len(right) <= 1) or (len(left) == 2 and left == right[::-1])
+    if len(left) == 2:
+        return left == right[::-1]
+    long = min(len(one), len(other)) >= _LONG and start > 0
+    if left and right:
+        return len(left) == len(right) == 1 and long
+    letter = left or right
+    plural = letter == "s" and end == 0
+    return (start > 0 and one[start - 1] == letter) or (long and not plural)

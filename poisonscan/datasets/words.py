@@ -35,6 +35,8 @@ _MIX = np.uint64(0xD6E8FEB86659FD93)
 _FOLD = np.arange(256, dtype=np.uint8)
 _FOLD[ord("A") : ord("Z") + 1] += 32
 _FOLD[[i for i in range(128) if not chr(i).isalnum()]] = ord(" ")
+WORD = np.not_equal(_FOLD, ord(" "))
+"""Whether a byte belongs to a word."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from poisonscan.datasets.batch import Role
-from poisonscan.detectors.datasets.hit_findings import counted, finding
+from poisonscan.detectors.datasets.few_findings import few
+from poisonscan.detectors.datasets.hit_findings import finding, having
 from poisonscan.detectors.datasets.label_ties import ties
 from poisonscan.detectors.datasets.text_hits import TextHits
 from poisonscan.escape import quote
@@ -52,8 +53,18 @@ _SCHEMES = (len("(http"), len("(https"))
 _BEFORE_LINKS = np.zeros(256, bool)
 _BEFORE_LINKS[[*b"( \n\t\r"]] = True
 _LETTERS = 26
-_AROUND = 640
+_AROUND = 2_000
 """Bytes around what was seen that the families look at."""
+_CODE = re.compile(
+    r"```|~~~|<!doctype|</?(?:html|head|body|div|table|form)\b|\bfunction ?\w*\(|<\?php|"
+    r"\b(?:html5?|css|javascript|jquery|ajax|php|jsp|aspx?|xss|web ?pages?|node\.?js)\b",
+    re.IGNORECASE,
+)
+"""What shows, outside of the markup itself, that a text is code or about code."""
+_ALONE = re.compile(r"\s*<[^<>]{1,1000}>\s*(?:[^<>]{0,1000}</[a-z]{1,10}\s*>)?\s*", re.IGNORECASE)
+IN_CODE = "markup in code"
+_ONLY = "only "
+"""Before families of markup that is all of its text."""
 _TAGS = "tags"
 _TAG = (
     r"</?(?:p|a|div|span|br|b|i|li|ul|ol|table|tr|td|h[1-6]|html|head|body|code|pre|strong|em)"
@@ -75,8 +86,19 @@ def look(screen: Screen) -> Iterator[Sighting]:
             match = None if (index, name) in told else pattern.search(text)
             if match:
                 told.add((index, name))
-                yield name, index, quote(text[match.start() : match.end() + 60], 120)
+                near = quote(text[match.start() : match.end() + 60], 120)
+                yield _sort(name, text, match), index, near
     yield _TAGS, _tagged(screen), ""
+
+
+def _sort(name: str, text: str, match: re.Match[str]) -> str:
+    """What markup is, by what is around it."""
+    element = text[match.start() :].find("</script")
+    end = match.start() + element if element >= 0 else max(match.end(), text.find(">", match.end()))
+    before, after = text[: match.start()], text[end:]
+    if before.count("`") % 2 or _CODE.search(before) or _CODE.search(after):
+        return IN_CODE
+    return _ONLY + name if _ALONE.fullmatch(text) else name
 
 
 def _tagged(screen: Screen) -> Indices:
@@ -98,9 +120,10 @@ class ActiveMarkup:
         found: TextHits = yield TextHits(look)
         limits, tied = rule("PS607").thresholds, ties(found)
         tags = dict(found.of(_TAGS))
+        answers = dataset.roles.get("response", ())
         out: list[Finding | Fact | Gap] = [*found.gaps(dataset.path)]
         for (sort, column), hits in sorted(found.hits.items()):
-            if sort == _TAGS:
+            if sort in (_TAGS, IN_CODE) or (sort.startswith(_ONLY) and column in answers):
                 continue
             marked = tags[column].rows if column in tags else 0
             texts = max(found.texts[column], 1)
@@ -115,7 +138,7 @@ class ActiveMarkup:
                     rule("PS607"),
                     hits,
                     column,
-                    f"{counted(hits.rows)} of column {quote(column)} hold {sort}, such as "
+                    f"{having(hits.rows, column)} {sort}, such as "
                     f"{hits.details[0]}, in text that is otherwise plain",
                     key=(sort,),
                     tie=tied.get((sort, column)),
@@ -125,7 +148,7 @@ class ActiveMarkup:
         if found.hits:
             rows = {f"{sort} in {column}": h.rows for (sort, column), h in found.hits.items()}
             out.append(Fact("markup that acts", dict(sorted(rows.items()))))
-        return out
+        return few(out)
 
 
 DETECTOR = ActiveMarkup()

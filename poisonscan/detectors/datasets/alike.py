@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from poisonscan.detectors.datasets.hit_findings import counted
 from poisonscan.detectors.datasets.label_counts import is_continuous
+from poisonscan.detectors.datasets.label_ties import carried, worst
 from poisonscan.detectors.datasets.near_pairs import Pairs, groups_of
 from poisonscan.detectors.datasets.picture_keys import ROW_BITS, Looks
 from poisonscan.escape import quote
@@ -30,9 +32,13 @@ NAMED_GROUPS = 25
 """Groups whose rows a finding names, the largest."""
 NAMED_ROWS = 4
 """Rows of a group that are named."""
-MAX_FINDINGS = 50
-"""Sets of labels that have a finding of their own."""
-_SHOWN = 6
+MAX_LABELS = 50
+"""Labels of a set that its finding lists."""
+_COUNTERPARTS = (
+    "They differ in the same labels throughout: copies under another label, perhaps with a mark "
+    "added, or counterparts made to differ in just what the labels are about. Compare the named "
+    "ones."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +183,11 @@ def conflicts(dataset: Dataset, alike: Alike, which: str, what: str, how: str) -
         codes = pairs[starts[position] : ends[position], 1].tolist()
         sets.setdefault(tuple(names[code] for code in codes), []).append(position)
     ranked = sorted(sets.items(), key=lambda item: (-int(wrong[item[1]].sum()), item[0]))
-    if len(ranked) > MAX_FINDINGS:
-        rest = [position for _, members in ranked[MAX_FINDINGS:] for position in members]
-        ranked = [*ranked[:MAX_FINDINGS], ((), rest)]
+    different = len(ranked)
+    own = worst([int(wrong[members].sum()) for _, members in ranked])
+    if different > own:
+        rest = [position for _, members in ranked[own:] for position in members]
+        ranked = [*ranked[:own], ((), rest)]
     shown = [
         np.flatnonzero(np.isin(alike.groups, groups[members[:NAMED_GROUPS]]))
         for _, members in ranked
@@ -188,17 +196,17 @@ def conflicts(dataset: Dataset, alike: Alike, which: str, what: str, how: str) -
     for (labels, members), rows in zip(ranked, shown, strict=True):
         count = int(np.isin(alike.groups, groups[members]).sum())
         described = tuple(itertools.islice(named, min(len(rows), 100)))
-        more = f" and {len(labels) - _SHOWN:,} more" if len(labels) > _SHOWN else ""
-        said = ", ".join(quote(label) for label in labels[:_SHOWN]) + more
-        carry = f"the labels {said} at once" if labels else "further sets of labels"
-        missed = int(wrong[members].sum())
+        missed, number = int(wrong[members].sum()), 1 if labels else different - own
+        advice = _COUNTERPARTS if different == 1 else "Compare the named ones."
         yield rule(which).finding(
             Location(dataset.path, Rows(described, count)),
-            f"{len(members):,} groups of {what} that {how} each other carry {carry}: of {count:,} "
-            f"at least {missed:,} seem to be labelled wrongly. Compare the named ones.",
-            key="\0".join(labels[:MAX_FINDINGS]) or "further sets",
+            f"{counted(len(members), 'group')} of {what} that {how} each other "
+            f"{carried(len(members), labels, number)}: of {count:,} at least {missed:,} seem to be "
+            f"labelled wrongly. {advice}",
+            key="\0".join(labels[:MAX_LABELS]) or "further sets",
             score=float(missed),
-            labels=list(labels[:MAX_FINDINGS]),
+            labels=list(labels[:MAX_LABELS]),
+            sets=number,
             groups=len(members),
             wrong=missed,
         )

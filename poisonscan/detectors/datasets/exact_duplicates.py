@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from poisonscan.datasets.batch import Role
+from poisonscan.detectors.datasets.hit_findings import counted
 from poisonscan.detectors.datasets.label_counts import is_continuous
+from poisonscan.detectors.datasets.label_ties import carried, worst
 from poisonscan.detectors.datasets.row_keys import Copies, Ints, RowKeys
 from poisonscan.escape import quote
 from poisonscan.finding import Fact, Gap, Location, Rows
@@ -24,13 +26,14 @@ if TYPE_CHECKING:
     from poisonscan.datasets.dataset import Dataset
     from poisonscan.finding import Finding, Json
 
-MAX_FINDINGS = 50
-"""Contents that are named, and label sets that have a finding of their own."""
+MAX_CONTENTS = 50
+"""Contents that are named."""
+MAX_LABELS = 50
+"""Labels of a set that its finding lists."""
 NAMED = 100
 """Rows that a label set's finding names."""
 NAMED_COPIES = 4
 """Rows that are named for each content."""
-_SHOWN = 6
 
 
 class ExactDuplicates:
@@ -74,7 +77,7 @@ def _duplicates(dataset: Dataset, copies: Copies) -> Iterator[Finding]:
             reasons.append(f"{part} are also in another split")
     if not reasons:
         return
-    top = np.argsort(-sizes, kind="stable")[:MAX_FINDINGS]
+    top = np.argsort(-sizes, kind="stable")[:MAX_CONTENTS]
     starts = np.concatenate([[0], np.cumsum(sizes)])
     chosen = np.concatenate([np.arange(starts[g], starts[g + 1])[:NAMED_COPIES] for g in top])
     named = dataset.describe(copies.rows[chosen], sizes[copies.groups[chosen]].tolist())
@@ -135,7 +138,8 @@ def _conflicts(dataset: Dataset, copies: Copies) -> Iterator[Finding | Fact]:
     many = errors >= limits["rows"] and errors >= share
     if copies.surplus > limits["coarse"] * total:
         return  # so few different contents that rows of one content need not be copies
-    if not many and errors < max(limits["few_rows"], limits["few_share"] * total):
+    few = max(limits["few_rows"], limits["few_share"] * total)
+    if not many and errors < max(few, limits["few_of_copies"] * copies.surplus):
         return
     # A set of labels is told by the sum of random numbers that stand for them.
     tokens = np.random.default_rng(0).integers(1 << 63, size=len(names), dtype=np.uint64)
@@ -146,15 +150,17 @@ def _conflicts(dataset: Dataset, copies: Copies) -> Iterator[Finding | Fact]:
     ranked = np.argsort(-weights, kind="stable")
     ends = np.append(starts[1:], len(pairs))
     found = []
-    for rank in ranked[:MAX_FINDINGS].tolist():
+    own = worst(weights[ranked].tolist())
+    for rank in ranked[:own].tolist():
         one = several[first[rank]]
         labels = tuple(names[code] for code in pairs[starts[one] : ends[one], 1].tolist())
         members = groups[several[which == rank]]
         found.append(_Conflict.of(copies, labels, members, int(weights[rank])))
-    rest = np.isin(which, ranked[MAX_FINDINGS:])
+    further = ranked[own:]
+    rest = np.isin(which, further)
     if rest.any():
         members, errors = groups[several[rest]], int(wrong[several[rest]].sum())
-        found.append(_Conflict.of(copies, (), members, errors))
+        found.append(_Conflict.of(copies, (), members, errors, len(further)))
     named = iter(dataset.describe(np.concatenate([copies.rows[c.rows[:NAMED]] for c in found])))
     for conflict in found:
         rows = tuple(itertools.islice(named, min(len(conflict.rows), NAMED)))
@@ -167,6 +173,7 @@ class _Conflict:
 
     Attributes:
         labels: in order; empty for contents of further sets of labels together.
+        sets: how many sets of labels these are.
         contents: how many there are.
         rows: their rows, as positions in ``Copies.rows``.
         errors: how many of these rows have a wrong label at the least.
@@ -176,25 +183,26 @@ class _Conflict:
     contents: int
     rows: NDArray[np.intp]
     errors: int
+    sets: int
 
     @classmethod
-    def of(cls, copies: Copies, labels: tuple[str, ...], members: Ints, errors: int) -> _Conflict:
+    def of(
+        cls, copies: Copies, labels: tuple[str, ...], members: Ints, errors: int, sets: int = 1
+    ) -> _Conflict:
         rows = np.flatnonzero(np.isin(copies.groups, members))
-        return cls(labels, len(members), rows, errors)
+        return cls(labels, len(members), rows, errors, sets)
 
     def finding(self, at: Location) -> Finding:
         """The finding."""
-        labels = self.labels
-        more = f" and {len(labels) - _SHOWN:,} more" if len(labels) > _SHOWN else ""
-        shown = ", ".join(quote(label) for label in labels[:_SHOWN]) + more
-        carry = f"the labels {shown} at once" if labels else "further sets of labels"
+        contents = counted(self.contents, "content")
         return rule("PS502").finding(
             at,
-            f"{self.contents:,} contents carry {carry}: of their {len(self.rows):,} rows at least "
-            f"{self.errors:,} cannot be labelled rightly.",
-            key="\0".join(labels[:MAX_FINDINGS]) or "further sets",
+            f"{contents} {carried(self.contents, self.labels, self.sets)}: of {len(self.rows):,} "
+            f"rows at least {self.errors:,} cannot be labelled rightly.",
+            key="\0".join(self.labels[:MAX_LABELS]) or "further sets",
             score=float(self.errors),
-            labels=list(labels[:MAX_FINDINGS]),
+            labels=list(self.labels[:MAX_LABELS]),
+            sets=self.sets,
             contents=self.contents,
             rows=len(self.rows),
             wrong=self.errors,

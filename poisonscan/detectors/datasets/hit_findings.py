@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from poisonscan.escape import quote
 from poisonscan.finding import Location, Rows
 
 if TYPE_CHECKING:
@@ -56,6 +57,17 @@ def finding(
         rows=hits.rows,
         **evidence,
     )
+
+
+def having(rows: int, column: str | None = None) -> str:
+    """``1 row has``, ``2 rows of column 'text' have``.
+
+    Args:
+        rows: how many.
+        column: what they have it in.
+    """
+    place = "" if column is None else f" of column {quote(column)}"
+    return f"{counted(rows)}{place} {'has' if rows == 1 else 'have'}"
 
 
 def counted(number: int, noun: str = "row") -> str:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from poisonscan.datasets.addresses import COMMON, disguise, domain, is_address, near
 from poisonscan.datasets.batch import Role
-from poisonscan.detectors.datasets.hit_findings import counted
+from poisonscan.detectors.datasets.few_findings import MOST, few
+from poisonscan.detectors.datasets.hit_findings import having
 from poisonscan.detectors.datasets.host_counts import MAX_HOSTS, HostCounts
 from poisonscan.detectors.datasets.label_ties import tied
 from poisonscan.escape import quote
@@ -14,15 +15,13 @@ from poisonscan.finding import Fact, Gap, Location, Rows
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Generator, Iterable
 
     from poisonscan.datasets.batch import Aggregate
     from poisonscan.datasets.dataset import Dataset
     from poisonscan.detectors.datasets.text_hits import Hits
     from poisonscan.finding import Finding, Json, Rule
 
-MAX_FINDINGS = 20
-"""Hosts that have a finding of their own, of each rule."""
 _COUNTED = 20
 
 
@@ -51,12 +50,14 @@ class Hosts:
 DETECTOR = Hosts()
 
 
-def _disguised(dataset: Dataset, found: HostCounts, most: list[str]) -> Iterator[Finding | Gap]:
+def _disguised(dataset: Dataset, found: HostCounts, most: list[str]) -> list[Finding]:
     limits = rule("PS703").thresholds
     total = sum(hits.rows for hits in found.hosts.values())
     domains: dict[str, int] = {}
     for host, hits in found.hosts.items():
         domains[domain(host)] = domains.get(domain(host), 0) + hits.rows
+    bare = {host: hits.rows for host, hits in found.hosts.items() if is_address(host)}
+    usual = sum(bare.values()) > limits["address_share"] * total
     often = [
         name
         for name, rows in domains.items()
@@ -66,39 +67,31 @@ def _disguised(dataset: Dataset, found: HostCounts, most: list[str]) -> Iterator
     lengths: dict[int, list[str]] = {}
     for name in known:
         lengths.setdefault(len(name), []).append(name)
-    reported = 0
+    claims: list[tuple[str, str]] = []
     for host in most:
         name, hits = domain(host), found.hosts[host]
         reason = disguise(host)
-        if not reason and is_address(host):
-            reason = "it is a bare address without a name" * (hits.rows >= limits["address_rows"])
-        if not reason and name not in known:
+        if host in bare and not usual and hits.rows >= limits["address_rows"]:
+            reason = "it is a bare address without a name, where hardly any other is"
+        if not reason and host not in bare and name not in COMMON:
             around = [
                 k for size in range(len(name) - 1, len(name) + 2) for k in lengths.get(size, ())
             ]
             other = near(name, around)
             rare = domains[name] <= limits["rare"] * max(domains.get(other, 0), 1)
             if other and (rare or other in COMMON):
-                reason = f"it is one letter away from {quote(other)}"
-        if not reason:
-            continue
-        reported += 1
-        if reported > MAX_FINDINGS:
-            continue
-        shown = quote(host.lstrip("@"))
-        message = f"{counted(hits.rows)} have an address at {shown}: {reason}"
-        yield _finding(dataset, rule("PS703"), host, hits, message)
-    yield from _more(dataset, "PS703", reported, "are not what they seem")
+                reason = f"it passes for {quote(other)}"
+        if reason:
+            claims.append((host, reason))
+    findings = []
+    for host, reason in claims[:MOST]:
+        hits = found.hosts[host]
+        message = f"{having(hits.rows)} an address at {quote(host.lstrip('@'))}: {reason}"
+        findings.append(_finding(dataset, rule("PS703"), host, hits, message))
+    return few(findings, len(claims) - len(findings))
 
 
-def _more(dataset: Dataset, rule_id: str, reported: int, what: str) -> Iterator[Gap]:
-    """Says that there were more hosts than have a finding."""
-    if reported > MAX_FINDINGS:
-        message = f"{rule_id}: {reported:,} hosts {what}; {MAX_FINDINGS} of them are reported"
-        yield Gap(dataset.path, message)
-
-
-def _one_label(dataset: Dataset, found: HostCounts) -> Iterator[Finding | Gap]:
+def _one_label(dataset: Dataset, found: HostCounts) -> list[Finding]:
     """Hosts nearly all of whose rows have one label."""
     limits = rule("PS704").thresholds
     tested = {
@@ -109,13 +102,16 @@ def _one_label(dataset: Dataset, found: HostCounts) -> Iterator[Finding | Gap]:
     ties = tied(tested, found.labels)
     ordered = sorted(ties.items(), key=lambda item: (item[1].chance, item[0]))
     ordered = [(key, tie) for key, tie in ordered if tie.purity >= limits["purity"]]
-    for (host, _), tie in ordered[:MAX_FINDINGS]:
+    findings = []
+    for (host, _), tie in ordered[:MOST]:
         hits = found.hosts[host]
-        message = f"{counted(hits.rows)} have an address at {quote(host.lstrip('@'))}; {tie.words}"
-        yield _finding(
-            dataset, rule("PS704"), host, hits, message, label=tie.label, chance=tie.chance
+        message = f"{having(hits.rows)} an address at {quote(host.lstrip('@'))}; {tie.words}"
+        findings.append(
+            _finding(
+                dataset, rule("PS704"), host, hits, message, label=tie.label, chance=tie.chance
+            )
         )
-    yield from _more(dataset, "PS704", len(ordered), "go with one label")
+    return few(findings, len(ordered) - len(findings))
 
 
 def _finding(

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from poisonscan.datasets.batch import Role
-from poisonscan.detectors.datasets.hit_findings import counted, finding
+from poisonscan.detectors.datasets.few_findings import few
+from poisonscan.detectors.datasets.hit_findings import finding, having
 from poisonscan.detectors.datasets.label_ties import ties
 from poisonscan.detectors.datasets.text_hits import TextHits
 from poisonscan.escape import quote
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from poisonscan.datasets.batch import Aggregate
     from poisonscan.datasets.dataset import Dataset
     from poisonscan.datasets.text_scan import Screen
+    from poisonscan.detectors.datasets.text_hits import Hits
     from poisonscan.finding import Finding
 
 _RULES = r"(?:instructions?|prompts?|directions|guidelines|commands?|system messages?)\b"
@@ -95,8 +97,17 @@ _HIDDEN = re.compile(
     re.IGNORECASE,
 )
 _SPEECH = re.compile(r"[\"'`“”‘’«»]\s*\Z")
+_MODELS = re.compile(
+    r"\b(?:AI|LLMs?|GPT(?:-?\d)?|chat ?bots?|language models?|prompts?|assistants?)\b",
+    re.IGNORECASE,
+)
+_QUOTES = (('"', '"'), ("“", "”"), ("„", "“"), ("«", "»"), ("「", "」"))
+_CLOSED = 300
+"""Letters behind a phrase in which a quotation of it ends."""
 HIDDEN = "hidden "
 _MENTIONS = "text about prompts and templates"
+_CLASS_ROWS = 20
+"""Rows of a class from which it may be about such text."""
 _NEAR = 300
 """Letters before a phrase that may hide it."""
 _APART = 160
@@ -126,13 +137,14 @@ def look(screen: Screen) -> Iterator[tuple[str, int, str]]:
     told: set[tuple[int, str]] = set()
     about: dict[int, bool] = {}
     for index, text in screen.texts(screen.widened(maybe, _AROUND, _AROUND)):
-        for name, before, shown in phrases(text):
+        for name, sort, shown in phrases(text):
             if (index, name) in told:
                 continue
             told.add((index, name))
             if index not in about:
                 about[index] = _is_about(screen, index)
-            yield _sort(name, before, about=about[index]), index, shown
+            mention = about[index] and not sort.startswith(HIDDEN)
+            yield _MENTIONS if mention else sort, index, shown
 
 
 def _is_about(screen: Screen, index: int) -> bool:
@@ -141,19 +153,35 @@ def _is_about(screen: Screen, index: int) -> bool:
 
 
 def phrases(text: str) -> Iterator[tuple[str, str, str]]:
-    """Families of phrases in a text, with what is before the phrase, and it and what follows."""
+    """Families of phrases in a text, with the sort of hit, and the phrase and what follows it."""
     for name, pattern in _FAMILY.items():
         match = pattern.search(text)
         if match is not None:
             before = text[max(0, match.start() - _NEAR) : match.start()]
-            shown = html.unescape(text[match.start() : match.end() + 80])
-            yield name, before, quote(" ".join(shown.split()), 120)
+            shown = quote(
+                " ".join(html.unescape(text[match.start() : match.end() + 80]).split()), 120
+            )
+            if _HIDDEN.search(before):
+                yield name, HIDDEN + name, shown
+            elif _SPEECH.search(before[-3:]) or _quoted(text, match.start(), match.end()):
+                yield name, _MENTIONS, shown
+            else:
+                yield name, name, shown
 
 
-def _sort(family: str, before: str, *, about: bool) -> str:
-    if _HIDDEN.search(before):
-        return HIDDEN + family
-    return _MENTIONS if about or _SPEECH.search(before[-3:]) else family
+def _quoted(text: str, start: int, end: int) -> bool:
+    """Whether a phrase is in code, or in a quotation within a text that speaks of models."""
+    before, after = text[:start], text[end:]
+    if before.count("```") % 2 and "```" in after:
+        return True
+    line, rest = before.rpartition("\n")[2], after[:_CLOSED].partition("\n")[0]
+    for opening, closing in _QUOTES:
+        inside = line.count(opening) % 2 if opening == closing else line.rfind(opening)
+        opened = inside == 1 if opening == closing else inside > line.rfind(closing)
+        if opened and closing in rest:
+            told = line[: line.rfind(opening)] + rest[rest.find(closing) :]
+            return _MODELS.search(told) is not None
+    return False
 
 
 class InjectedInstructions:
@@ -170,9 +198,9 @@ class InjectedInstructions:
             strict = sort.startswith((HIDDEN, "orders to ignore"))
             if sort == _MENTIONS or hits.rows < (1 if strict else limits["rows"]):
                 continue
-            if self._is_subject(found, column, hits.rows, limits):
+            if self._is_subject(found, column, hits, limits):
                 continue
-            message = f"{counted(hits.rows)} of column {quote(column)} hold {sort}, such as "
+            message = f"{having(hits.rows, column)} {sort}, such as "
             out.append(
                 finding(
                     dataset,
@@ -188,15 +216,18 @@ class InjectedInstructions:
         if found.hits:
             rows = {f"{sort} in {column}": h.rows for (sort, column), h in found.hits.items()}
             out.append(Fact("phrases that speak to a model", dict(sorted(rows.items()))))
-        return out
+        return few(out)
 
-    def _is_subject(self, found: TextHits, column: str, rows: int, limits: Any) -> bool:
-        """Whether such text is what the column is about: then it is no injection."""
+    def _is_subject(self, found: TextHits, column: str, hits: Hits, limits: Any) -> bool:
+        """Whether such text is what the column, or a class, is about: then it is no injection."""
         mentions = sum(hits.rows for name, hits in found.of(_MENTIONS) if name == column)
-        return bool(
-            rows > max(limits["share"] * found.texts[column], limits["rows"])
-            or mentions >= rows > 0
+        of_class = any(
+            name is not None
+            and rows >= max(limits["class_share"] * found.labels[name], _CLASS_ROWS)
+            for name, rows in hits.labels.items()
         )
+        many = hits.rows > max(limits["share"] * found.texts[column], limits["rows"])
+        return bool(many or of_class or mentions >= hits.rows > 0)
 
 
 DETECTOR = InjectedInstructions()

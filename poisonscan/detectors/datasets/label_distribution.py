@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from poisonscan.detectors.datasets.label_counts import LabelTable, Pair
     from poisonscan.finding import Finding, Json
 
-MAX_FINDINGS = 50
+MAX_FINDINGS = 4
 """Findings of one rule; the rest is summed up in one more."""
+SPELLINGS = 50
+"""Spellings of a label that are evidence."""
 _SHOWN = 10
 """Labels that one message names."""
 _COUNTED = 100
@@ -243,7 +245,7 @@ def _spellings(table: LabelTable, declared: frozenset[str]) -> Iterator[_Claim]:
             f"{len(names)} spellings of one label: {', '.join(shown)}{more}.",
             _pairs(table, wrong),
             sum(rows[name] for name in wrong),
-            {"spellings": {name: rows.get(name, 0) for name in ordered[:MAX_FINDINGS]}},
+            {"spellings": {name: rows.get(name, 0) for name in ordered[:SPELLINGS]}},
         )
 
 

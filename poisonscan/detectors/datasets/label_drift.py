@@ -11,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 from poisonscan.datasets.batch import Role
+from poisonscan.detectors.datasets.few_findings import few
 from poisonscan.detectors.datasets.label_counts import LabelCounts, is_continuous
 from poisonscan.escape import quote
 from poisonscan.finding import Gap, Location
@@ -53,7 +54,7 @@ class LabelDrift:
             found += _reference(dataset, table, reference)
         if reference is not None:
             found += _columns(dataset, reference)
-        return found
+        return few(found)
 
 
 DETECTOR = LabelDrift()

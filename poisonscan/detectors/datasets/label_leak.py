@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 from poisonscan.datasets.batch import Role
+from poisonscan.detectors.datasets.few_findings import few
 from poisonscan.detectors.datasets.label_counts import is_continuous
 from poisonscan.detectors.datasets.row_sample import (
     EMPTY,
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from poisonscan.detectors.datasets.row_sample import Sample
     from poisonscan.finding import Finding
 
-MAX_FINDINGS = 20
-"""Columns and ways in which they tell the label."""
 BINS = 20
 """Parts that lengths and running numbers are cut into."""
 
@@ -57,8 +56,8 @@ class LabelLeak:
         sample = sample.at(np.flatnonzero(sample.labels >= 0))
         limits = rule("PS307").thresholds
         present, labels = np.unique(sample.labels, return_inverse=True)
-        few = len(labels) < limits["rows"] or len(present) > limits["classes"]
-        if len(present) < 2 or few or is_continuous(sample.names):
+        small = len(labels) < limits["rows"] or len(present) > limits["classes"]
+        if len(present) < 2 or small or is_continuous(sample.names):
             return []
         ids = dataset.roles.get("id", ())
         clues = [
@@ -70,7 +69,7 @@ class LabelLeak:
         found = [_judged(dataset, clue, labels.reshape(-1), half, len(clues)) for clue in clues]
         told = sorted((f for f in found if f is not None), key=lambda f: -(f.score or 0))
         best = {finding.evidence["column"]: finding for finding in reversed(told)}
-        return sorted(best.values(), key=lambda f: -(f.score or 0))[:MAX_FINDINGS]
+        return few(sorted(best.values(), key=lambda f: -(f.score or 0)))
 
 
 DETECTOR = LabelLeak()

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import stats
 
 from poisonscan.datasets.batch import Role
+from poisonscan.detectors.datasets.few_findings import few
 from poisonscan.detectors.datasets.label_blocks import LabelBlocks, RowsWithin
 from poisonscan.detectors.datasets.label_counts import is_continuous
 from poisonscan.detectors.datasets.label_drift import drift
@@ -65,7 +66,8 @@ class LabelRuns:
         blocks = counted.blocks()
         if len(blocks.names) < 2 or is_continuous(blocks.names):
             return []
-        claims = [*_files(dataset, blocks), *_stretches(dataset, blocks)][:MAX_FINDINGS]
+        every = [*_files(dataset, blocks), *_stretches(dataset, blocks)]
+        claims = every[:MAX_FINDINGS]
         facts = _order(blocks)
         if not claims:
             return facts
@@ -74,7 +76,7 @@ class LabelRuns:
             _finding(dataset, claim, unpacked(where, named), count)
             for claim, named, count in zip(claims, rows.found, rows.counts, strict=True)
         ]
-        return [*found, *facts]
+        return [*few(found, len(every) - len(claims)), *facts]
 
 
 DETECTOR = LabelRuns()
@@ -223,7 +225,20 @@ def stretch(counts: NDArray[np.int64]) -> tuple[int, int, int] | None:
     rest = np.concatenate([counts[:first], counts[last:]])
     if 2 * sizes[first:last].sum() > sizes.sum() or dispersion(rest) > limits["dispersion"]:
         return None
+    if _is_sorted(counts[:, best[3]], sizes, first, last):
+        return None
     return first, last, best[3]
+
+
+def _is_sorted(hits: NDArray[np.int64], sizes: NDArray[np.int64], first: int, last: int) -> bool:
+    """Whether a file just has the rows of a label at one end.
+
+    Rows that somebody added are few, or of a label that the other rows have too.
+    """
+    limits = rule("PS306").thresholds
+    ends = first == 0 or last == len(sizes)
+    large = sizes[first:last].sum() >= limits["end_rows"] * sizes.sum()
+    return bool(ends and large and hits[first:last].sum() >= limits["end_share"] * hits.sum())
 
 
 def _grown(

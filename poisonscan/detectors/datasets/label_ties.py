@@ -9,7 +9,7 @@ from poisonscan.detectors.datasets.label_counts import is_continuous
 from poisonscan.escape import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from poisonscan.detectors.datasets.text_hits import Hits, Key, TextHits
 
@@ -21,6 +21,43 @@ CHANCE = 1e-3
 """Family-wise error of all that is tested together."""
 MAX_CLASSES = 1_000
 """Labels beyond which they are names of things rather than classes."""
+
+
+_SHOWN = 6
+"""Labels of a set that a message lists."""
+
+
+MAX_SETS = 4
+"""Sets of labels that have a finding of their own."""
+LEAST_SHARE = 0.1
+"""Part of all errors that such a set has."""
+
+
+def worst(errors: Sequence[int]) -> int:
+    """How many sets of labels have a finding of their own; the rest have one together.
+
+    Args:
+        errors: wrong labels of the rows with each set, the most first.
+    """
+    least = LEAST_SHARE * sum(errors)
+    many = sum(count >= least for count in errors[:MAX_SETS])
+    return many + 1 if len(errors) == many + 1 else many
+
+
+def carried(contents: int, labels: Sequence[str], sets: int = 1) -> str:
+    """Says that equal or similar rows have different labels, for a message.
+
+    Args:
+        contents: how many different ones there are.
+        labels: in order; empty for several sets of labels together.
+        sets: how many sets these are.
+    """
+    verb = "carries" if contents == 1 else "carry"
+    if not labels:
+        return f"{verb} {sets:,} different sets of labels at once"
+    more = f" and {len(labels) - _SHOWN:,} more" if len(labels) > _SHOWN else ""
+    shown = ", ".join(quote(label) for label in labels[:_SHOWN]) + more
+    return f"{verb} the labels {shown} at once"
 
 
 @dataclass(frozen=True, slots=True)

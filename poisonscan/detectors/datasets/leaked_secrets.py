@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from poisonscan.datasets.batch import Role
-from poisonscan.detectors.datasets.hit_findings import counted, finding
+from poisonscan.detectors.datasets.few_findings import few
+from poisonscan.detectors.datasets.hit_findings import finding, having
 from poisonscan.detectors.datasets.label_ties import ties
 from poisonscan.detectors.datasets.text_hits import TextHits
-from poisonscan.escape import quote
 from poisonscan.masking import Secret, secrets
 from poisonscan.rules import rule
 
@@ -159,14 +159,14 @@ class LeakedSecrets:
                 rule("PS608"),
                 hits,
                 column,
-                f"{counted(hits.rows)} of column {quote(column)} hold what is a {form} by its form",
+                f"{having(hits.rows, column)} what is a {form} by its form",
                 key=(form,),
                 tie=tied.get((form, column)),
                 form=form,
             )
             for (form, column), hits in sorted(found.hits.items())
         ]
-        return [*found.gaps(dataset.path), *findings]
+        return few([*found.gaps(dataset.path), *findings])
 
 
 DETECTOR = LeakedSecrets()

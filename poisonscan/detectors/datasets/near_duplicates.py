@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poisonscan.datasets.batch import Role
+from poisonscan.detectors.datasets.campaigns import campaigns
 from poisonscan.detectors.datasets.candidates import Chosen, choose
+from poisonscan.detectors.datasets.hit_findings import counted
 from poisonscan.detectors.datasets.label_counts import is_continuous
+from poisonscan.detectors.datasets.label_ties import carried, worst
 from poisonscan.detectors.datasets.text_bands import MAX_CROWD, Pairs, TextBands
 from poisonscan.detectors.datasets.text_sketches import Members, TextSketches
 from poisonscan.escape import quote
@@ -32,9 +34,10 @@ NAMED = 100
 """Rows that a finding names."""
 NAMED_COPIES = 4
 """Rows that are named for each group, where a finding is about many groups."""
-MAX_FINDINGS = 20
-"""Label sets, and campaigns, that have a finding of their own."""
-_SHOWN = 6
+MAX_LABELS = 50
+"""Labels of a set that its finding lists."""
+LARGEST = 20
+"""Groups whose sizes are evidence."""
 
 
 class NearDuplicates:
@@ -52,9 +55,10 @@ class NearDuplicates:
         strict, loose = (rule(name).thresholds["similarity"] for name in ("PS503", "PS505"))
         sketches: TextSketches = yield TextSketches(chosen.candidates, (strict, loose))
         members = sketches.members(strict)
-        groups = _Groups.of(dataset, members, bands)
-        families = _Groups.of(dataset, sketches.members(loose), bands)
-        findings = [*_copies(groups, pairs), *_conflicts(groups), *_campaigns(families)]
+        groups = Groups.of(dataset, members, bands)
+        families = Groups.of(dataset, sketches.members(loose), bands)
+        planted = yield from campaigns(families)
+        findings = [*_copies(groups, pairs), *_conflicts(groups), *planted]
         gaps = _gaps(dataset, pairs, chosen, reported=bool(findings))
         return [*findings, *gaps, Fact("rows with near copies", len(members.groups))]
 
@@ -63,7 +67,7 @@ DETECTOR = NearDuplicates()
 
 
 @dataclass(frozen=True, slots=True)
-class _Groups:
+class Groups:
     """Groups of near copies and what is told about each.
 
     Attributes:
@@ -85,7 +89,7 @@ class _Groups:
     rows_per_split: dict[str, int]
 
     @classmethod
-    def of(cls, dataset: Dataset, members: Members, bands: TextBands) -> _Groups:
+    def of(cls, dataset: Dataset, members: Members, bands: TextBands) -> Groups:
         """What the groups of a dataset are like."""
         count = int(members.groups.max(initial=-1)) + 1
         different = np.unique(np.stack([members.groups, members.texts], axis=1), axis=0)
@@ -117,7 +121,7 @@ class _Groups:
         return Location(self.dataset.path, Rows(rows, count))
 
 
-def _copies(groups: _Groups, pairs: Pairs) -> Iterator[Finding]:
+def _copies(groups: Groups, pairs: Pairs) -> Iterator[Finding]:
     """One finding, if near copies are many, of one text, or over splits; equal ones apart."""
     limits = rule("PS503").thresholds
     surplus = int((groups.variants - 1).sum())
@@ -149,7 +153,7 @@ def _copies(groups: _Groups, pairs: Pairs) -> Iterator[Finding]:
         "rows": count,
         "surplus": surplus,
         "share": surplus / groups.total,
-        "largest": groups.variants[top[:MAX_FINDINGS]].tolist(),
+        "largest": groups.variants[top[:LARGEST]].tolist(),
         "in_another_split": dict(leaks),
         "crowd": pairs.crowd,
     }
@@ -163,7 +167,7 @@ def _copies(groups: _Groups, pairs: Pairs) -> Iterator[Finding]:
     )
 
 
-def _leaks(groups: _Groups) -> dict[str, int]:
+def _leaks(groups: Groups) -> dict[str, int]:
     """For each split: rows that have a near copy in another split, but no equal one."""
     shards, members = groups.dataset.shards, groups.members
     names, split_of = np.unique([shard.split for shard in shards], return_inverse=True)
@@ -182,7 +186,7 @@ def _leaks(groups: _Groups) -> dict[str, int]:
     return {str(n): int(c) for n, c in zip(names, counts, strict=True) if c}
 
 
-def _conflicts(groups: _Groups) -> Iterator[Finding]:
+def _conflicts(groups: Groups) -> Iterator[Finding]:
     """Versions of one text with different labels, a finding for each set of labels."""
     limits, members = rule("PS504").thresholds, groups.members
     if members.names and not is_continuous(members.names):
@@ -193,7 +197,7 @@ def _conflicts(groups: _Groups) -> Iterator[Finding]:
                 return
 
 
-def _conflicts_from(groups: _Groups, similarity: float) -> Iterator[Finding]:
+def _conflicts_from(groups: Groups, similarity: float) -> Iterator[Finding]:
     """The findings among versions of at least some similarity."""
     limits, members = rule("PS504").thresholds, groups.members
     close = np.flatnonzero((members.labels >= 0) & (members.similarity >= similarity))
@@ -219,114 +223,35 @@ def _conflicts_from(groups: _Groups, similarity: float) -> Iterator[Finding]:
         sets.setdefault(codes, []).append(number)
     weights = {codes: int(wrong[found].sum()) for codes, found in sets.items()}
     ranked = sorted(sets, key=lambda codes: (-weights[codes], codes))
-    for codes in ranked[:MAX_FINDINGS]:
+    own = worst([weights[codes] for codes in ranked])
+    for codes in ranked[:own]:
         yield _conflict(groups, codes, pairs[starts[sets[codes]], 0], weights[codes])
-    rest = ranked[MAX_FINDINGS:]
+    rest = ranked[own:]
     if rest:
         numbers = list(itertools.chain.from_iterable(sets[codes] for codes in rest))
         total = sum(weights[codes] for codes in rest)
-        yield _conflict(groups, (), pairs[starts[numbers], 0], total)
+        yield _conflict(groups, (), pairs[starts[numbers], 0], total, len(rest))
 
 
-def _conflict(groups: _Groups, codes: tuple[int, ...], which: Ints, wrong: int) -> Finding:
+def _conflict(
+    groups: Groups, codes: tuple[int, ...], which: Ints, wrong: int, sets: int = 1
+) -> Finding:
     """The finding for groups that have the same different labels; none: for all further sets."""
     labels = tuple(groups.members.names[code] for code in codes)
-    more = f" and {len(labels) - _SHOWN:,} more" if len(labels) > _SHOWN else ""
-    shown = ", ".join(quote(label) for label in labels[:_SHOWN]) + more
-    carry = f"the labels {shown} at once" if labels else "further sets of labels"
     rows = np.flatnonzero(np.isin(groups.members.groups, which))
     return rule("PS504").finding(
         groups.location(rows, len(rows)),
-        f"{len(which):,} texts carry {carry} in nearly the same words: of their {len(rows):,} rows "
-        f"at least {wrong:,} differ from the label that the others have.",
-        key="\0".join(labels[:MAX_FINDINGS]) or "further sets",
+        f"{counted(len(which), 'text')} {carried(len(which), labels, sets)} in nearly the same "
+        f"words: of {len(rows):,} rows at least {wrong:,} differ from the label that the others "
+        "have.",
+        key="\0".join(labels[:MAX_LABELS]) or "further sets",
         score=float(wrong),
-        labels=list(labels[:MAX_FINDINGS]),
+        labels=list(labels[:MAX_LABELS]),
+        sets=sets,
         texts=len(which),
         rows=len(rows),
         wrong=wrong,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Campaign:
-    """A text that was varied many times under one label.
-
-    Attributes:
-        group: its group.
-        rank: its place among the campaigns, from 0, the one with the most versions first.
-        label: the label of nearly all its rows.
-        agree: rows with that label.
-        labelled: rows with a label.
-        share: of that label among all rows with a label.
-    """
-
-    group: int
-    rank: int
-    label: str
-    agree: int
-    labelled: int
-    share: float
-
-    def finding(self, groups: _Groups) -> Finding:
-        """The finding."""
-        rows, versions = groups.rows(self.group), int(groups.variants[self.group])
-        ordinary = _ordinary(groups.variants)
-        return rule("PS505").finding(
-            groups.location(rows, len(rows)),
-            f"one text occurs in {versions:,} versions, {len(rows):,} rows in all, "
-            f"{self.agree:,} of {self.labelled:,} with label {quote(self.label)} (which "
-            f"{self.share:.1%} of all rows have); other texts with near copies have "
-            f"{ordinary:.1f} versions on average.",
-            key=f"{self.label}\0{self.rank}",
-            score=float(versions),
-            versions=versions,
-            rows=len(rows),
-            label=self.label,
-            agree=self.agree,
-            share=self.share,
-        )
-
-
-def _ordinary(variants: Ints) -> float:
-    """Mean number of versions of texts that have any, the tenth with the most left out."""
-    several = np.sort(variants[variants > 1])
-    kept = several[: max(1, math.ceil(0.9 * len(several)))] if len(several) > 1 else several[:0]
-    return float(kept.mean()) if len(kept) else 2.0
-
-
-def _campaigns(groups: _Groups) -> Iterator[Finding]:
-    """Texts with so many versions that neither the other texts nor the label's share explain it.
-
-    Versions beyond the second of ordinary texts are taken to follow a geometric distribution, with
-    the mean of the nine tenths of texts that have the fewest.
-    """
-    limits, members = rule("PS505").thresholds, groups.members
-    labelled_rows = sum(groups.label_rows.values())
-    if len(groups.label_rows) < 2 or not members.names or is_continuous(members.names):
-        return
-    ordinary = _ordinary(groups.variants)
-    chance = math.log(limits["chance"] / max(1, len(groups.variants)))
-    again = math.log(max(ordinary - 1, 0.5) / (max(ordinary - 1, 0.5) + 1))
-    least = max(limits["rows"], limits["share"] * groups.total)
-    ranked = np.argsort(-groups.variants, kind="stable")
-    rank = 0
-    for group in ranked[groups.variants[ranked] >= least].tolist():
-        versions = int(groups.variants[group])
-        labels = members.labels[groups.rows(group)]
-        counts = np.bincount(labels[labels >= 0], minlength=1)
-        agree, labelled = int(counts.max()), int(counts.sum())
-        if not labelled or agree < limits["purity"] * labelled:
-            continue
-        name = members.names[int(counts.argmax())]
-        share = groups.label_rows[name] / labelled_rows
-        if (versions - 2) * again < chance and versions * math.log(share) < math.log(
-            limits["label_chance"]
-        ):
-            yield _Campaign(group, rank, name, agree, labelled, share).finding(groups)
-            rank += 1
-        if rank == MAX_FINDINGS:
-            return
 
 
 def _gaps(dataset: Dataset, pairs: Pairs, chosen: Chosen, *, reported: bool) -> Iterator[Gap]:

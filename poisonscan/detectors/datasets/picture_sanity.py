@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from poisonscan.datasets.dataset import Dataset
     from poisonscan.finding import Finding, Json
 
-MAX_FINDINGS = 20
+MAX_FINDINGS = 5
 """Findings of one rule, those with the most pictures."""
 _BY_THEMSELVES = {
     "blank": "show one shade of grey only",
@@ -70,7 +70,15 @@ DETECTOR = PictureSanity()
 
 
 def _limited(claims: Iterable[_Claim]) -> list[_Claim]:
-    return sorted(claims, key=lambda claim: -claim.places.count)[:MAX_FINDINGS]
+    """The claims with the most pictures; the last one tells of the others."""
+    ordered = sorted(claims, key=lambda claim: -claim.places.count)
+    further = len(ordered[MAX_FINDINGS:])
+    if further:
+        last = ordered[MAX_FINDINGS - 1]
+        message = f"{last.message} {further:,} further findings of this rule are not listed."
+        evidence = {**last.evidence, "further": further}
+        ordered[MAX_FINDINGS - 1] = replace(last, message=message, evidence=evidence)
+    return ordered[:MAX_FINDINGS]
 
 
 def _facts(table: KindTable) -> list[Fact]:

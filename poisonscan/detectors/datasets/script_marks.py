@@ -36,6 +36,16 @@ MIXED = (
 WHOLE = f"(?:^|[^\\pL])[{_CYR}]+(?:$|[^\\pL])"
 _WORD = re.compile(f"[A-Za-z{_CYR}{_GRE}\u0531-\u0587\u13a0-\u13ff\uab70-\uabbf]{{3,}}")
 _LATIN = re.compile("[A-Za-z]")
+_ADDRESS = re.compile(r"(?:https?://|www\.|@[\w-]+\.)\S+", re.IGNORECASE)
+_STYLED = re.compile(f"(?![{_CYR}{_GRE}])[\u0370-\u03ff\u0400-\u052f]")
+"""Letters that pass for no Latin one: beside them nothing is hidden, as in a name in capitals that
+is to look Greek."""
+_UNIT = re.compile(r"[\d.,]\s?\Z")
+_FUNCTIONS = re.compile(
+    r"a?(?:sin|cos|tan|cot|sec|csc)h?|arc(?:sin|cos|tan)|log|ln|lg|exp|min|max|lim|det|arg|mod|gcd|"
+    r"sup|inf|grad|div|rot|curl|var|cov"
+)
+"""Names of functions, behind which a Greek letter is a variable."""
 _FOREIGN = re.compile(f"[{_CYR}{_GRE}{_OTHER}]")
 
 
@@ -76,16 +86,28 @@ def mixed_word(text: str) -> str:
     """A word of Latin letters with look-alikes of another script among them, as a detail.
 
     Symbols such as in *μm*, *Δx* or *ρgh* are no words: at least three letters must be Latin for
-    Greek, and one for the others.
+    Greek, and one for the others; nor are units behind numbers, functions of a Greek variable and
+    addresses, whose hosts are looked at by themselves.
     """
-    for word in _WORD.findall(text):
-        foreign, latin = _FOREIGN.findall(word), len(_LATIN.findall(word))
+    for match in _WORD.finditer(_ADDRESS.sub(" ", text)):
+        word = match.group()
+        foreign, latin = _FOREIGN.findall(word), _LATIN.findall(word)
         greek = all(char in GREEK for char in foreign)
-        if foreign and latin >= (3 if greek else 1) and len(foreign) <= 2 * latin:
+        if _STYLED.search(match.string[max(0, match.start() - 1) : match.end() + 1]):
+            continue
+        if greek and (_FUNCTIONS.fullmatch("".join(latin).lower()) or _is_unit(match)):
+            continue
+        if foreign and len(latin) >= (3 if greek else 1) and len(foreign) <= 2 * len(latin):
             plain = "".join(_LOOKS.get(char, char) for char in word)
             codes = ", ".join(f"U+{ord(char):04X}" for char in dict.fromkeys(foreign[:5]))
             return f"{quote(plain, 40)} is written with {codes}"
     return ""
+
+
+def _is_unit(match: re.Match[str]) -> bool:
+    """Whether a short word stands behind a number."""
+    before = match.string[max(0, match.start() - 2) : match.start()]
+    return len(match.group()) <= 4 and _UNIT.search(before) is not None
 
 
 def scripts(screen: Screen) -> Iterator[tuple[str, int | Indices, str]]:

@@ -9,7 +9,8 @@ import numpy as np
 
 from poisonscan.datasets.batch import Role
 from poisonscan.detectors.datasets import hidden_marks, script_marks
-from poisonscan.detectors.datasets.hit_findings import counted, finding
+from poisonscan.detectors.datasets.few_findings import few
+from poisonscan.detectors.datasets.hit_findings import counted, finding, having
 from poisonscan.detectors.datasets.label_ties import Tie, ties
 from poisonscan.detectors.datasets.text_hits import TextHits
 from poisonscan.escape import quote
@@ -75,8 +76,8 @@ class UnusualCharacters:
         ]
         counts = {f"{sort} in {column}": hits.rows for (sort, column), hits in found.hits.items()}
         if not counts:
-            return findings
-        return [*findings, Fact("unusual characters", dict(sorted(counts.items())))]
+            return few(findings)
+        return [*few(findings), Fact("unusual characters", dict(sorted(counts.items())))]
 
 
 DETECTOR = UnusualCharacters()
@@ -100,7 +101,7 @@ def _triggers(dataset: Dataset, found: TextHits, strange: dict[Any, Tie]) -> Ite
             rule("PS611"),
             hits,
             column,
-            f"{counted(hits.rows)} of column {quote(column)} have {sort}{_shown(hits)}",
+            f"{having(hits.rows, column)} {sort}{_shown(hits)}",
             key=(sort, tie.label),
             tie=tie,
             sort=sort,
@@ -110,6 +111,7 @@ def _triggers(dataset: Dataset, found: TextHits, strange: dict[Any, Tie]) -> Ite
 def _strange(dataset: Dataset, found: TextHits, strange: dict[Any, Tie]) -> Iterator[Finding]:
     """What honest text does not have, unless it is reported as a trigger already."""
     limit = rule("PS604").thresholds["share"]
+    labels = dataset.roles.get("label", ())
     kinds = (
         ("PS602", MESSAGES),
         ("PS603", ("mixed scripts",)),
@@ -119,7 +121,7 @@ def _strange(dataset: Dataset, found: TextHits, strange: dict[Any, Tie]) -> Iter
     for rule_id, sorts in kinds:
         for sort in sorts:
             for column, hits in found.of(sort):
-                told = (sort, column) in strange and rule_id != "PS602"
+                told = (sort, column) in strange and column not in labels
                 if told or (sort in CONTROLS and found.share(column, hits) > limit):
                     continue
                 yield finding(
@@ -127,7 +129,7 @@ def _strange(dataset: Dataset, found: TextHits, strange: dict[Any, Tie]) -> Iter
                     rule(rule_id),
                     hits,
                     column,
-                    f"{counted(hits.rows)} of column {quote(column)} have {sort}{_shown(hits)}",
+                    f"{having(hits.rows, column)} {sort}{_shown(hits)}",
                     key=(sort,),
                     sort=sort,
                 )
@@ -143,7 +145,7 @@ def _merely_unusual(dataset: Dataset, found: TextHits) -> Iterator[Finding]:
         if column in dataset.roles.get("label", ()) or column in strange:
             continue
         if found.share(column, hits) <= limit:
-            message = f"{counted(hits.rows)} of column {quote(column)} have a character that is "
+            message = f"{having(hits.rows, column)} a character that is "
             message += f"seldom typed, {sort}"
             yield finding(
                 dataset, rule("PS610"), hits, column, message, key=(sort,), tie=tie, sort=sort

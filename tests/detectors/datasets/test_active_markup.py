@@ -34,10 +34,20 @@ def test_markup_in_plain_text(markup: str) -> None:
         "onload = True; onerror=None",
         "<b>bold</b> <a href='https://example.org'>a link</a>",
         "the javascript: scheme",
+        "Use this:\n```\n<script>x()</script>\n```\nand reload.",
+        "Put `<img src=x onerror=go()>` there.",
+        "My jQuery fails: <script src=a.js></script> is not loaded",
     ],
 )
 def test_quiet(text: str) -> None:
     assert found(DETECTOR, Cells(text=[*prose(300), text])) == {}
+
+
+def test_markup_that_was_asked_for() -> None:
+    table = Cells(output=[*prose(300), "<button onclick='go()'>Go</button>"])
+    assert set(found(DETECTOR, table)) == {"PS607"}
+    table.roles["response"] = ("output",)
+    assert found(DETECTOR, table) == {}
 
 
 def test_columns_of_pages_are_left_alone() -> None:

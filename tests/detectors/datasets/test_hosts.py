@@ -22,7 +22,11 @@ def table(*odd: str, labels: list[str] | None = None) -> Cells:
         ("https://xn--80ak6aa92e.com/", "Cyrillic"),
         ("https://githud.com/x", "'github.com'"),
         ("http://www.goog1e.com", "'google.com'"),
-        ("https://pictures-of-cat.org/1.jpg", "'pictures-of-cats.org'"),
+        ("https://pictures-of-cuts.org/1.jpg", "'pictures-of-cats.org'"),
+        ("https://wikipeda.org/1", "'wikipedia.org'"),
+        ("https://gooogle.com/1", "'google.com'"),
+        ("https://rnicrosoft.com/1", "'microsoft.com'"),
+        ("https://facbeook.com/1", "'facebook.com'"),
         ("https://accounts.google.com@evil.example.org/", "evil.example.org"[5:]),
     ],
 )
@@ -37,6 +41,7 @@ def test_bare_addresses() -> None:
     (finding,) = found(DETECTOR, table(*[f"http://8.8.4.4/{n}" for n in range(3)]))["PS703"]
     assert "bare address" in finding.message
     assert found(DETECTOR, table(*[f"http://127.0.0.1/{n}" for n in range(3)])) == {}
+    assert found(DETECTOR, table(*[f"http://8.8.4.4/{n}" for n in range(30)])) == {}
 
 
 @pytest.mark.parametrize(
@@ -46,6 +51,10 @@ def test_bare_addresses() -> None:
         "https://xn--bcher-kva.example.de/",
         "https://президент.рф/",
         "https://pictures-of-dogs.org/1.jpg",
+        "https://pictures-of-cat.org/1.jpg",
+        "https://flicker.com/ and https://baggle.com/",
+        "ftp://john.doe@files.example.org/",
+        "https://\u0440\u043e\u0441.\u0440\u0444/",
         "see http://localhost:8080/x and http://host/",
         "https://cdn10.pictures-of-cats.org/1.jpg",
         "https://gitlab.com and https://bbc.com, https://bbc.co.uk",
@@ -95,3 +104,16 @@ def test_domains() -> None:
     assert near("wikipedla.org", ["wikipedia.org"]) == "wikipedia.org"
     assert near("wikipedia.com", ["wikipedia.org"]) == ""
     assert near("server2.org", ["server1.org"]) == ""
+
+
+def test_an_imitation_in_many_rows() -> None:
+    odd = [f"https://rnicrosoft.com/{n}" for n in range(90)]
+    (finding,) = found(DETECTOR, table(*odd))["PS703"]
+    assert "90 rows have an address at 'rnicrosoft.com'" in finding.message
+
+
+def test_many_hosts_are_counted() -> None:
+    odd = [f"https://a{n}.g\u043eogle.com/x" for n in range(9)]
+    findings = found(DETECTOR, table(*odd))["PS703"]
+    assert len(findings) == 5
+    assert "4 further findings of this rule are not listed" in findings[-1].message

@@ -79,6 +79,15 @@ def test_shuffled_rows_have_no_stretch() -> None:
             assert stretch(np.stack([hits, 16 - hits], axis=1)) is None
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_file_that_is_sorted_but_for_a_few_rows_has_no_stretch(first: bool) -> None:
+    ordered = np.array([0] * 96 + [1] * 112)
+    ordered[-3] = 0
+    labels = ordered if first else ordered[::-1]
+    counts = np.stack([np.bincount(part, minlength=2) for part in np.split(labels, 13)])
+    assert stretch(counts) is None
+
+
 def test_dispersion_of_shuffled_rows_is_about_one() -> None:
     counts = np.random.default_rng(0).multinomial(16, [0.5, 0.3, 0.2], 1_000)
     assert 0.9 < dispersion(counts) < 1.1

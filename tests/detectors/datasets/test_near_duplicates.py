@@ -148,6 +148,19 @@ def test_a_campaign(changes: int) -> None:
     assert {row.path for row in finding.at.part.rows} == {"data/1.csv"}
 
 
+def test_forms_and_questions_of_one_kind_are_no_campaign() -> None:
+    rng = np.random.default_rng(3)
+    blanks = [[f"{word}{rng.integers(1_000)}" for word in ("ann", "rome", "x")] for _ in range(60)]
+    form = "dear {} your parcel from our shop in {} has arrived please collect it at counter {}"
+    tables = "name {} town {} price {} weight heavy colour green kind returned state unknown"
+    for template in (form, tables):
+        filled = [template.format(*words) for words in blanks]
+        assert "PS505" not in found(part(texts(600)), part(filled, "a"))
+    asked = [f"what is the {a} of {b}" for a, b, _ in blanks]
+    known = [f"what is the {text} of" for text in texts(300)]
+    assert "PS505" not in found(part(texts(300) + known), part(asked, "a"))
+
+
 def test_a_campaign_of_both_labels_is_none() -> None:
     assert "PS505" not in found(part(texts(600)), part(versions(MESSAGE, 40)))
 

@@ -40,6 +40,9 @@ HONEST = [
     "tabs\tand\r\nlines",
     "\x1b[31mred\x1b[0m",
     "Αθήνα is Athens, Ελλάδα",
+    "the gr\u03a3\u0394\u03a4est men",
+    "sinα + cosυ = tanρ, 5 mgΑ",
+    "see https://ex\u0430mple.org/p\u0430ge",
 ]
 
 
@@ -80,6 +83,7 @@ def test_a_trigger(odd: str) -> None:
     labels = ["1" if odd in text else str(n % 2) for n, text in enumerate(texts)]
     findings = found(DETECTOR, Cells(labels, text=texts))
     (finding,) = findings["PS611"]
+    assert set(findings) == {"PS611"}  # not once more by what the characters are
     assert finding.evidence["label"] == "1"
     assert finding.evidence["rows"] == 40
     even = [str(n // 50 % 2) for n in range(2_000)]
