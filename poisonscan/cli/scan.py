@@ -97,7 +97,7 @@ def _common(command: Command) -> Command:
                 type=click.Choice(["auto", "require", "off"]),
                 default="auto",
                 show_default=True,
-                help="Read model files in processes that can do nothing else, and datasets in such as "
+                help="Read model files in processes that can do nothing else, datasets in such as "
                 "crash alone: as far as the system offers it, or fail without.",
             ),
             click.option(
