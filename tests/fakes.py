@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -32,8 +33,13 @@ class Part:
 def digests(contents: Sequence[object]) -> NDArray[np.uint64]:
     """Numbers in place of hashes: equal for equal contents, zero for None."""
     known = {content: number for number, content in enumerate(dict.fromkeys(contents), 1)}
-    words = [(hash(repr(c)) % (1 << 64), known[c]) if c is not None else (0, 0) for c in contents]
+    words = [(_spread(c), known[c]) if c is not None else (0, 0) for c in contents]
     return np.array(words, np.uint64).reshape(-1, 2)
+
+
+def _spread(content: object) -> int:
+    """The same in every process, unlike ``hash``: samples and folds are drawn by it."""
+    return int.from_bytes(hashlib.blake2b(repr(content).encode(), digest_size=8).digest(), "big")
 
 
 def coded(labels: Sequence[str | None]) -> Labels:
