@@ -40,7 +40,8 @@ class Shown(FakeDataset):
     def batches(self, size: int = 300) -> Iterator[Batch]:
         for start in range(0, len(self.labels), size):
             planes = self.planes[start : start + size]
-            digests = np.array([xxhash.xxh3_64_intdigest(plane.tobytes()) for plane in planes], np.uint64)
+            digest = xxhash.xxh3_64_intdigest
+            digests = np.array([digest(plane.tobytes()) for plane in planes], np.uint64)
             columns = {
                 Role.LABEL: coded(self.labels[start : start + size]),
                 Role.PICTURES: Pixels(planes, np.stack([digests, digests], axis=1), ()),
