@@ -1,7 +1,7 @@
 """Every committed sample: the bad ones are found by their rule, the good ones are quiet.
 
-The files of a folder are scanned together, which takes a tenth of the time; where that does not tell,
-a file is scanned alone.
+The files of a folder are scanned together, which takes a tenth of the time; where that does not
+tell, a file is scanned alone.
 """
 
 from __future__ import annotations

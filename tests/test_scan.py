@@ -284,7 +284,7 @@ def test_no_bytes_make_the_scan_raise(tmp_path: Path, seed: bytes, data: Any) ->
         changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
     path = tmp_path / f"a{data.draw(st.sampled_from(['.pkl', '.bin', '.npy', '.safetensors', '']))}"
     path.write_bytes(bytes(changed))
-    report = poisonscan.scan(path)
+    report = poisonscan.scan(path, isolation="off")  # nothing stands between it and the test
     named = b"os" in changed and b"system" in changed and changed.endswith(b"tR.")
     if named and changed.startswith(EVIL):
         assert report.count(Severity.CRITICAL)
