@@ -27,6 +27,7 @@ from poisonscan.formats.base import (
     Text,
 )
 from poisonscan.formats.registry import identify
+from poisonscan.formats.tables import table_in
 from poisonscan.limits import Budget, LimitReached, Limits
 from poisonscan.sources.base import Blob
 
@@ -35,6 +36,14 @@ Item = Finding | Gap | Skipped | Scanned | TableFile | Shard | ShardIndex
 """What a scanned file gives: results, and what is put together with that of other files."""
 
 _BESIDE: Final = (Settings, Script, Template, ShardIndex)
+_ROWS: Final = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".arrow", ".feather")
+"""Names of members that would be tables if they could be read."""
+_TELLING: Final = frozenset({
+    "readme.md", "state.json", "dataset_info.json", "dataset_dict.json", "config.json",
+})  # fmt: skip
+"""Names of members that say something about the files beside them."""
+_LOST: Final = ("not read as a dataset", "decompresses to more than")
+"""What gaps say where there are rows that are not read, or may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +73,15 @@ def scan_file(blob: Blob, task: Task, detectors: Detectors) -> Iterator[Item]:
     while pending:
         current = pending.pop()
         children: list[Blob] = []
+        seen.begin(current)
         for item in _read(current, budget):
             if isinstance(item, Blob):
                 children.append(item)
                 continue
             if isinstance(item, Gap):
-                seen.gaps.append(item)
+                seen.add_gap(item)
             elif isinstance(item, TableFile):
-                seen.tables = True
+                seen.add_table(item)
                 if task.kind != "model":
                     yield item
             else:
@@ -80,10 +90,13 @@ def scan_file(blob: Blob, task: Task, detectors: Detectors) -> Iterator[Item]:
                 if isinstance(item, Shard | ShardIndex) and item.path == blob.path:
                     yield item
         # What could not be read of a model does not matter where only datasets are asked for.
-        if task.kind != "dataset" or seen.tables or not (seen.models or seen.beside):
+        rows = seen.tables or seen.members
+        if task.kind != "dataset" or rows or not (seen.models or seen.beside):
             yield from seen.gaps
             seen.gaps.clear()
         pending += reversed(children)
+    if task.kind != "model" and seen.has_rows:
+        yield from seen.others
     if quota.refused:
         yield Gap(blob.path, f"{quota.refused:,} more findings in this file are not listed")
     yield from _conclude(blob, task.kind, seen)
@@ -109,16 +122,56 @@ class _Quota:
 
 @dataclass(slots=True)
 class _Seen:
-    """What a file turned out to be."""
+    """What a file turned out to be.
+
+    Attributes:
+        gaps: not told yet.
+        tables: whether it is a table.
+        members: whether it holds tables, or what is one by its name and cannot be read.
+        others: what else it holds, as far as it may be read with tables: of most names one of each
+            suffix in each folder, which tells what kind of folder it is.
+        kinds: these folders and suffixes.
+    """
 
     gaps: list[Gap] = field(default_factory=list)
     tables: bool = False
+    members: bool = False
+    others: list[TableFile] = field(default_factory=list)
+    kinds: set[tuple[str, str]] = field(default_factory=set)
     models: bool = False
     beside: bool = False
     text: bool = False
     own: Artifact | None = None
     form: str = ""
     inner: str = ""
+
+    def add_gap(self, gap: Gap) -> None:
+        self.gaps.append(gap)
+        named = "!/" in gap.path and gap.path.lower().endswith(_ROWS)
+        self.members = self.members or named or any(why in gap.reason for why in _LOST)
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether members may be rows: tables, or texts that are rows by their names."""
+        return self.members or any(file.path.endswith(".txt") for file in self.others)
+
+    def begin(self, member: Blob) -> None:
+        if not member.steps:
+            return
+        kind = member.path.rpartition("/")[0], member.suffix
+        beside = table_in(member, "other")
+        told = kind in self.kinds and member.suffix != ".txt" and member.name not in _TELLING
+        if isinstance(beside, TableFile) and not told:
+            self.kinds.add(kind)
+            self.others.append(beside)
+
+    def add_table(self, file: TableFile) -> None:
+        if not file.steps:
+            self.tables = True
+            return
+        self.members = True
+        if self.others and self.others[-1].path == file.path:
+            del self.others[-1]
 
     def add(self, artifact: Artifact, path: str) -> None:
         if isinstance(artifact, Identified):
@@ -207,7 +260,7 @@ def _conclude(blob: Blob, kind: Kind, seen: _Seen) -> Iterator[Scanned | Skipped
         if kind == "model":
             yield Skipped(blob.path, "dataset file; only models were asked for")
     elif kind == "dataset":
-        if seen.models or seen.beside or seen.text:
+        if not seen.members and (seen.models or seen.beside or seen.text):
             yield Skipped(blob.path, "no dataset file; only datasets were asked for")
     elif seen.models:
         yield Scanned(blob.path, "model", seen.format, blob.size)

@@ -8,10 +8,10 @@ https://huggingface.co/docs/hub/datasets-manual-configuration (``configs``) and 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from poisonscan.datasets.entries import Features
+from poisonscan.formats.members import seekable
 from poisonscan.formats.settings_yaml import NotYaml, parse
 from poisonscan.limits import LimitReached
 
@@ -92,7 +92,7 @@ def read_card(file: TableFile) -> Card:
 
 def _front_matter(file: TableFile) -> str:
     """The YAML between the first line and the next one that is ``---``."""
-    with Path(file.file).open("rb") as source:
+    with seekable(file) as source:
         first = source.readline(16)
         if first.strip() not in {b"---", b"\xef\xbb\xbf---"}:
             return ""

@@ -6,7 +6,6 @@ import contextlib
 import json
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -19,6 +18,7 @@ from poisonscan.datasets.layouts import BATCH_ROWS, CHUNK, MAX_METADATA, PIECE_B
 from poisonscan.datasets.parquet_sizes import plan_group
 from poisonscan.datasets.utf8 import check
 from poisonscan.escape import clip, escape
+from poisonscan.formats.members import seekable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,11 +32,16 @@ PART = 64 << 20
 """Bytes, decompressed, of a parquet file from which it is cut into parts."""
 
 
+def _source(file: TableFile) -> Any:
+    """The bytes of a file, for the libraries."""
+    return pa.PythonFile(seekable(file), "r") if file.steps else pa.OSFile(file.file, "rb")
+
+
 @contextmanager
 def _parquet(
     file: TableFile, dictionaries: Sequence[str] = (), metadata: Any = None
 ) -> Iterator[pq.ParquetFile]:
-    with pa.OSFile(file.file, "rb") as source:
+    with _source(file) as source:
         yield pq.ParquetFile(
             source,
             metadata=metadata,
@@ -136,7 +141,7 @@ def _row_group(
     """Rows of a row group, at most so many at once, without the first ``skip``."""
     about = parquet.metadata.row_group(group)
     wide = about.total_byte_size // max(about.num_rows, 1)
-    plan = plan_group(file.file, parquet, group, columns)
+    plan = plan_group(file, parquet, group, columns)
     rows = max(1, min(most, plan.rows, PIECE_BYTES // max(wide, 1)))
     with contextlib.ExitStack() as stack:
         if plan.dictionaries:
@@ -164,9 +169,9 @@ def _arrow(
     file: TableFile, options: pa.ipc.IpcReadOptions | None = None
 ) -> Iterator[tuple[pa.Schema, Sequence[Batch], Callable[[int], pa.RecordBatch], bool]]:
     """The schema, what is known of each batch, what reads one, and whether in any order."""
-    with Path(file.file).open("rb") as index:
+    with seekable(file) as index:
         about = record_batches(index)
-    with pa.OSFile(file.file, "rb") as source:
+    with _source(file) as source:
         is_file = source.read(6) == b"ARROW1"
         source.seek(0)
         if is_file:

@@ -16,7 +16,7 @@ from poisonscan.datasets.dialects import HEAD, Dialect, is_number, reader, sniff
 from poisonscan.datasets.layouts import MAX_RECORD, SNIFFED, Layout
 from poisonscan.datasets.lines import BOM, Block, Records, blocks, readable
 from poisonscan.escape import clip, escape
-from poisonscan.formats.unpack import opened
+from poisonscan.formats.members import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from poisonscan.datasets.dataset import Dataset
-from poisonscan.datasets.naming import is_split, split_of
+from poisonscan.datasets.naming import called, is_split, split_of
 from poisonscan.datasets.pictures import Pictures
 from poisonscan.datasets.shards import Shard
 
@@ -75,15 +75,17 @@ def _dataset(
         entries = [(folder.name if is_class else "", file) for file in by_folder[folder]]
         by_split[split_of(relative)] += entries
     shards = []
+    inside = any(file.steps for folder in folders for file in by_folder[folder])
+    place = called(root, inside=inside)
     for name in sorted(by_split, key=lambda s: _ORDER.get(s, len(_ORDER))):
         if split in {None, name}:
             entries = sorted(by_split[name], key=lambda entry: entry[1].path)
-            shards += _shards(str(root), name, entries, has_classes=has_classes)
+            shards += _shards(place, name, entries, has_classes=has_classes)
     roles: dict[str, tuple[str, ...]] = {"image": ("image",)}
     if has_classes:
         roles["label"] = ("label",)
     return Dataset(
-        path=str(root),
+        path=place,
         format="image",
         shards=tuple(shards),
         columns={"image": "picture file"} | ({"label": "folder"} if has_classes else {}),

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from poisonscan.datasets.layouts import CHUNK, MAX_RECORD, Span
-from poisonscan.formats.unpack import opened
+from poisonscan.formats.members import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

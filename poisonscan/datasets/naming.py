@@ -15,7 +15,19 @@ _OF = re.compile(r"[-_.]\d{5}-of-\d{5}")
 _SHARD = re.compile(r"(?<![^-._ ])\d+(?![^-._ ])|(?<![0-9])0\d+(?![0-9])")
 """Numbers that stand alone or begin with a zero. Others are part of a name: ``cifar10``."""
 _BETWEEN = re.compile(r"[-._ ]+")
+_ARCHIVE = re.compile(r"(?:\.[A-Za-z0-9]{2,4})*!")
+"""What stands behind the name of an archive in the path of a member: ``train.tar.gz!/rows.csv``."""
 _DIGITS = "0123456789"
+
+
+def called(folder: str | PurePosixPath, *, inside: bool) -> str:
+    """What reports call a folder, or the archive that it stands for in the paths of members.
+
+    Args:
+        folder: path of what holds the files of a dataset.
+        inside: whether these are members of an archive.
+    """
+    return str(folder).removesuffix("!") if inside else str(folder)
 
 
 def split_of(path: str) -> str:
@@ -38,7 +50,7 @@ def family(path: str) -> tuple[str, tuple[str, ...]]:
     """
     pure = PurePosixPath(path)
     folder = pure.parent
-    while folder.name and is_split(folder.name):
+    while folder.name and is_split(_ARCHIVE.sub("", folder.name)):
         folder = folder.parent
     stem = pure.name[: -len(pure.suffix)] if pure.suffix else pure.name
     words = _BETWEEN.split(_SHARD.sub("", _OF.sub("", stem.lower())))

@@ -20,11 +20,14 @@ from poisonscan.datasets.layouts import BATCH_ROWS
 from poisonscan.datasets.repetition import Runs
 from poisonscan.datasets.thrift import Compact, Fields, ShortError, integer, structure
 from poisonscan.escape import quote
+from poisonscan.formats.members import seekable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import pyarrow.parquet as pq
+
+    from poisonscan.formats.base import TableFile
 
 MAX_DECODED = 256 << 20
 """Bytes that a batch of rows may take, decoded; a row group below it is not looked into further."""
@@ -127,11 +130,13 @@ class Plan:
     damage: str = ""
 
 
-def plan_group(file: str, parquet: pq.ParquetFile, group: int, columns: Sequence[str]) -> Plan:
+def plan_group(
+    file: TableFile, parquet: pq.ParquetFile, group: int, columns: Sequence[str]
+) -> Plan:
     """How to read a row group without taking more memory than is meant.
 
     Args:
-        file: path of the file.
+        file: the file.
         parquet: the same, open.
         group: number of the row group.
         columns: the columns that are read.
@@ -140,7 +145,7 @@ def plan_group(file: str, parquet: pq.ParquetFile, group: int, columns: Sequence
         ValueError: a row takes more than ``MAX_DECODED``, the pages that are held at once take more
             than ``MAX_PAGES``, or the file's description of itself makes no sense.
     """
-    with Path(file).open("rb") as source:
+    with seekable(file) as source:
         found = _columns(source, file, parquet, group, columns)
         held = sum(column.largest for column in found)
         if held > MAX_PAGES:
@@ -168,9 +173,9 @@ def plan_group(file: str, parquet: pq.ParquetFile, group: int, columns: Sequence
 
 
 def _columns(
-    source: BinaryIO, file: str, parquet: pq.ParquetFile, group: int, columns: Sequence[str]
+    source: BinaryIO, file: TableFile, parquet: pq.ParquetFile, group: int, columns: Sequence[str]
 ) -> list[_Column]:
-    stat = Path(file).stat()
+    stat = Path(file.file).stat()
     places = _row_groups(file, stat.st_size, stat.st_mtime_ns)
     schema = parquet.schema
     if group >= len(places):
@@ -264,9 +269,9 @@ def _longest_value(source: BinaryIO, dictionaries: Sequence[_Page], number: int)
 
 
 @lru_cache(maxsize=8)
-def _row_groups(file: str, _size: int, _changed: int) -> tuple[int, ...]:
+def _row_groups(file: TableFile, _size: int, _changed: int) -> tuple[int, ...]:
     """Where in the footer each row group is described."""
-    with Path(file).open("rb") as source:
+    with seekable(file) as source:
         footer = Compact(_footer(source))
     places: list[int] = []
     for number, kind in footer.fields():

@@ -24,11 +24,14 @@ from PIL import Image
 from poisonscan.datasets.encoding import encoded
 from poisonscan.datasets.picture_files import carried, outline
 from poisonscan.escape import clip, escape
+from poisonscan.formats.members import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
+
+    from poisonscan.formats.base import TableFile
 
 SIDE = 32
 MAX_PIXELS = 89_478_485
@@ -100,12 +103,12 @@ class Encoded:
 
     column: pa.Array | None
     folder: Path
-    files: tuple[str, ...] = ()
+    files: tuple[TableFile, ...] = ()
 
     def decode(self, rows: NDArray[np.int64]) -> Pixels:
         """Decode the pictures of some rows of the batch."""
         if self.column is None:
-            return decode(read_picture(Path(self.files[row])) for row in rows.tolist())
+            return decode(read_file(self.files[row]) for row in rows.tolist())
         return decode_column(self.column.take(pa.array(rows)), self.folder)
 
 
@@ -314,6 +317,17 @@ def read_picture(file: Path) -> bytes | str:
             return source.read(MAX_FILE + 1)
     except OSError as error:
         return f"cannot be read: {type(error).__name__}"
+
+
+def read_file(file: TableFile) -> bytes | str:
+    """Bytes of a picture on disk or in an archive, or why it is not read."""
+    if not file.steps:
+        return read_picture(Path(file.file))
+    try:
+        with opened(file) as source:
+            return source.read(MAX_FILE + 1)
+    except (OSError, ValueError) as error:
+        return f"cannot be read: {error}"
 
 
 def looks_like_picture(values: Sequence[bytes]) -> bool:

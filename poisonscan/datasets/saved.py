@@ -8,11 +8,12 @@ caches of transformations, not part of the dataset.
 from __future__ import annotations
 
 import json
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from poisonscan.datasets.entries import Entry, Features, split_called
 from poisonscan.finding import Gap, Skipped
+from poisonscan.formats.members import opened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -100,7 +101,7 @@ def read_json(file: TableFile) -> Any:
     if file.size > MAX_JSON:
         return None
     try:
-        with Path(file.file).open("rb") as source:
+        with opened(file) as source:
             return json.loads(source.read(MAX_JSON + 1))
     except (OSError, ValueError, RecursionError):
         return None

@@ -118,13 +118,18 @@ def split_name(name: str) -> tuple[str, str]:
 
 def holds_rows(file: str) -> bool:
     """Whether an archive is a WebDataset: its first rows have the same, telling fields."""
+    return bool(fields_of(file))
+
+
+def fields_of(file: str) -> frozenset[str]:
+    """The fields of the rows of a WebDataset; none for any other archive."""
     counts: list[frozenset[str]] = []
     key, fields = None, set[str]()
     try:
         for number, member in enumerate(members(file)):
             own, field = split_name(member.name)
             if field.rpartition(".")[2].lower() in _MODELS:
-                return False
+                return frozenset()
             if not own or PurePosixPath(own).name.startswith("._"):
                 continue
             if own != key and key is not None:
@@ -132,7 +137,7 @@ def holds_rows(file: str) -> bool:
                 fields = set()
             key = own
             if field in fields:
-                return False
+                return frozenset()
             fields.add(field)
             if len(counts) >= 5 or number > 1_000:
                 break
@@ -143,7 +148,8 @@ def holds_rows(file: str) -> bool:
     if len(counts) > 2:
         del counts[-1]  # the archive may be cut short
     telling = any(field.rpartition(".")[2].lower() in _TELLING for one in counts for field in one)
-    return len(counts) > 1 and telling and len(set(counts)) == 1
+    same = len(counts) > 1 and telling and len(set(counts)) == 1
+    return counts[0] if same else frozenset()
 
 
 def webdataset_layout(file: TableFile) -> Layout:

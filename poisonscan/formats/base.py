@@ -9,7 +9,7 @@ from typing import Protocol
 from poisonscan.finding import Gap, Json
 from poisonscan.limits import Budget
 from poisonscan.pickles.events import Event
-from poisonscan.sources.base import Blob
+from poisonscan.sources.base import Blob, Step
 
 HEAD = 4096
 """Bytes that ``Format.matches`` gets to see."""
@@ -263,17 +263,22 @@ class TableFile(Artifact):
 
     Attributes:
         path: as reports call it, relative to the root, with forward slashes.
-        file: where it is on disk.
+        file: where it is on disk; of a member of an archive, where the archive is.
         format: ``parquet``, ``arrow`` (file or stream), ``csv`` (any delimiter), ``json`` (JSON
-            lines or one array of objects), ``image`` (one picture) or ``audio`` (one recording).
-        size: bytes.
+            lines or one array of objects), ``image`` (one picture) or ``audio`` (one recording);
+            ``other`` for what may be read with such files.
+        size: bytes; of a member, unpacked.
         codec: how the file is compressed, as ``compressed`` calls it; empty when it is not.
+        steps: how a member is reached in the archive; empty for a file by itself.
+        scratch: folder for what must be unpacked to be read; the system's where empty.
     """
 
     file: str
     format: str
     size: int
     codec: str = ""
+    steps: tuple[Step, ...] = ()
+    scratch: str = ""
 
 
 class Format(Protocol):

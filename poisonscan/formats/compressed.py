@@ -28,7 +28,7 @@ from poisonscan.formats.zstandard_frames import (
     zstandard_frame,
 )
 from poisonscan.limits import Budget, LimitReached
-from poisonscan.sources.base import Blob
+from poisonscan.sources.base import Blob, Step
 
 _LZMA_HEAD: Final = 13
 _FRONT: Final = 1 << 20
@@ -80,7 +80,8 @@ class Compressed:
         elif len(rest) and stream.stopped is None:
             yield blob.part(f"{name}.trailing", rest, None)
         if out:
-            yield blob.part(name or "content", memoryview(out), None)
+            step = Step(0, -1, self.name) if self.name in CODECS else None
+            yield blob.part(name or "content", memoryview(out), None, step)
         if stream.stopped is not None:
             raise stream.stopped
 

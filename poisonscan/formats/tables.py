@@ -1,6 +1,6 @@
 """Files of rows: parquet, Arrow, JSON, delimited text, pictures and recordings.
 
-Only told apart here; ``datasets`` reads them. Inside archives they are not read, which is a gap.
+Only told apart here; ``datasets`` reads them, also as members of zip and tar archives.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ _ORDINARY: Final = frozenset({
     ".ipynb", ".license", ".lock", ".patch", ".diff", ".srt", ".vtt", ".ps", ".eps",
 })  # fmt: skip
 """Names under which control characters in text are slips, and no loader looks for a model."""
+_ARCHIVES: Final = 2
+"""Archives, one in the other, that tables are read from."""
 _NEWLINE: Final = re.compile(rb"\n")
 _LONGEST_LINE: Final = 16 << 20
 _POINTER: Final = b"version https://git-lfs.github.com/spec/"
@@ -53,16 +55,33 @@ class Table:
 
     def open(self, blob: Blob, view: memoryview, budget: Budget) -> Iterator[Blob | Artifact | Gap]:
         """The table, where it can be read, and what its schema makes readers do."""
-        if blob.file is None:
-            what = f"{self.name} inside an archive or a compressed file is not read as a dataset"
-            yield Gap(blob.path, f"{what}: unpack it and scan what comes out")
-        else:
+        if blob.file is not None:
             yield TableFile(blob.path, blob.file, self.name, blob.size)
+        else:
+            yield table_in(blob, self.name)
         if self.name in _SCHEMAS:
             from poisonscan.formats import arrow_schema
 
             in_schema = getattr(arrow_schema, _SCHEMAS[self.name])
             yield from in_schema(blob, view, budget)
+
+
+def table_in(blob: Blob, name: str) -> TableFile | Gap:
+    """A table in an archive, or why it is not read.
+
+    Args:
+        blob: the member.
+        name: of its format.
+    """
+    reason = ""
+    if name == "audio" or not blob.steps:
+        reason = f"{name} inside an archive or a compressed file is not read as a dataset"
+    elif sum(step.size >= 0 for step in blob.steps) > _ARCHIVES:
+        reason = f"{name} inside more than {_ARCHIVES} archives is not read as a dataset"
+    if reason:
+        return Gap(blob.path, f"{reason}: unpack it and scan what comes out")
+    codec = blob.steps[-1].codec
+    return TableFile(blob.path, blob.outermost, name, blob.size, codec, blob.steps)
 
 
 def _parquet(blob: Blob, head: bytes) -> bool:

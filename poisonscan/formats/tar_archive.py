@@ -21,7 +21,7 @@ from poisonscan.formats.tar_headers import (
     sparse_goes_on,
 )
 from poisonscan.limits import Budget, LimitReached
-from poisonscan.sources.base import Blob
+from poisonscan.sources.base import Blob, Step
 
 _LONGEST_RECORD: Final = 1 << 20
 _NO_ZERO: Final = re.compile(rb"[^\0]")
@@ -60,7 +60,7 @@ class Tar:
             yield References(blob.path, self.name, tuple(walk.links))
         for name, start, size in walk.members:
             base = None if blob.base is None else blob.base + start
-            yield blob.part(name, view[start : start + size], base)
+            yield blob.part(name, view[start : start + size], base, Step(start, size))
 
 
 class _Walk:

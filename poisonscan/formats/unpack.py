@@ -6,13 +6,10 @@ import bz2
 import lzma
 import zlib
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from poisonscan.formats.base import TableFile
 
 MIN_UNPACKED = 1 << 30
 """Bytes that may always come out of a file."""
@@ -79,6 +76,10 @@ _DECOMPRESSORS: dict[str, Callable[[], _Decompressor]] = {
 }
 CODECS = frozenset(_DECOMPRESSORS)
 """Kinds of compression that files of rows are read from, as ``formats.compressed`` names them."""
+_DECOMPRESSORS |= {
+    "deflate": lambda: zlib.decompressobj(-15),
+    "zip lzma": lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE, _MEMORY),
+}
 _FED = {"zstandard": 1 << 10}
 """Bytes fed at a time, of what does not bound what one call makes."""
 
@@ -92,12 +93,14 @@ class Unpacked:
         codec: one of ``CODECS``.
         most: bytes that may come out.
         done: bytes that came out.
+        several: whether other streams may follow the first; what else does is not looked at.
     """
 
     source: BinaryIO
     codec: str
     most: int
     done: int = 0
+    several: bool = True
     _out: bytearray = field(default_factory=bytearray)
     _packed: bytes = b""
     _stream: _Decompressor | None = None
@@ -168,6 +171,8 @@ class Unpacked:
 
     def _begin(self) -> bool:
         """Whether another stream follows; padding and skippable frames are stepped over."""
+        if not self._first and not self.several:
+            return False
         while True:
             self._packed += self.source.read(max(0, 8 - len(self._packed)))
             if not self._first:
@@ -188,9 +193,6 @@ class Unpacked:
         self._packed = behind
 
 
-def opened(file: TableFile) -> BinaryIO | Unpacked:
-    """The bytes of a file, unpacked where it is compressed."""
-    source = Path(file.file).open("rb")  # noqa: SIM115 - the caller closes it
-    if not file.codec:
-        return source
-    return Unpacked(source, file.codec, max(MIN_UNPACKED, MAX_RATIO * file.size))
+def most_of(size: int) -> int:
+    """Bytes that may come out of a compressed file of ``size`` bytes."""
+    return max(MIN_UNPACKED, MAX_RATIO * size)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from poisonscan.finding import Gap
@@ -20,14 +21,16 @@ from poisonscan.formats.base import (
     Numbers,
     Reference,
     References,
+    TableFile,
 )
 from poisonscan.formats.member_names import link_leaves_folder
 from poisonscan.formats.pickle_stream import begins_pickle, stored_pickle
-from poisonscan.formats.zip_content import STORED, content, head_of
+from poisonscan.formats.tables import table_in
+from poisonscan.formats.zip_content import CODECS, STORED, content, head_of
 from poisonscan.formats.zip_directory import SUFFIXES, Entry, find_ends
 from poisonscan.formats.zip_views import Member, Views
 from poisonscan.limits import Budget, LimitReached
-from poisonscan.sources.base import Blob
+from poisonscan.sources.base import Blob, Step
 
 _SELF_RUNNING: Final = (".pyz", ".pyzw", ".exe", ".sh", ".run", ".pex", ".xpi", ".crx")
 """Archives that have a program in front by design."""
@@ -35,6 +38,10 @@ _CHECKED: Final = 64 << 20
 """Bytes of a stored member up to which its checksum is computed, and four times that in total."""
 _ENCRYPTION_HEADER: Final = 12
 """Bytes that encryption puts in front of a member (APPNOTE.TXT, section 6.1)."""
+_TEXT_RATIO: Final = 50
+"""Times its packed size that text seldom exceeds."""
+_STEPWISE: Final = frozenset({"deflate", "bzip2", "xz", "zip lzma"})
+"""Methods by which the first bytes come out alone."""
 _LONGEST_TARGET: Final = 4096
 _PLAIN_PATH: Final = re.compile(rb"[\w./+@~-]+")
 """Targets of links in which nothing can be hidden: a pickle needs line ends or control bytes to
@@ -152,15 +159,20 @@ class _Reader:
         if storage and (numbers := self._storage(name, packed, entry)) is not None:
             yield numbers
             return
+        known = CODECS.get(entry.method)
+        step = None if known is None else Step(entry.data, len(packed), known)
         if entry.method == STORED:
             base = None if self.blob.base is None else self.blob.base + entry.data
-            child, reason = self.blob.part(name, packed, base), ""
+            child, reason = self.blob.part(name, packed, base, step), ""
+        elif not member.encrypted and (table := self._rows(name, packed, entry, step)):
+            yield table
+            return
         else:
             out = bytearray()
             stream = content(packed, entry.method, self.budget, out)
             self.unpacked += len(out)
             reason = stream.reason
-            child = self.blob.part(name, memoryview(out), None)
+            child = self.blob.part(name, memoryview(out), None, step)
             if stream.stopped is not None:
                 yield child
                 raise stream.stopped
@@ -176,6 +188,29 @@ class _Reader:
             return
         if child.size or entry.method == STORED:
             yield child
+
+    def _rows(
+        self, name: str, packed: memoryview, entry: Entry, step: Step | None
+    ) -> Artifact | None:
+        """A table of text that would unpack to more than is left, by its first bytes.
+
+        It is read as a stream later on. What shrank more than text does is no such table.
+        """
+        left = self.budget.limits.unpacked - self.budget.unpacked
+        if step is None or step.codec not in _STEPWISE:
+            return None
+        if not left < entry.unpacked <= _TEXT_RATIO * len(packed):
+            return None
+        from poisonscan.formats.registry import identify  # which imports this module
+
+        out = bytearray()
+        head_of(packed, entry.method, self.budget, out)
+        front = self.blob.part(name, memoryview(out), None, step)
+        kinds = [kind.name for kind in identify(front, front.open())] if out else []
+        if kinds not in (["csv"], ["json"]):
+            return None
+        table = table_in(front, kinds[0])
+        return replace(table, size=entry.unpacked) if isinstance(table, TableFile) else None
 
     def _is_link(self, name: str, child: Blob) -> bool:
         """Whether a member is a link to another one, and nothing else.

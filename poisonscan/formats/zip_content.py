@@ -14,6 +14,11 @@ from poisonscan.limits import Budget
 
 STORED: Final = 0
 _DEFLATED, _BZIP2, _LZMA, _ZSTANDARD_OLD, _ZSTANDARD, _XZ = 8, 12, 14, 20, 93, 95
+CODECS: Final = {
+    STORED: "", _DEFLATED: "deflate", _BZIP2: "bzip2", _LZMA: "zip lzma", _XZ: "xz",
+    _ZSTANDARD: "zstandard", _ZSTANDARD_OLD: "zstandard",
+}  # fmt: skip
+"""The methods that members are read by, as ``unpack`` calls them."""
 _NAMES: Final = {1: "shrunk", 6: "imploded", 9: "Deflate64", 96: "JPEG", 98: "PPMd", 99: "AES"}
 _DICTIONARY: Final = 1 << 28
 """Bytes that an LZMA dictionary may take."""

@@ -30,12 +30,13 @@ from poisonscan.finding import (
 )
 from poisonscan.formats.base import Shard, ShardIndex, TableFile
 from poisonscan.rules import rule
+from poisonscan.sources.base import Step
 
 _KINDS: Final[dict[str, type[Any]]] = {
     kind.__name__: kind
     for kind in (
-        Column, Gap, Location, Row, Rows, Scanned, Shard, ShardIndex, Skipped, Span, TableFile,
-        Tensor,
+        Column, Gap, Location, Row, Rows, Scanned, Shard, ShardIndex, Skipped, Span, Step,
+        TableFile, Tensor,
     )
 }  # fmt: skip
 _Check = Callable[[object, int], object]

@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from poisonscan.finding import Gap, Skipped
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where a member is in the bytes around it, so that it can be read without them in memory.
+
+    Attributes:
+        start: its first byte, packed.
+        size: bytes, packed; -1: all from there on, one compressed stream after another.
+        codec: how it is compressed, as ``formats.unpack`` calls it; empty when it is not.
+    """
+
+    start: int
+    size: int
+    codec: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +35,9 @@ class Blob:
         depth: number of containers around it.
         base: offset in the outermost file of the first byte, None if it is not stored as it is.
         file: where it is on disk, None for members.
+        outermost: the file on disk that a member is in, empty for files themselves.
+        steps: how a member is reached in that file, from the outermost archive inwards; empty where
+            no such steps lead to it.
     """
 
     path: str
@@ -28,6 +46,8 @@ class Blob:
     depth: int = 0
     base: int | None = 0
     file: str | None = None
+    outermost: str = ""
+    steps: tuple[Step, ...] = ()
 
     @property
     def name(self) -> str:
@@ -40,9 +60,19 @@ class Blob:
         stem, dot, suffix = self.name.rpartition(".")
         return dot + suffix if stem else ""
 
-    def part(self, name: str, view: memoryview, base: int | None) -> Blob:
-        """A member of this container, whose bytes are ``view``."""
-        return Blob(f"{self.path}!/{name}", len(view), lambda: view, self.depth + 1, base)
+    def part(self, name: str, view: memoryview, base: int | None, step: Step | None = None) -> Blob:
+        """A member of this container, whose bytes are ``view``.
+
+        Args:
+            name: of the member.
+            view: its bytes.
+            base: as of a blob.
+            step: where it is in this container; None: it cannot be read by itself.
+        """
+        member = Blob(f"{self.path}!/{name}", len(view), lambda: view, self.depth + 1, base)
+        if step is None or not (self.file or self.steps):
+            return member
+        return replace(member, outermost=self.file or self.outermost, steps=(*self.steps, step))
 
 
 class Source(Protocol):

@@ -40,7 +40,7 @@ def _write(path: Path, columns: dict[str, Any], **options: Any) -> Path:
 
 def _at_once(path: Path, *columns: str, group: int = 0) -> int:
     with pq.ParquetFile(path) as parquet:
-        return plan_group(str(path), parquet, group, columns).rows
+        return plan_group(table_file(path, path.parent), parquet, group, columns).rows
 
 
 def _read(path: Path) -> tuple[int, int]:
@@ -170,4 +170,4 @@ def test_flipped_bytes_are_an_error_at_most(
         patch.setattr(parquet_sizes, "MAX_DECODED", 2_000)
         parquet_sizes._row_groups.cache_clear()
         with contextlib.suppress(ValueError, OSError):
-            assert plan_group(str(path), parquet, 0, ["v", "t"]).rows > 0
+            assert plan_group(table_file(path, path.parent), parquet, 0, ["v", "t"]).rows > 0
