@@ -7,30 +7,31 @@ single files, this is the only module that catches whatever a detector or a pars
 from __future__ import annotations
 
 import copy
-import functools
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from poisonscan.beside import files_beside, settle
+from poisonscan.beside import settle, sorted_out
 from poisonscan.datasets.candidates import any_may_hold_rows
 from poisonscan.datasets.errors import DatasetError, OptionError
 from poisonscan.engines.base import Engine, EngineError
 from poisonscan.engines.local import LocalEngine, at_most, usable_cores
 from poisonscan.files import Kind, Task, check_folders, crash, load_detectors
-from poisonscan.finding import Gap, Report, Rule, Skipped
+from poisonscan.finding import Gap, Report, Rule
 from poisonscan.formats.base import Shard, ShardIndex, TableFile
 from poisonscan.isolation.workers import Mode, Workers
 from poisonscan.limits import LimitReached, Limits
 from poisonscan.opening import open_apart
 from poisonscan.passes import Passes, ShardResult
 from poisonscan.references import matching
+from poisonscan.remote import Remote, fetched, renamed
 from poisonscan.rules import select as select_rules
 from poisonscan.sources.base import Blob
-from poisonscan.sources.disk import Disk
+from poisonscan.sources.hub.errors import HubError, NoSuchRepository
+from poisonscan.targets import TargetError, divided, files_of, root_of
 from poisonscan.version import VERSION
 
 if TYPE_CHECKING:
@@ -40,14 +41,12 @@ if TYPE_CHECKING:
     from poisonscan.detectors.base import DatasetDetector
     from poisonscan.engines.cluster import ClusterEngine
 
+__all__ = ["Progress", "TargetError", "scan"]
+
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done and how much there is."""
 
 _MANY_BYTES: Final = 64 << 20
-
-
-class TargetError(ValueError):
-    """A target that does not exist, or an option that does not fit it."""
 
 
 def scan(
@@ -76,11 +75,16 @@ def scan(
     root: str | Path | None = None,
     isolation: Mode = "auto",
     progress: Progress | None = None,
+    revision: str | None = None,
+    repo_type: str | None = None,
+    max_download: int | None = None,
 ) -> Report:
     """Scan model files and datasets. Nothing that is scanned is executed or unpickled.
 
     Args:
-        target: a file or folder, or several.
+        target: a file or folder, or several. What does not exist on disk may be an address of the
+            Hugging Face Hub: ``hf://org/name@revision/path``, ``hf://datasets/org/name`` or that
+            of a web page of a repository's files.
         kind: ``model`` or ``dataset`` to look at only these.
         select: ids, id prefixes or names of the rules to apply; all if empty.
         ignore: the same for rules to leave out.
@@ -108,6 +112,9 @@ def scan(
         isolation: ``auto`` reads model files in processes that can do nothing else, as far as
             the system offers it; ``require`` insists on all of it; ``off`` uses this process.
         progress: called now and then during long work.
+        revision: branch, tag or commit of repositories of the Hub; by default ``main``.
+        repo_type: ``model``, ``dataset`` or ``space``; with it ``org/name`` is a repository.
+        max_download: bytes to fetch of each repository at most; by default 20 GiB.
 
     Returns:
         Findings, and everything that could not be checked. An interrupt (Ctrl-C) ends the scan
@@ -128,7 +135,8 @@ def scan(
     if not rules:
         message = "no rule is left to apply"
         raise TargetError(message)
-    base = _root(targets, root)
+    local, remote = divided(targets, revision, repo_type)
+    base = root_of(local, root)
     report = Report(
         tuple(os.fspath(t) for t in targets), rules=rules, root=str(base), version=VERSION
     )
@@ -158,15 +166,10 @@ def scan(
         os.fspath(scratch) if scratch is not None else None,
     )
     try:
-        blobs, listed = _blobs(targets, base)
-        report.extend(listed)
-        tables = work.files(blobs, report)
-        beside = files_beside(blobs, tables) if kind != "model" else []
-        plausible = kind == "dataset" or any_may_hold_rows(file.path for file in beside)
-        if tables or (beside and plausible):
-            with at_most(jobs):
-                references = work.references(reference, columns, report) if reference else []
-                work.datasets(tables, beside, columns, references, report)
+        if local:
+            work.run(local, base, columns, reference, report)
+        for one in remote:
+            work.run_remote(one, max_download, columns, reference, report)
     except KeyboardInterrupt:
         report.interrupted = True
         report.gaps.append(Gap(report.targets[0], "interrupted: the rest was not scanned"))
@@ -189,50 +192,6 @@ def _cluster(engine: str) -> ClusterEngine | None:
     from poisonscan.engines.cluster import connect
 
     return connect(name, address)
-
-
-def _root(targets: Sequence[str | Path], root: str | Path | None) -> Path:
-    """What paths in the report are relative to: a folder that holds all targets."""
-    absolute = [Path(os.path.abspath(target)) for target in targets]  # noqa: PTH100 - links stay
-    base = Path(os.path.abspath(root or "."))  # noqa: PTH100
-    outside = [path for path in absolute if not path.is_relative_to(base)]
-    if not outside:
-        return base
-    if root is not None:
-        message = f"{os.fspath(outside[0])!r} is not below the root {os.fspath(root)!r}"
-        raise TargetError(message)
-    try:
-        return Path(os.path.commonpath([path.parent for path in absolute]))
-    except ValueError:  # different drives
-        return base
-
-
-def _blobs(targets: Iterable[str | Path], base: Path) -> tuple[list[Blob], Report]:
-    """All files of all targets, each once, and what could not be listed."""
-    blobs: dict[str, dict[str, Blob]] = {}  # by file and by name
-    listed = Report(())
-    resolved = functools.cache(os.path.realpath)
-    for target in targets:
-        path = Path(target)
-        if not os.path.lexists(path):
-            message = f"{os.fspath(target)!r} does not exist"
-            raise TargetError(message)
-        for item in Disk(path, base).blobs():
-            if isinstance(item, Gap):
-                listed.gaps.append(item)
-            elif isinstance(item, Skipped):
-                listed.skipped.append(item)
-            else:
-                folder, name = os.path.split(item.file or item.path)
-                known = blobs.setdefault(os.path.join(resolved(folder), name), {})  # noqa: PTH118
-                known.setdefault(item.name, item)
-    return [blob for known in blobs.values() for blob in _telling(known)], listed
-
-
-def _telling(known: Mapping[str, Blob]) -> list[Blob]:
-    """Of the names that lead to one file those that say what it is, if any do."""
-    named = [blob for blob in known.values() if blob.suffix]
-    return named or list(known.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +238,50 @@ class _Work:
             report.add(item)
         return tables
 
+    def run(
+        self,
+        targets: Sequence[str | Path],
+        base: Path,
+        columns: Mapping[str, Any],
+        reference: str | Path | None,
+        report: Report,
+    ) -> None:
+        """Scan what is on disk."""
+        blobs, listed = files_of(targets, base)
+        report.extend(listed)
+        tables, beside = sorted_out(blobs, self.files(blobs, report), self.scratch)
+        beside = beside if self.kind != "model" else []
+        plausible = self.kind == "dataset" or any_may_hold_rows(file.path for file in beside)
+        if tables or (beside and plausible):
+            with at_most(self.jobs):
+                references = self.references(reference, columns, report) if reference else []
+                self.datasets(tables, beside, columns, references, report)
+
+    def run_remote(
+        self,
+        remote: Remote,
+        most: int | None,
+        columns: Mapping[str, Any],
+        reference: str | Path | None,
+        report: Report,
+    ) -> None:
+        """Fetch a repository and scan it."""
+        try:
+            with fetched(remote, most, self.scratch, self.progress) as copy:
+                part = Report((remote.target,), gaps=copy.gaps)
+                try:
+                    self.run([copy.folder], copy.folder, columns, reference, part)
+                finally:
+                    report.origins.append(copy.origin)
+                    report.extend(renamed(part, copy.origin.path))
+                    report.isolation = part.isolation
+        except NoSuchRepository as error:
+            if len(report.targets) == 1:
+                raise TargetError(str(error)) from error
+            report.gaps.append(Gap(remote.target, str(error)))
+        except (HubError, OSError) as error:
+            report.gaps.append(Gap(remote.target, f"not fetched: {error}"))
+
     def references(
         self, target: str | Path, columns: Mapping[str, Any], report: Report
     ) -> list[Reference]:
@@ -286,10 +289,10 @@ class _Work:
         from poisonscan.datasets.shards import DatasetOptions
         from poisonscan.references import count
 
-        blobs, about = _blobs([target], _root([target], None))
-        tables = replace(self, kind="dataset").files(blobs, about)
+        blobs, about = files_of([target], root_of([target], None))
+        found = replace(self, kind="dataset").files(blobs, about)
         apart = dict.fromkeys(["activations", "split", "config", "max_rows", "sample"])
-        beside = files_beside(blobs, tables)
+        tables, beside = sorted_out(blobs, found, self.scratch)
         try:
             datasets, notes = open_apart(
                 tables, DatasetOptions(**{**columns, **apart}), beside, self.here()
@@ -305,9 +308,9 @@ class _Work:
         def run(dataset: Dataset, detectors: dict[str, DatasetDetector]) -> list[Gap]:
             return self.passes(dataset).run(detectors).gaps
 
-        found, unread = count(datasets, run)
+        references, unread = count(datasets, run)
         report.gaps += [*about.gaps, *gaps, *unread]
-        return found
+        return references
 
     def passes(self, dataset: Dataset) -> Passes:
         """What reads a dataset."""
@@ -328,8 +331,6 @@ class _Work:
 
         from poisonscan.datasets.shards import DatasetOptions
 
-        # Other machines do not know this folder.
-        tables = [replace(table, file=os.path.abspath(table.file)) for table in tables]  # noqa: PTH100
         try:
             options, explicit = DatasetOptions(**columns), self.kind == "dataset"
             datasets, notes = open_apart(tables, options, beside, self.here(), explicit=explicit)

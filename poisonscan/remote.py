@@ -1,0 +1,189 @@
+"""Targets that are not on disk: fetched into a folder of their own, scanned there, renamed after.
+
+While it is scanned, paths are those in the repository: what its owner and its commit are called
+must not decide what is taken for a test split.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from poisonscan.finding import Finding, Gap, Location, Places, Report, Row, Rows
+from poisonscan.origin import Origin, OriginFile
+from poisonscan.sources.hub.address import Address, is_address, parse
+from poisonscan.sources.hub.environment import Environment, read_environment
+
+if TYPE_CHECKING:
+    from poisonscan.sources.hub.fetch import Copy
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A repository of the Hub that is to be scanned.
+
+    Attributes:
+        target: as the user gave it.
+        address: what it means.
+        environment: where the Hub is.
+    """
+
+    target: str
+    address: Address
+    environment: Environment
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A repository in a folder.
+
+    Attributes:
+        folder: holds only files that are what the Hub lists.
+        origin: where they come from.
+        gaps: what is not in the folder.
+    """
+
+    folder: Path
+    origin: Origin
+    gaps: list[Gap]
+
+
+def divide(
+    targets: Sequence[str | Path], revision: str | None = None, repo_type: str | None = None
+) -> tuple[list[str | Path], list[Remote]]:
+    """Tell targets on disk from those on the Hub. What exists on disk is on disk.
+
+    Args:
+        targets: as the user gave them.
+        revision: of those on the Hub.
+        repo_type: of those on the Hub; with it, ``org/name`` is one of them.
+
+    Raises:
+        poisonscan.sources.hub.address.AddressError: one looks like an address and is none.
+        poisonscan.sources.hub.errors.HubError: the environment is not as it must be.
+    """
+    local: list[str | Path] = []
+    remote: list[Remote] = []
+    environment: Environment | None = None
+    for target in targets:
+        text = os.fspath(target)
+        if os.path.lexists(target) or not (repo_type or "//" in text):
+            local.append(target)
+            continue
+        environment = environment or read_environment()
+        if not repo_type and not is_address(text, environment.endpoint):
+            local.append(target)
+            continue
+        address = parse(text, revision=revision, repo_type=repo_type, endpoint=environment.endpoint)
+        remote.append(Remote(text, address, environment))
+    return local, remote
+
+
+@contextlib.contextmanager
+def fetched(
+    remote: Remote,
+    most: int | None,
+    scratch: str | None,
+    progress: Callable[[str, int, int], None],
+) -> Iterator[Fetched]:
+    """Fetch a repository into a temporary folder, which is removed afterwards.
+
+    Args:
+        remote: what to fetch.
+        most: bytes to fetch at most; None: the default.
+        scratch: folder for the folder; None: the system's.
+        progress: called for each file.
+
+    Raises:
+        poisonscan.sources.hub.errors.HubError: nothing can be known about the repository.
+        OSError: there can be no such folder.
+    """
+    from poisonscan.sources.hub.fetch import fetch
+
+    with tempfile.TemporaryDirectory(
+        prefix="poisonscan-hub-", dir=scratch, ignore_cleanup_errors=True
+    ) as name:
+        copy = fetch(
+            remote.address,
+            Path(name),
+            remote.environment,
+            most=most,
+            told=lambda done, total: progress("files fetched", done, total),
+        )
+        yield Fetched(Path(name), _origin(remote, copy), copy.gaps)
+
+
+def _origin(remote: Remote, copy: Copy) -> Origin:
+    commit = copy.listing.commit
+    files = tuple(
+        OriginFile(entry.path, entry.size, entry.named, entry.path in copy.verified)
+        for entry in copy.listing.entries
+    )
+    return Origin(
+        remote.address.at(commit),
+        remote.target,
+        remote.environment.endpoint,
+        remote.address.revision,
+        commit,
+        files,
+    )
+
+
+def renamed(report: Report, place: str) -> Report:
+    """A report on a folder as one on the repository that the folder holds.
+
+    Args:
+        report: its paths are relative to the folder.
+        place: what reports call the repository.
+    """
+
+    def name(path: str) -> str:
+        return place if path in ("", ".") else f"{place}/{path}"
+
+    return replace(
+        report,
+        findings=[_finding(finding, name) for finding in report.findings],
+        gaps=[replace(gap, path=name(gap.path)) for gap in report.gaps],
+        scanned=[replace(entry, path=name(entry.path)) for entry in report.scanned],
+        skipped=[replace(entry, path=name(entry.path)) for entry in report.skipped],
+    )
+
+
+def _finding(finding: Finding, name: Callable[[str], str]) -> Finding:
+    part = finding.at.part
+    if isinstance(part, Rows):
+        rows = tuple(replace(row, path=name(row.path)) for row in part.rows)
+        every = None if part.every is None else _Renamed(part.every, name)
+        part = replace(part, rows=rows, every=every)
+    return replace(finding, at=Location(name(finding.at.path), part))
+
+
+@dataclass(frozen=True, slots=True)
+class _Renamed:
+    """All rows of a group, under other paths."""
+
+    places: Places
+    name: Callable[[str], str]
+
+    @property
+    def left_out(self) -> int:
+        return self.places.left_out
+
+    @property
+    def partial(self) -> bool:
+        return self.places.partial
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def files(self) -> dict[str, bool]:
+        return {self.name(path): alone for path, alone in self.places.files().items()}
+
+    def rows(self) -> Iterator[Row]:
+        for row in self.places.rows():
+            yield replace(row, path=self.name(row.path))

@@ -1,0 +1,81 @@
+"""What the user asked for: which targets are on disk, and which files they are."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from poisonscan.finding import Gap, Report, Skipped
+from poisonscan.remote import Remote, divide
+from poisonscan.sources.base import Blob
+from poisonscan.sources.disk import Disk
+from poisonscan.sources.hub.address import AddressError
+from poisonscan.sources.hub.errors import HubError
+
+
+class TargetError(ValueError):
+    """A target that does not exist, or an option that does not fit it."""
+
+
+def divided(
+    targets: Sequence[str | Path], revision: str | None, repo_type: str | None
+) -> tuple[list[str | Path], list[Remote]]:
+    """Targets on disk, and those on the Hub.
+
+    Raises:
+        TargetError: an address is none, or options for the Hub have no use.
+    """
+    try:
+        local, remote = divide(targets, revision, repo_type)
+    except (AddressError, HubError) as error:
+        raise TargetError(str(error)) from error
+    if (revision or repo_type) and not remote:
+        message = "revision and repo_type are for repositories of the Hub, and no target is one"
+        raise TargetError(message)
+    return local, remote
+
+
+def root_of(targets: Sequence[str | Path], root: str | Path | None) -> Path:
+    """What paths in the report are relative to: a folder that holds all targets."""
+    absolute = [Path(os.path.abspath(target)) for target in targets]  # noqa: PTH100 - links stay
+    base = Path(os.path.abspath(root or "."))  # noqa: PTH100
+    outside = [path for path in absolute if not path.is_relative_to(base)]
+    if not outside:
+        return base
+    if root is not None:
+        message = f"{os.fspath(outside[0])!r} is not below the root {os.fspath(root)!r}"
+        raise TargetError(message)
+    try:
+        return Path(os.path.commonpath([path.parent for path in absolute]))
+    except ValueError:  # different drives
+        return base
+
+
+def files_of(targets: Iterable[str | Path], base: Path) -> tuple[list[Blob], Report]:
+    """All files of all targets, each once, and what could not be listed."""
+    blobs: dict[str, dict[str, Blob]] = {}  # by file and by name
+    listed = Report(())
+    resolved = functools.cache(os.path.realpath)
+    for target in targets:
+        path = Path(target)
+        if not os.path.lexists(path):
+            message = f"{os.fspath(target)!r} does not exist"
+            raise TargetError(message)
+        for item in Disk(path, base).blobs():
+            if isinstance(item, Gap):
+                listed.gaps.append(item)
+            elif isinstance(item, Skipped):
+                listed.skipped.append(item)
+            else:
+                folder, name = os.path.split(item.file or item.path)
+                known = blobs.setdefault(os.path.join(resolved(folder), name), {})  # noqa: PTH118
+                known.setdefault(item.name, item)
+    return [blob for known in blobs.values() for blob in _telling(known)], listed
+
+
+def _telling(known: Mapping[str, Blob]) -> list[Blob]:
+    """Of the names that lead to one file those that say what it is, if any do."""
+    named = [blob for blob in known.values() if blob.suffix]
+    return named or list(known.values())

@@ -1,0 +1,210 @@
+"""A Hub on this machine that answers as the real one does, or worse."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from poisonscan.sources.hub.client import Client, Patience
+from poisonscan.sources.hub.environment import Environment
+
+COMMIT = "c" * 40
+CALM = Patience(tries=3, pause=0.01, longest=0.1)
+QUICK = replace(CALM, seconds=1.5, rate=10_000_000.0)
+"""For what would take long; everything else has time, on a slow machine too."""
+
+Behaviour = Callable[[BaseHTTPRequestHandler, bytes], None]
+
+
+@dataclass
+class FakeHub:
+    """One repository, ``org/name``, as a model and as a dataset.
+
+    Attributes:
+        files: content by path.
+        lfs: paths that are stored as large files, which another host serves.
+        listed: what the list says of a path instead of the truth.
+        behaviours: what answers for a path of a file, or for ``revision`` and ``tree``.
+        token: what is asked for; empty: everybody may read.
+        page: entries of the list on one page.
+        revisions: commit by revision.
+        log: every request to this host: path and ``Authorization``.
+        elsewhere: every request to the other host.
+    """
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    lfs: set[str] = field(default_factory=set)
+    listed: dict[str, dict[str, Any]] = field(default_factory=dict)
+    behaviours: dict[str, Behaviour] = field(default_factory=dict)
+    token: str = ""
+    page: int = 1000
+    revisions: dict[str, str] = field(default_factory=lambda: {"main": COMMIT})
+    log: list[tuple[str, str]] = field(default_factory=list)
+    elsewhere: list[tuple[str, str]] = field(default_factory=list)
+    url: str = ""
+    other: str = ""
+
+    def environment(self, cache: Path, token: str = "") -> Environment:
+        return Environment(self.url, token, cache)
+
+    def client(self, token: str = "") -> Client:
+        slow = {trickle, trickle_headers}.intersection(self.behaviours.values())
+        return Client(Environment(self.url, token, Path("nowhere")), QUICK if slow else CALM)
+
+    def entries(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = [{"type": "directory", "path": "folder", "size": 0}]
+        for path, data in self.files.items():
+            entry: dict[str, Any] = {"type": "file", "path": path, "size": len(data)}
+            entry["oid"] = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+            if path in self.lfs:
+                entry["oid"] = "0" * 40
+                entry["lfs"] = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data)}
+            entry.update(self.listed.get(path, {}))
+            found.append(entry)
+        return found
+
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        parts = urlsplit(request.path)
+        self.log.append((request.path, request.headers.get("Authorization", "")))
+        if self.token and request.headers.get("Authorization") != f"Bearer {self.token}":
+            send(request, 401, b"{}")
+            return
+        segments = [unquote(s) for s in parts.path.strip("/").removeprefix("api/").split("/")]
+        if segments[0] in ("models", "datasets"):
+            segments = segments[1:]
+        if segments[:2] != ["org", "name"]:
+            send(request, 404, b"{}")
+            return
+        kind, revision, path = segments[2], segments[3], "/".join(segments[4:])
+        commit = self.revisions.get(revision, revision)
+        body: bytes | None = None
+        if kind == "revision" and revision in self.revisions:
+            path, body = kind, json.dumps({"id": "org/name", "sha": commit}).encode()
+        elif kind == "tree" and commit == COMMIT:
+            path, body = kind, self._list(request, parts.query)
+        elif kind == "resolve" and commit == COMMIT:
+            body = self.files.get(path)
+        if body is None:
+            send(request, 404, b"{}")
+        elif path in self.behaviours:
+            self.behaviours[path](request, body)
+        elif path in self.lfs:
+            send(request, 302, b"", Location=f"{self.other}/blob?of={request.path}")
+        elif kind != "tree":
+            send(request, 200, body)
+
+    def _list(self, request: BaseHTTPRequestHandler, query: str) -> bytes | None:
+        start = int(query.partition("cursor=")[2] or 0)
+        entries = self.entries()
+        headers = {}
+        if start + self.page < len(entries):
+            following = f"{self.url}{urlsplit(request.path).path}?cursor={start + self.page}"
+            headers["Link"] = f'<{following}>; rel="next"'
+        body = json.dumps(entries[start : start + self.page]).encode()
+        if "tree" not in self.behaviours:
+            send(request, 200, body, **headers)
+        return body
+
+    def answer_elsewhere(self, request: BaseHTTPRequestHandler) -> None:
+        self.elsewhere.append((request.path, request.headers.get("Authorization", "")))
+        path = unquote(request.path).partition(f"/resolve/{COMMIT}/")[2]
+        send(request, 200, self.files[path])
+
+
+def send(request: BaseHTTPRequestHandler, status: int, body: bytes, **headers: str) -> None:
+    request.send_response(status)
+    request.send_header("Content-Length", str(len(body)))
+    for name, value in headers.items():
+        request.send_header(name.replace("_", "-"), value)
+    request.end_headers()
+    request.wfile.write(body)
+
+
+def with_status(status: int, times: int = 1_000, **headers: str) -> Behaviour:
+    """Answers with a status so many times, then as it should."""
+    left = [times]
+
+    def behave(request: BaseHTTPRequestHandler, body: bytes) -> None:
+        left[0] -= 1
+        send(request, status, b"", **headers) if left[0] >= 0 else send(request, 200, body)
+
+    return behave
+
+
+def redirect(to: str) -> Behaviour:
+    return lambda request, _: send(request, 302, b"", Location=to)
+
+
+def cut(request: BaseHTTPRequestHandler, body: bytes) -> None:
+    """Announces the whole body and sends half of it."""
+    request.send_response(200)
+    request.send_header("Content-Length", str(len(body)))
+    request.end_headers()
+    request.wfile.write(body[: len(body) // 2])
+
+
+def until_the_end(request: BaseHTTPRequestHandler, body: bytes) -> None:
+    """Does not say how much will come."""
+    request.send_response(200)
+    request.end_headers()
+    request.wfile.write(body)
+
+
+def trickle(request: BaseHTTPRequestHandler, body: bytes) -> None:
+    """Sends a byte at a time, each soon enough for a timeout of sockets."""
+    request.send_response(200)
+    request.send_header("Content-Length", str(len(body)))
+    request.end_headers()
+    with contextlib.suppress(OSError):
+        for byte in body[:100]:
+            request.wfile.write(bytes([byte]))
+            time.sleep(0.05)
+
+
+def trickle_headers(request: BaseHTTPRequestHandler, body: bytes) -> None:
+    with contextlib.suppress(OSError):
+        request.wfile.write(b"HTTP/1.0 200 OK\r\nX-Long: ")
+        for _ in range(100):
+            request.wfile.write(b"x")
+            time.sleep(0.05)
+
+
+def nonsense(request: BaseHTTPRequestHandler, _: bytes) -> None:
+    request.wfile.write(b"\x00\xff nothing like HTTP\r\n\r\n")
+
+
+@contextlib.contextmanager
+def serving(hub: FakeHub) -> Iterator[FakeHub]:
+    """The Hub and the host of its large files, each at its own port."""
+
+    def handler(answer: Callable[[BaseHTTPRequestHandler], None]) -> type[BaseHTTPRequestHandler]:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                with contextlib.suppress(OSError):
+                    answer(self)
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        return Handler
+
+    with contextlib.ExitStack() as stack:
+        for answer, name in ((hub.answer, "url"), (hub.answer_elsewhere, "other")):
+            server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), handler(answer)))
+            server.daemon_threads = True
+            server.block_on_close = False
+            thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.shutdown)
+            setattr(hub, name, f"http://127.0.0.1:{server.server_port}")
+        yield hub

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import threading
+import time
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+
+from poisonscan.sources.hub.client import Client, Patience
+from poisonscan.sources.hub.connection import request
+from poisonscan.sources.hub.environment import Environment
+from poisonscan.sources.hub.errors import Again, HubError
+from tests.sources.hub.fake import CALM, COMMIT, FakeHub
+
+
+def client(endpoint: str, token: str = "") -> Client:
+    return Client(Environment(endpoint, token, Path("nowhere")), CALM)
+
+
+def test_hosts_of_an_own_network_are_not_asked_for_others(hub: FakeHub) -> None:
+    with (
+        pytest.raises(HubError, match="not public"),
+        request(hub.url, {}, seconds=9, idle=9, private=False),
+    ):
+        pass
+    assert hub.log == []
+
+
+def test_https_stays_https() -> None:
+    with pytest.raises(HubError, match="away from https"):
+        client("https://hub.corp")._follow("https://hub.corp/x", "http://hub.corp/y")
+    assert client("https://h.c")._follow("https://h.c/a/b", "../d") == "https://h.c/d"
+
+
+@pytest.mark.parametrize(
+    ("url", "sent"),
+    [
+        ("https://hub.corp/x", True),
+        ("https://HUB.corp:443/x", True),
+        ("http://hub.corp/x", False),
+        ("https://hub.corp:8443/x", False),
+        ("https://hub.corp.evil.org/x", False),
+        ("https://cdn.hub.corp/x", False),
+    ],
+)
+def test_where_the_token_goes(url: str, *, sent: bool) -> None:
+    from poisonscan.sources.hub.connection import split
+
+    headers = client("https://hub.corp", "hf_secret")._headers(split(url))
+    assert ("Authorization" in headers) is sent
+
+
+def test_a_proxy_is_used(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", hub.url)
+    monkeypatch.setenv("no_proxy", "")
+    for private in (True, False):
+        with request("http://hub.test/api/x", {}, seconds=9, idle=9, private=private) as answer:
+            assert answer.status == 404
+    assert hub.log[0][0] == "http://hub.test/api/x"
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "http://name:word@127.0.0.1:1"])
+def test_a_proxy_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.setenv("no_proxy", "")
+    with (
+        pytest.raises(HubError, match="proxy"),
+        request("http://hub.test/", {}, seconds=9, idle=9, private=True),
+    ):
+        pass
+
+
+def test_a_name_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+    with (
+        pytest.raises(Again, match="is there a network"),
+        request("http://hub.invalid/", {}, seconds=9, idle=9, private=True),
+    ):
+        pass
+
+
+def test_whoever_has_no_patience_need_not_wait(hub: FakeHub) -> None:
+    def stall(request: BaseHTTPRequestHandler, body: bytes) -> None:
+        request.send_response(200)
+        request.end_headers()
+        time.sleep(2)
+
+    hub.files["a"] = b"1"
+    hub.behaviours["a"] = stall
+    patient = Client(Environment(hub.url, "", Path("nowhere")), Patience())
+    threading.Timer(0.1, patient.stopped.set).start()
+    began = time.monotonic()
+
+    def read() -> None:
+        with patient.get(f"{hub.url}/org/name/resolve/{COMMIT}/a", 1) as (_, pieces):
+            list(pieces)
+
+    with pytest.raises(HubError, match="interrupted"):
+        patient.again(read)
+    assert time.monotonic() - began < 1.5

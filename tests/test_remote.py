@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import json
+import pickle
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import jsonschema
+import pytest
+from click.testing import CliRunner, Result
+
+import poisonscan
+from poisonscan.cli import cli
+from poisonscan.finding import Finding
+from poisonscan.reporters.base import REPORTERS, Options
+from tests.sources.hub.conftest import hub as hub  # noqa: PLC0414 - a fixture
+from tests.sources.hub.fake import COMMIT, FakeHub, send
+
+SCHEMA = Path(__file__).parents[1] / "docs" / "report.schema.json"
+MODEL = f"hf://org/name@{COMMIT}"
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, ...]:
+        import os
+
+        return os.system, ("true",)
+
+
+@pytest.fixture
+def here(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """A Hub that the environment names, with a model and a table."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "HF_HUB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    hub.files = {"model.pkl": pickle.dumps(Evil()), "config.json": b"{}"}
+    hub.lfs = {"model.pkl"}
+    yield hub
+    assert list(temporary.iterdir()) == []
+
+
+def command(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, ["scan", "--isolation", "off", *arguments])
+
+
+def test_a_model(here: FakeHub) -> None:
+    result = command("hf://org/name", "-o", "json")
+    assert result.exit_code == 1
+    document = json.loads(result.stdout)
+    jsonschema.validate(document, json.loads(SCHEMA.read_text("utf-8")))
+    (finding,) = document["findings"]
+    assert finding["rule"] == "PS101"
+    assert finding["location"]["path"] == f"{MODEL}/model.pkl"
+    assert {entry["path"] for entry in document["scanned"]} == {
+        f"{MODEL}/model.pkl", f"{MODEL}/config.json",
+    }  # fmt: skip
+    (origin,) = document["origins"]
+    assert (origin["commit"], origin["revision"], origin["endpoint"]) == (COMMIT, "main", here.url)
+    assert {file["path"]: file["verified"] for file in origin["files"]} == {
+        "model.pkl": True, "config.json": True,
+    }  # fmt: skip
+    assert "hidden" in command(f"{here.url}/org/name/blob/main/model.pkl", "--min-severity",
+                               "critical", "-o", "json").stdout  # fmt: skip
+
+
+def test_fingerprints_do_not_change_with_the_commit(here: FakeHub) -> None:
+    def finding() -> Finding:
+        (found,) = poisonscan.scan("hf://org/name", isolation="off").findings
+        return found
+
+    first = finding()
+    here.files["more.json"] = b"{}"
+    moved = first.at.path.replace(COMMIT, "d" * 40)
+    other = poisonscan.Finding(
+        first.rule, poisonscan.Location(moved), first.message, first.key, None, {}
+    )
+    assert first.fingerprint == finding().fingerprint == other.fingerprint
+
+
+def test_a_dataset_is_read_as_if_it_were_here(here: FakeHub, tmp_path: Path) -> None:
+    rows = "".join(f"text number {i},{'ab'[i % 2]}\n" for i in range(60))
+    here.files = {"data/train.csv": f"text,label\n{rows}".encode(), "README.md": b"# Words\n"}
+    (tmp_path / "copy" / "data").mkdir(parents=True)
+    (tmp_path / "copy" / "data" / "train.csv").write_bytes(here.files["data/train.csv"])
+    (tmp_path / "copy" / "README.md").write_bytes(b"# Words\n")
+    near = poisonscan.scan("copy", root="copy", isolation="off")
+    far = poisonscan.scan("org/name", repo_type="dataset", isolation="off")
+    place = f"hf://datasets/org/name@{COMMIT}"
+    assert [entry.path for entry in far.scanned] == [f"{place}/data/train.csv"]
+    assert [entry.facts for entry in far.scanned] == [entry.facts for entry in near.scanned]
+    assert [f.message for f in far.findings] == [f.message for f in near.findings]
+    assert all(f.at.path.startswith(place) for f in far.findings)
+    for name in REPORTERS:
+        REPORTERS[name](far, Options())
+
+
+def test_content_that_is_not_what_the_hub_lists_is_never_clean(here: FakeHub) -> None:
+    here.files = {"model.pkl": pickle.dumps([1]), "config.json": b"{}"}
+    here.behaviours["model.pkl"] = lambda request, body: send(request, 200, pickle.dumps([2]))
+    result = command("hf://org/name")
+    assert result.exit_code == 3
+    assert "its content is not what the Hub lists" in " ".join(result.stdout.split())
+
+
+def test_what_exists_on_disk_is_on_disk(here: FakeHub, tmp_path: Path) -> None:
+    (tmp_path / "org" / "name").mkdir(parents=True)
+    (tmp_path / "org" / "name" / "config.json").write_text("{}")
+    report = poisonscan.scan("org/name", isolation="off")
+    assert [entry.path for entry in report.scanned] == ["org/name/config.json"]
+    assert here.log == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["hf://org/other"], "it does not exist, or is private"),
+        (["hf://name"], "does not name a repository"),
+        (["hf://org/name/nowhere"], "holds no file or folder 'nowhere'"),
+        (["org/name"], "does not exist"),
+        (["config.json", "--revision", "v1"], "no target is one"),
+        (["hf://org/name", "--max-download", "much"], "no size such as 500MB"),
+    ],
+)
+def test_wrong_usage(here: FakeHub, tmp_path: Path, arguments: list[str], message: str) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    result = command(*arguments)
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_a_hub_that_fails_is_a_gap_and_the_rest_goes_on(here: FakeHub, tmp_path: Path) -> None:
+    here.behaviours["revision"] = lambda request, _: send(request, 400, b"")
+    (tmp_path / "config.json").write_text("{}")
+    report = poisonscan.scan(["config.json", "hf://org/name", "hf://org/other"], isolation="off")
+    assert [entry.path for entry in report.scanned] == ["config.json"]
+    assert [gap.path for gap in report.gaps] == ["hf://org/name", "hf://org/other"]
+    assert report.exit_code() == 3
+
+
+def test_limits_and_offline(here: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = command("hf://org/name", "--max-download", "2 B")
+    assert result.exit_code == 3
+    assert "--max-download is 2 for all" in " ".join(result.stdout.split())
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    asked = len(here.log)
+    result = command("hf://org/name")
+    assert (result.exit_code, len(here.log)) == (2, asked)
+    assert "HF_HUB_OFFLINE is set" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("0", 0), ("500MB", 500_000_000), ("1.5 GiB", 3 << 29), ("2k", 2_000), ("7B", 7)],
+)
+def test_sizes(text: str, size: int) -> None:
+    import click
+
+    from poisonscan.cli import hub as options
+
+    context = click.Context(cli)
+    assert options.size(context, click.Option(["--x"]), text) == size
