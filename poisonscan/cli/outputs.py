@@ -50,14 +50,14 @@ def parse(values: tuple[str, ...], targets: tuple[Path, ...] = ()) -> list[Outpu
         message = "two reports would go to the same file"
         raise click.BadParameter(message)
     for place in paths:
-        _refuse_to_replace(place, targets)
+        refuse_to_replace(place, targets)
     if sum(output.path is None for output in outputs) > 1:
         message = "only one report can go to standard output; give the others a file: -o sarif=FILE"
         raise click.BadParameter(message)
     return outputs
 
 
-def _refuse_to_replace(path: Path, targets: tuple[Path, ...]) -> None:
+def refuse_to_replace(path: Path, targets: tuple[Path, ...]) -> None:
     """A report may replace a report, and nothing else that is scanned."""
     if path.is_dir():
         message = f"{str(path)!r} is a folder"

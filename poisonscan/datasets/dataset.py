@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from poisonscan.datasets.batch import Batch, Labels, Role
 from poisonscan.datasets.errors import DatasetError
 from poisonscan.datasets.shards import Problems, Shard
-from poisonscan.finding import as_json
+from poisonscan.finding import MAX_ROWS, Rows, as_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -199,13 +199,43 @@ class Dataset:
 
         return describe(self, rows, scores)
 
+    def named(
+        self,
+        rows: NDArray[np.int64],
+        scores: Sequence[float] | NDArray[np.floating[Any] | np.int64] | None = None,
+        *,
+        count: int | None = None,
+        shown: int = MAX_ROWS,
+        taken: NDArray[np.int64] | None = None,
+        partial: bool = False,
+    ) -> Rows:
+        """Rows for a finding: the first are described for reports, all are listed.
+
+        Args:
+            rows: shard and position in the shard, ``int64`` of shape (n, 2), the most suspicious
+                first.
+            scores: of each row.
+            count: how many there are, where ``rows`` are not all.
+            shown: how many are described.
+            taken: those that one would take out, where these are others, without scores.
+            partial: only a sample of the rows was looked at.
+        """
+        from poisonscan.datasets.describe import listed
+
+        first = None if scores is None else np.asarray(scores[:shown], float).tolist()
+        described = self.describe(rows[:shown], first)
+        count = len(rows) if count is None else count
+        if taken is None:
+            every, missing = listed(self, rows, scores), max(0, count - len(rows))
+        else:
+            every, missing = listed(self, taken, None), 0
+        left_out = every.left_out + missing
+        return Rows(described, count, replace(every, left_out=left_out, partial=partial))
+
     def place(self, shard_index: int, position: int) -> tuple[str, int]:
         """File that holds a row, as reports call it, and the row's index in that file."""
         shard = self.shards[shard_index]
-        position = int(shard.rows_of(np.array([position]))[0])
-        if shard.layout is None or len(shard.files) > 1:
-            return shard.files[position].path, 0
-        return shard.path, shard.start + position
+        return shard.place(int(shard.rows_of(np.array([position]))[0]))
 
     def numeric(self, column: str) -> bool:
         """Whether a column holds numbers, perhaps written as text."""
@@ -256,7 +286,9 @@ class Dataset:
         if image is not None and image in table.schema.names:
             from poisonscan.datasets.pictures import Encoded, decode_column
 
-            folder = Path(self.shards[index].files[0].file).parent
+            file = self.shards[index].files[0]
+            # What a member of an archive names is not beside the archive.
+            folder = Path(file.file) if file.steps else Path(file.file).parent
             if Role.ENCODED in roles:
                 values[Role.ENCODED] = Encoded(table.column(image), folder)
             if self._decodes(roles):
@@ -324,7 +356,7 @@ class Dataset:
             Encoded,
             Pictures,
             decode,
-            read_picture,
+            read_file,
             residuals,
         )
 
@@ -334,10 +366,9 @@ class Dataset:
             values: dict[Role, Any] = {}
             if Role.LABEL in roles:
                 values[Role.LABEL] = labels_of(shard.labels[start : start + FILES])
-            paths = tuple(file.file for file in files)
-            values[Role.ENCODED] = Encoded(None, Path(), paths)
+            values[Role.ENCODED] = Encoded(None, Path(), files)
             if roles & {Role.CONTENT, Role.FEATURES, Role.PICTURES}:
-                pixels = decode(read_picture(Path(file.file)) for file in files)
+                pixels = decode(read_file(file) for file in files)
                 named.broken += [(start + row, reason) for row, reason in pixels.problems]
                 values[Role.CONTENT] = pixels.digests.copy()
                 values[Role.CONTENT][[row for row, _ in pixels.problems]] = 0

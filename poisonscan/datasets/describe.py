@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from poisonscan.datasets.errors import DatasetError
 from poisonscan.datasets.labels import labels
+from poisonscan.datasets.places import MAX_LISTED, ListedRows
 from poisonscan.datasets.tables import by_lines, numbered
 from poisonscan.datasets.words import texts
 from poisonscan.escape import clip, escape
@@ -52,14 +53,18 @@ def describe(
     return tuple(out)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Later:
     """Rows that findings name, looked up together once all findings are there.
 
     A shard is read once for all of them then, and not once for each finding. Until then a row of a
     table has no line, label and excerpt.
+
+    Attributes:
+        room: rows that findings may still list in all.
     """
 
+    room: int = MAX_LISTED
     _places: dict[tuple[str, int, str], Line] = field(default_factory=dict)
 
     def describe(
@@ -95,8 +100,27 @@ class Later:
         for row in finding.at.part.rows:
             about = known.get(self._places.get((row.path, row.index, row.split), (-1, -1)), row)
             rows.append(replace(about, score=row.score))
-        part = Rows(tuple(rows), finding.at.part.count)
+        part = replace(finding.at.part, rows=tuple(rows))
         return replace(finding, at=replace(finding.at, part=part))
+
+
+def listed(
+    dataset: Dataset,
+    rows: NDArray[np.int64],
+    scores: Sequence[float] | NDArray[np.floating[Any] | np.int64] | None,
+) -> ListedRows:
+    """Rows in a form that findings keep, as far as there is room for them."""
+    room = MAX_LISTED if dataset.later is None else dataset.later.room
+    kept = rows[:room]
+    if dataset.later is not None:
+        dataset.later.room -= len(kept)
+    return ListedRows(
+        dataset.shards,
+        kept[:, 0].astype(np.int32),
+        kept[:, 1].astype(np.int64),
+        None if scores is None else np.array(scores[: len(kept)], np.float32),
+        len(rows) - len(kept),
+    )
 
 
 def _rows(finding: Finding) -> tuple[Row, ...]:

@@ -9,6 +9,7 @@ import stat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 _FLAGS = (
@@ -22,7 +23,16 @@ _FLAGS = (
 
 
 def write(path: Path, text: str) -> None:
-    """Replace a file by ``text`` in UTF-8, in one step.
+    """Replace a file by ``text`` in UTF-8, in one step; see ``write_parts``.
+
+    Raises:
+        OSError: as ``write_parts`` does.
+    """
+    write_parts(path, (text,))
+
+
+def write_parts(path: Path, parts: Iterable[str]) -> None:
+    """Replace a file by text that comes in parts, in UTF-8 and in one step.
 
     The text goes to a new file in the same folder, to the disk, and then takes the name. A reader
     sees the old report or the new one, and a full disk leaves the old one as it was. A new file is
@@ -37,7 +47,7 @@ def write(path: Path, text: str) -> None:
     descriptor = os.open(temporary, _FLAGS, mode)
     try:
         with open(descriptor, "wb") as stream:  # noqa: PTH123 - a descriptor
-            stream.write(text.encode())
+            stream.writelines(part.encode() for part in parts)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)

@@ -19,7 +19,8 @@ _FLAGS = (
     | getattr(os, "O_NOCTTY", 0)
     | getattr(os, "O_BINARY", 0)
 )
-_IGNORED = frozenset({".git", ".hg", ".svn", "__pycache__", ".venv", "node_modules"})
+IGNORED = frozenset({".git", ".hg", ".svn", "__pycache__", ".venv", "node_modules"})
+"""Folders of tools, which are no part of what is scanned."""
 _COPY_BELOW = 1 << 20
 
 
@@ -100,7 +101,7 @@ class Disk:
                 if entry.is_symlink():
                     yield self._link(Path(entry.path))
                 elif entry.is_dir(follow_symlinks=False):
-                    if entry.name in _IGNORED:
+                    if entry.name in IGNORED:
                         yield Skipped(prefix + entry.name, "folder of tools, not of data or models")
                     else:
                         subfolders.append(Path(entry.path))
@@ -121,7 +122,7 @@ class Disk:
         inside = target.relative_to(self.target.resolve())
         # What a file is taken for depends on its name as well, so another name is another file.
         if target.is_file() and (
-            _IGNORED.intersection(inside.parts) or path.name.lower() != target.name.lower()
+            IGNORED.intersection(inside.parts) or path.name.lower() != target.name.lower()
         ):
             return _blob(name, os.fspath(target))
         return Skipped(name, "link to something scanned under its own name")

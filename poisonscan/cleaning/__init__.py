@@ -1,0 +1,1 @@
+"""A dataset without the rows that a scan found."""

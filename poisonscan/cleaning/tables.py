@@ -1,0 +1,75 @@
+"""A file of rows without some of them, whatever its format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from poisonscan.cleaning.columns import write_arrow, write_parquet
+from poisonscan.cleaning.errors import CleanError
+from poisonscan.cleaning.text import write_text
+from poisonscan.datasets.errors import DatasetError
+from poisonscan.datasets.layouts import reading
+from poisonscan.escape import quote
+from poisonscan.files import Detectors, Task, scan_file
+from poisonscan.formats.base import TableFile
+from poisonscan.sources.base import Blob
+from poisonscan.sources.disk import Disk
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_WRITERS: Final = {
+    "parquet": write_parquet,
+    "arrow": write_arrow,
+    "csv": write_text,
+    "json": write_text,
+}
+
+
+def opened(path: Path, name: str) -> TableFile | None:
+    """A file of rows on disk; None: it is none.
+
+    Args:
+        path: where it is.
+        name: as messages call it.
+    """
+    real = path.resolve()
+    for blob in Disk(real, real.parent).blobs():
+        if isinstance(blob, Blob):
+            named = Blob(name, blob.size, blob.open, file=str(real))
+            items = scan_file(named, Task((), "dataset"), Detectors(()))
+            found = [i for i in items if isinstance(i, TableFile) and i.path == name]
+            return found[0] if found else None
+    return None
+
+
+def write_without(file: TableFile, taken: NDArray[np.int64], out: Path) -> int:
+    """Write a file without some rows.
+
+    Args:
+        file: as ``opened`` has it.
+        taken: rows to leave out, ascending, each once.
+        out: a new file.
+
+    Returns:
+        Rows that stay.
+
+    Raises:
+        CleanError: the format is not one that rows are taken out of, the file cannot be read whole,
+            or has fewer rows.
+        OSError: it cannot be written.
+    """
+    write = _WRITERS.get(file.format)
+    if write is None or file.codec or file.steps:
+        form = f"{file.codec} {file.format}".strip()
+        message = f"{quote(file.path)}: rows cannot be taken out of files of this form ({form})"
+        raise CleanError(f"{message}: unpack or convert it and scan again")
+    try:
+        with reading(file.path, 0):
+            return write(file, taken, out)
+    except CleanError:
+        raise
+    except DatasetError as error:
+        raise CleanError(f"{quote(file.path)}: {error.reason}") from error

@@ -1,0 +1,82 @@
+"""``--rows-out``: the list of all suspicious rows of a scan."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from poisonscan.cli.outputs import refuse_to_replace
+from poisonscan.escape import quote
+from poisonscan.finding import Report, Severity
+
+OPTIONS: Final = [
+    click.option(
+        "--rows-out",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="List all suspicious rows, a line of JSON each, for `poisonscan clean`.",
+    ),
+    click.option(
+        "--rows-min-severity",
+        type=click.Choice([str(severity) for severity in Severity]),
+        default="low",
+        show_default=True,
+        help="Lowest severity of findings whose rows --rows-out lists.",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class RowsOut:
+    """Where the list goes, and of which findings.
+
+    Attributes:
+        path: None: nowhere.
+        lowest: severity of findings.
+    """
+
+    path: Path | None
+    lowest: Severity
+
+    @classmethod
+    def of(cls, options: dict[str, Any], read: tuple[Path, ...]) -> RowsOut:
+        """Take the options out of a command's options.
+
+        Args:
+            options: values by name, as click gives them; a command may lack these.
+            read: what is scanned, which the list may not replace.
+
+        Raises:
+            click.BadParameter: the list cannot go there.
+        """
+        path = options.pop("rows_out", None)
+        lowest = Severity[options.pop("rows_min_severity", "low").upper()]
+        if path is None:
+            return cls(None, lowest)
+        try:
+            if not path.parent.is_dir():
+                message = f"the folder of {quote(str(path))} does not exist"
+                raise click.BadParameter(message)
+            refuse_to_replace(path.absolute(), read)
+        except click.BadParameter as error:
+            error.param_hint = "'--rows-out'"
+            raise
+        return cls(path, lowest)
+
+    def write(self, report: Report) -> None:
+        """Write the list, before findings are hidden; ends the command where that fails."""
+        if self.path is None:
+            return
+        from poisonscan.reporters.rows_file import write_rows
+
+        try:
+            write_rows(self.path, report, self.lowest)
+        except OSError as error:
+            place = quote(os.fspath(error.filename or self.path))
+            click.echo(f"poisonscan: {place} could not be written: {error.strerror}", err=True)
+            sys.exit(4)
