@@ -44,14 +44,28 @@ def matching(pattern: str, names: Iterable[str]) -> list[str]:
     Raises:
         ValueError: the pattern is too long.
     """
-    parts = [part for part in pattern.split("/") if part not in {"", "."}]
-    if len(pattern) > MAX_PATTERN or len(parts) > MAX_PARTS:
-        message = f"a pattern of more than {MAX_PATTERN} characters or {MAX_PARTS} folders"
-        raise ValueError(message)
+    parts = _parts(pattern)
     hidden = any(part.startswith((".", "__")) for part in parts)
     return [
         name for name in names if (hidden or not _is_hidden(name)) and _fits(parts, name.split("/"))
     ]
+
+
+def fits(pattern: str, name: str) -> bool:
+    """Whether a pattern fits a name, a hidden one like any other.
+
+    Raises:
+        ValueError: the pattern is too long.
+    """
+    return _fits(_parts(pattern), [part for part in name.split("/") if part not in {"", "."}])
+
+
+def _parts(pattern: str) -> list[str]:
+    parts = [part for part in pattern.split("/") if part not in {"", "."}]
+    if len(pattern) > MAX_PATTERN or len(parts) > MAX_PARTS:
+        message = f"a pattern of more than {MAX_PATTERN} characters or {MAX_PARTS} folders"
+        raise ValueError(message)
+    return parts
 
 
 def _is_hidden(name: str) -> bool:
@@ -78,7 +92,7 @@ def _fits(pattern: Sequence[str], parts: Sequence[str]) -> bool:
     return reached[-1]
 
 
-@functools.lru_cache(maxsize=1_024)
+@functools.lru_cache(maxsize=4_096)
 def _compiled(piece: str) -> re.Pattern[str]:
     # ``fnmatch`` writes each star as an atomic group, so that matching does not go back.
     return re.compile(fnmatch.translate(piece))
