@@ -208,7 +208,7 @@ def test_an_interrupt_anywhere_exits_with_130(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("poisonscan.cli.scan.emit", interrupted)
+    monkeypatch.setattr("poisonscan.cli.delivery.emit", interrupted)
     monkeypatch.setattr(sys, "argv", ["poisonscan", "scan", "good.pkl"])
     with pytest.raises(SystemExit) as stopped:
         main()

@@ -17,7 +17,20 @@ from poisonscan.reporters.json import SCHEMA_VERSION, render
 from tests.reporters.samples import HIGH, LOW, full, reports
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "report.schema.json").read_text())
-VALIDATOR = Draft202012Validator(SCHEMA)
+
+
+def closed(schema: Any) -> Any:
+    """The schema without leave for properties that it does not describe."""
+    if isinstance(schema, list):
+        return [closed(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    end = {"additionalProperties": False} if isinstance(schema.get("properties"), dict) else {}
+    return {**end, **{name: closed(item) for name, item in schema.items()}}
+
+
+OPEN = Draft202012Validator(SCHEMA)
+VALIDATOR = Draft202012Validator(closed(SCHEMA))
 
 
 def load(report: Report) -> dict[str, Any]:
@@ -31,6 +44,13 @@ def load(report: Report) -> dict[str, Any]:
 def test_schema_is_a_schema_of_this_version() -> None:
     Draft202012Validator.check_schema(SCHEMA)
     assert SCHEMA["properties"]["schema_version"]["const"] == SCHEMA_VERSION
+
+
+def test_readers_by_the_schema_take_what_later_versions_add() -> None:
+    document = load(full())
+    document["later"] = document["findings"][0]["later"] = document["totals"]["later"] = 1
+    OPEN.validate(document)
+    assert not VALIDATOR.is_valid(document)
 
 
 def test_full_report() -> None:
@@ -55,6 +75,8 @@ def test_full_report() -> None:
         "bytes": 12_140_312,
         "gaps": 2,
         "skipped": 1,
+        "ignored": 0,
+        "baselined": 0,
         "seconds": 0.84,
     }
     assert [rule["id"] for rule in document["rules"]] == ["PS901", "PS902", "PS903", "PS904"]

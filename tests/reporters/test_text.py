@@ -237,6 +237,6 @@ def test_severity_words_align(severity: Severity) -> None:
 
 
 def test_reporters_by_name() -> None:
-    assert list(REPORTERS) == ["text", "json", "sarif"]
+    assert {"text", "json", "sarif", "html", "markdown", "junit", "github", "jsonl"} == {*REPORTERS}
     for reporter in REPORTERS.values():
         assert reporter(full(), Options()).endswith("\n")

@@ -1,0 +1,66 @@
+"""From a scan to the dataset without what it found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from poisonscan.cli import cli
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, list(arguments), auto_envvar_prefix="POISONSCAN")
+
+
+def test_copies_go_but_for_one_of_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More of them than a finding names."""
+    monkeypatch.chdir(tmp_path)
+    own = [f"text number {i * 7919} of its own,{i % 2}\n" for i in range(800)]
+    copies = [f"copied {i // 3} text,0\n" for i in range(1_800)]
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "train.csv").write_text("text,label\n" + "".join(own + copies))
+    scan = ["dataset", "data", "--rows-out", "rows.jsonl", "--select", "PS501", "--fail-on", "low"]
+    assert run(*scan, "-o", "json=report.json").exit_code == 1
+    (finding,) = json.loads(Path("report.json").read_bytes())["findings"]
+    assert len(finding["location"]["part"]["rows"]) < 1_000
+    assert "every" not in finding["location"]["part"]
+    head, *_, end = map(json.loads, Path("rows.jsonl").read_text().splitlines())
+    assert head["complete"]
+    assert end == {"type": "end", "rows": 1_200}
+    done = run("clean", "data", "--rows", "rows.jsonl", "-o", "cleaned")
+    assert done.exit_code == 0
+    assert "1,200 rows taken out" in done.output
+    assert "PS501: 1,200 rows" in done.output
+    assert "train.csv: 1,400 rows stay" in done.output
+    left = (tmp_path / "cleaned" / "train.csv").read_text()
+    assert left == "text,label\n" + "".join(own + copies[::3])
+    again = run("clean", "data", "--rows", "rows.jsonl", "-o", "cleaned")
+    assert again.exit_code == 2
+    assert "exists already" in again.output
+
+
+def test_a_list_does_not_replace_what_is_scanned(tmp_path: Path) -> None:
+    data = tmp_path / "train.jsonl"
+    data.write_text('{"text": "a"}\n' * 9)
+    for place in (data, tmp_path / "no" / "rows.jsonl", tmp_path):
+        result = run("dataset", str(data), "--rows-out", str(place))
+        assert result.exit_code == 2
+        assert "--rows-out" in result.output
+    assert data.read_text() == '{"text": "a"}\n' * 9
+
+
+def test_models_have_no_rows(tmp_path: Path) -> None:
+    assert run("model", str(tmp_path), "--rows-out", "rows.jsonl").exit_code == 2
+
+
+def test_a_list_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"a": 1}\n')
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n")
+    rows, out = str(tmp_path / "rows.jsonl"), str(tmp_path / "out.csv")
+    result = run("clean", str(tmp_path / "a.csv"), "--rows", rows, "-o", out)
+    assert result.exit_code == 2
+    assert "no list of rows" in result.output
