@@ -123,19 +123,19 @@ class Forks(Generic[Item, Result]):
         for pipe in wait(list(busy)) if busy else ():
             worker = busy[pipe]  # type: ignore[index]  # nothing but these pipes was waited for
             try:
-                fine, outcome = worker.pipe.recv()
+                fine, outcome = worker.pipe.recv()  # of a failure that is no error, fine is None
             except EOFError:
                 self._bury(worker, "")
                 continue
             except _NOT_UNDERSTOOD as error:
                 self._bury(worker, f"told what is not understood ({type(error).__name__})")
                 continue
-            if not fine:
+            if fine is False:
                 raise outcome
             index, worker.index = worker.index, -1
             if self._dead and index == self._dead[0]:
                 self._dead.popleft()
-            self._done[index] = outcome
+            self._done[index] = outcome if fine else Failure(self.items[index], outcome)
 
     def _bury(self, worker: _Worker, why: str) -> None:
         """A process is gone, or beyond help: its item is tried once more."""
@@ -202,7 +202,9 @@ class Forks(Generic[Item, Result]):
             except EOFError:
                 return
             try:
-                pipe.send((True, self.task(self.items[index])))
+                pipe.send((True, self.task(self.items[index])))  # pickled before any of it is sent
+            except MemoryError:
+                pipe.send((None, "what it takes does not fit into memory"))
             except Exception as error:  # noqa: BLE001 - it is the caller's, whatever it is
                 _raise_there(pipe, error)
 

@@ -119,9 +119,8 @@ def test_memory_is_limited(jobs: int) -> None:
         return len(bytearray(size))
 
     engine = LocalEngine(jobs, memory=64 << 20)
-    with pytest.raises(MemoryError):
-        list(engine.map(task, [1 << 30] * 2))
-    assert list(engine.map(task, [1 << 20] * 2)) == [1 << 20] * 2
+    too_large = Failure(1 << 30, "what it takes does not fit into memory")
+    assert list(engine.map(task, [1 << 30, 1 << 20])) == [too_large, 1 << 20]
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -159,6 +158,15 @@ def test_results_and_exceptions_that_do_not_pickle() -> None:
 
     with pytest.raises(RuntimeError, match="OddError: 1 and 2"):
         list(LocalEngine(1).map(odd, range(2)))
+
+
+def test_what_does_not_fit_into_memory_is_a_failure() -> None:
+    class Large:
+        def __reduce__(self) -> str:
+            raise MemoryError
+
+    outcomes = list(LocalEngine(1).map(lambda n: Large() if n == 1 else n, range(3)))
+    assert outcomes == [0, Failure(1, "what it takes does not fit into memory"), 2]
 
 
 def test_results_do_not_pile_up_behind_a_slow_item(

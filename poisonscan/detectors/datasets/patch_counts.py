@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xxhash
@@ -38,21 +38,51 @@ MAX_GROUPS = 32
 BLOCK = 512
 
 
-@dataclass(slots=True)
 class _Group:
-    """Counts of one label, or of a group of labels."""
+    """Counts of one label, or of a group of labels.
 
-    pictures: int = 0
-    counts: dict[Kind, NDArray[np.uint32]] = field(
-        default_factory=lambda: {
-            kind: np.zeros(int(np.prod(shape)), np.uint32) for kind, shape in SHAPES.items()
-        }
-    )
+    Most counts of few pictures are zero: on its way between processes, and until it is added to
+    another, a group is what is not.
+    """
+
+    __slots__ = ("_counts", "_sparse", "pictures")
+
+    def __init__(self) -> None:
+        self.pictures = 0
+        self._counts: dict[Kind, NDArray[np.uint32]] = {}
+        self._sparse: dict[Kind, tuple[NDArray[np.uint32], NDArray[np.uint32]]] = {}
+
+    @property
+    def counts(self) -> dict[Kind, NDArray[np.uint32]]:
+        """Flat tables of ``SHAPES``."""
+        if not self._counts:
+            for kind, shape in SHAPES.items():
+                self._counts[kind] = np.zeros(int(np.prod(shape)), np.uint32)
+            for kind, (places, numbers) in self._sparse.items():
+                self._counts[kind][places] = numbers
+            self._sparse = {}
+        return self._counts
 
     def absorb(self, other: _Group) -> None:
         self.pictures += other.pictures
-        for kind in SHAPES:
-            np.add(self.counts[kind], other.counts[kind], out=self.counts[kind])
+        counts = self.counts
+        if other._sparse:
+            for kind, (places, numbers) in other._sparse.items():
+                counts[kind][places] += numbers
+        else:
+            for kind in SHAPES:
+                np.add(counts[kind], other.counts[kind], out=counts[kind])
+
+    def __getstate__(self) -> tuple[int, dict[Kind, tuple[Any, Any]]]:
+        sparse = dict(self._sparse)
+        for kind, table in self._counts.items():
+            places = np.flatnonzero(table).astype(np.uint32)
+            sparse[kind] = places, table[places]
+        return self.pictures, sparse
+
+    def __setstate__(self, state: tuple[int, dict[Kind, tuple[Any, Any]]]) -> None:
+        self._counts = {}
+        self.pictures, self._sparse = state
 
 
 @dataclass(slots=True, unsafe_hash=True)
