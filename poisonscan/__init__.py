@@ -6,7 +6,10 @@
 """
 
 import poisonscan.run_as_module  # noqa: F401 - before anything else
+from poisonscan.aside import set_aside
+from poisonscan.baseline import Baseline, BaselineError
 from poisonscan.finding import (
+    Aside,
     Column,
     Finding,
     Gap,
@@ -21,6 +24,7 @@ from poisonscan.finding import (
     Span,
     Tensor,
 )
+from poisonscan.ignores import Ignore, IgnoreError
 from poisonscan.limits import Limits
 from poisonscan.rules import RuleError
 from poisonscan.scan import TargetError, scan
@@ -29,9 +33,14 @@ from poisonscan.version import VERSION
 __version__ = VERSION
 
 __all__ = [
+    "Aside",
+    "Baseline",
+    "BaselineError",
     "Column",
     "Finding",
     "Gap",
+    "Ignore",
+    "IgnoreError",
     "Limits",
     "Location",
     "Report",
@@ -47,4 +56,5 @@ __all__ = [
     "Tensor",
     "__version__",
     "scan",
+    "set_aside",
 ]

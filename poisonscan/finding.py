@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import enum
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from poisonscan.escape import escape
 from poisonscan.masking import mask
+from poisonscan.origin import Origin, lasting
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -77,12 +79,41 @@ class Row:
     excerpt: str | None = None
 
 
+class Places(Protocol):
+    """All rows of a group that one would take out, in little memory: without line and excerpt."""
+
+    @property
+    def left_out(self) -> int:
+        """Rows of the group that are not listed, because they are too many."""
+
+    @property
+    def partial(self) -> bool:
+        """Whether only a sample of the rows was looked at, so that others may belong to them."""
+
+    def __len__(self) -> int:
+        """How many are listed."""
+
+    def files(self) -> dict[str, bool]:
+        """Paths of the files that hold them, and whether each such file is a row by itself."""
+
+    def rows(self) -> Iterator[Row]:
+        """The rows, the most suspicious first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A group of rows: at most ``MAX_ROWS`` of them, the most suspicious first, and how many."""
+    """A group of rows: at most ``MAX_ROWS`` of them, the most suspicious first, and how many.
+
+    Attributes:
+        rows: those that reports show.
+        count: how many there are.
+        every: all that one would take out, which reports do not show; of copies all but one. None:
+            ``rows`` are all that are known.
+    """
 
     rows: tuple[Row, ...]
     count: int
+    every: Places | None = field(default=None, compare=False, repr=False, metadata={"shown": False})
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +206,23 @@ class Finding:
     @property
     def fingerprint(self) -> str:
         """32 hex digits that stay the same over runs, machines and reworded messages."""
-        parts = "\0".join((self.rule.id, self.at.path, self.key))
+        parts = "\0".join((self.rule.id, lasting(self.at.path), self.key))
         return hashlib.sha256(parts.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """A finding that somebody decided about before: counted, but it fails nothing.
+
+    Attributes:
+        finding: as it was found.
+        by: ``ignore`` or ``baseline``.
+        reason: in the words of whoever decided.
+    """
+
+    finding: Finding
+    by: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +297,10 @@ class Report:
         interrupted: the user stopped the scan; what is here was found before.
         hidden: findings that were taken out because they are less severe than asked for.
         isolation: what the processes that read model files had given up before.
+        aside: findings that were taken out because somebody decided about them before.
+        expired: ignores whose last day is over, in words.
+        unused: ignores that no finding was there for, in words.
+        origins: the repositories that targets were fetched from.
     """
 
     targets: tuple[str, ...]
@@ -265,6 +315,10 @@ class Report:
     interrupted: bool = False
     hidden: int = 0
     isolation: tuple[str, ...] = ()
+    aside: list[Aside] = field(default_factory=list)
+    expired: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+    origins: list[Origin] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -332,7 +386,8 @@ def _order(finding: Finding) -> tuple[int, str, str, int, str]:
 def as_json(value: object) -> Json:
     """A vocabulary dataclass as JSON values (tuples become lists, severities names)."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: as_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        shown = [f.name for f in dataclasses.fields(value) if f.metadata.get("shown", True)]
+        return {name: as_json(getattr(value, name)) for name in shown}
     if isinstance(value, Severity):
         return str(value)
     if isinstance(value, Mapping):

@@ -52,6 +52,8 @@ class FakeDataset:
     """Ten lines of ``Dataset``, enough for detectors."""
 
     vectors: object = None
+    later = None
+    named = Dataset.named
 
     def __init__(self, *parts: Part, declared: Sequence[str] | None = None) -> None:
         self.parts = parts

@@ -13,7 +13,7 @@ import poisonscan
 
 PACKAGE = Path(poisonscan.__file__).parent
 LAYERS = [
-    ["run_as_module", "version", "escape", "masking", "limits", "finding"],
+    ["run_as_module", "version", "escape", "masking", "limits", "origin", "finding"],
     ["rules"],
     ["sources"],
     ["pickles"],
@@ -23,7 +23,10 @@ LAYERS = [
     ["detectors"],
     ["files"],
     ["isolation"],
-    ["beside", "references", "passes", "opening", "scan"],
+    ["beside", "references", "passes", "opening", "remote", "targets", "scan"],
+    ["ignores", "baseline"],
+    ["aside", "settings"],
+    ["cleaning"],
     ["reporters"],
     ["cli"],
 ]

@@ -16,6 +16,9 @@ _COMMANDS: Final = {
     "scan": "poisonscan.cli.scan",
     "model": "poisonscan.cli.scan",
     "dataset": "poisonscan.cli.scan",
+    "report": "poisonscan.cli.report",
+    "clean": "poisonscan.cli.clean",
+    "baseline": "poisonscan.cli.baseline",
     "rules": "poisonscan.cli.rules",
     "explain": "poisonscan.cli.rules",
 }

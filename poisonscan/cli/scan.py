@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,13 +9,15 @@ from typing import Any, Final
 
 import click
 
-from poisonscan.cli.outputs import emit, parse, wants_colour
+from poisonscan.cli import hub, rows_out, settings
+from poisonscan.cli.delivery import OPTIONS, Delivery
 from poisonscan.cli.progress import ProgressLine
 from poisonscan.engines.base import EngineError
 from poisonscan.files import Kind
 from poisonscan.finding import Report, Severity
+from poisonscan.ignores import apply
 from poisonscan.isolation.workers import IsolationError
-from poisonscan.reporters.base import Options
+from poisonscan.reporters.base import REPORTERS
 from poisonscan.rules import RuleError
 from poisonscan.scan import TargetError
 from poisonscan.scan import scan as run_scan
@@ -40,17 +41,19 @@ def _common(command: Command) -> Command:
                 "targets",
                 nargs=-1,
                 required=True,
-                type=click.Path(path_type=Path, readable=False),
+                callback=hub.placed,
                 metavar="TARGET...",
             ),
+            *hub.OPTIONS,
+            *settings.OPTIONS,
             click.option(
                 "-o",
                 "--output",
                 "outputs",
                 multiple=True,
                 metavar="FMT[=PATH]",
-                help="Write a report (text, json or sarif) to standard output or to a file. "
-                "Repeatable.  [default: text]",
+                help=f"Write a report ({', '.join(REPORTERS)}) to standard output or to a "
+                "file. Repeatable.  [default: text]",
             ),
             click.option(
                 "--fail-on",
@@ -99,6 +102,11 @@ def _common(command: Command) -> Command:
                 show_default=True,
                 help="Read model files in processes that can do nothing else, datasets in such as "
                 "crash alone: as far as the system offers it, or fail without.",
+            ),
+            click.option(
+                "--no-content",
+                is_flag=True,
+                help="Say in no report what rows hold: only where they are, and their labels.",
             ),
             click.option(
                 "-q",
@@ -169,6 +177,7 @@ def _columns(command: Command) -> Command:
                 help="A file or folder to compare labels and columns with, such as an earlier "
                 "version.",
             ),
+            *rows_out.OPTIONS,
             click.option(
                 "--engine",
                 default="local",
@@ -188,25 +197,29 @@ def _columns(command: Command) -> Command:
     )
 
 
-@click.command()
+@click.command(cls=settings.Configured)
 @_common
 @_columns
 def scan(**options: Any) -> None:
-    """Scan files and folders, model files and datasets alike.
+    """Scan files and folders, model files and datasets alike, on disk or on the Hugging Face Hub.
 
     What a file is shows in its content, not in its name. Columns of datasets are inferred from
     types and names where they are not given, and the report says how.
+
+    Options count in this order: command line, environment, settings file, default. Settings in a
+    folder that is scanned count only if it is the current one; see --no-settings.
 
     \b
     Examples:
       poisonscan scan model.pt data/
       poisonscan scan . -o text -o sarif=poisonscan.sarif
       poisonscan scan train.parquet --label-column y --fail-on high
+      poisonscan scan hf://org/model@v1.0 hf://datasets/org/data
     """  # noqa: D301 - \b is click's
     _run("all", options)
 
 
-@click.command()
+@click.command(cls=settings.Configured)
 @_common
 def model(**options: Any) -> None:
     """Scan model files only: may I load this?
@@ -215,11 +228,12 @@ def model(**options: Any) -> None:
     Examples:
       poisonscan model checkpoint.pt
       poisonscan model weights/ --select PS1
+      poisonscan model hf://org/name --revision refs/pr/3
     """  # noqa: D301
     _run("model", options)
 
 
-@click.command()
+@click.command(cls=settings.Configured)
 @_common
 @_columns
 def dataset(**options: Any) -> None:
@@ -234,39 +248,34 @@ def dataset(**options: Any) -> None:
 
 
 def _run(kind: Kind, options: dict[str, Any]) -> None:
-    try:
-        outputs = parse(options.pop("outputs"), options["targets"])
-    except click.BadParameter as error:
-        error.param_hint = "'-o'"
-        raise
-    fail_on = options.pop("fail_on")
-    lowest = Severity[options.pop("min_severity").upper()]
-    quiet, verbose = options.pop("quiet"), options.pop("verbose")
-    look = Options(
-        colour=wants_colour(options.pop("colour")),
-        width=shutil.get_terminal_size((100, 24)).columns,
-        verbosity=-1 if quiet else int(verbose),
-        category=options.pop("category"),
-    )
+    on_disk = tuple(target for target in options["targets"] if isinstance(target, Path))
+    delivery = Delivery.of(options, on_disk)
+    rows = rows_out.RowsOut.of(options, on_disk)
+    known = settings.load_baseline(options.pop("baseline"))
+    report = findings_of(kind, options, quiet=delivery.look.verbosity < 0)
+    rows.write(report)
+    known.apply(report)
+    sys.exit(delivery.deliver(report))
+
+
+def findings_of(kind: Kind, options: dict[str, Any], *, quiet: bool = False) -> Report:
+    """Scan with a command's options, and put aside what the settings ignore.
+
+    Raises:
+        click.UsageError: an option does not fit.
+    """
+    for name in (*OPTIONS, "settings", "no_settings", "baseline", "rows_out", "rows_min_severity"):
+        options.pop(name, None)
     for name in ("select", "ignore"):
         options[name] = [rule for value in options[name] for rule in value.split(",")]
     line = ProgressLine(enabled=options.pop("progress") and not quiet)
     report = _scan(options.pop("targets"), kind, options, line)
-    code = report.exit_code(None if fail_on == "none" else Severity[fail_on.upper()])
-    report.hide_below(lowest)
-    try:
-        emit(report, outputs, look)
-    except OSError as error:
-        place = f" {error.filename!r}" if error.filename else ""
-        click.echo(
-            f"poisonscan: the report{place} could not be written: {error.strerror}", err=True
-        )
-        sys.exit(4)
-    sys.exit(code)
+    apply(report, settings.ignores())
+    return report
 
 
 def _scan(
-    targets: tuple[Path, ...], kind: Kind, options: dict[str, Any], line: ProgressLine
+    targets: tuple[str | Path, ...], kind: Kind, options: dict[str, Any], line: ProgressLine
 ) -> Report:
     try:
         return run_scan(targets, kind=kind, progress=line, **options)

@@ -82,6 +82,15 @@ class Shard:
         """Rows of the part of the file that stand at positions in the shard."""
         return positions if self.sample is None else self.sample.rows(positions)
 
+    @property
+    def by_file(self) -> bool:
+        """Whether each row is a file of its own."""
+        return self.layout is None or len(self.files) > 1
+
+    def place(self, row: int) -> tuple[str, int]:
+        """File that holds a row of the part, as reports call it, and the row's index there."""
+        return (self.files[row].path, 0) if self.by_file else (self.path, self.start + row)
+
 
 @dataclass(slots=True)
 class Problems:

@@ -1,1 +1,1 @@
-"""Reports as text, JSON and SARIF."""
+"""Reports as text, JSON, SARIF and HTML."""

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from poisonscan.escape import escape
 from poisonscan.finding import Json, Report, Rule, Severity
+from poisonscan.reporters.private import without_content
 
 _SECTION: Final = r"\*\*{}\.\*\*\s*(.*?)(?=\n\s*\n|\n?\*\*[A-Z][^*]*\.\*\*|\Z)"
 _SENTENCE: Final = re.compile(r"(?<=[.!?])\s+(?=[A-Z`*])")
@@ -27,12 +28,16 @@ class Options:
         width: columns of the terminal.
         verbosity: -1 findings and totals only, 0 the usual, 1 every row, file and skipped file.
         category: what tells this scan's SARIF from that of other scans of the same repository.
+        aside: whether findings that were put aside show, marked as such, in text and in SARIF.
+        content: whether reports may say what rows of datasets hold; otherwise only where they are.
     """
 
     colour: bool = False
     width: int = field(default_factory=lambda: shutil.get_terminal_size().columns)
     verbosity: int = 0
     category: str = "poisonscan"
+    content: bool = True
+    aside: bool = False
 
 
 class Reporter(Protocol):
@@ -46,13 +51,14 @@ def _reporter(name: str) -> Reporter:
     def render(report: Report, options: Options) -> str:
         module = importlib.import_module(f"poisonscan.reporters.{name}")
         reporter: Reporter = module.render
-        return reporter(report, options)
+        return reporter(report if options.content else without_content(report), options)
 
     return render
 
 
 REPORTERS: Final[Mapping[str, Reporter]] = {
-    name: _reporter(name) for name in ("text", "json", "sarif")
+    name: _reporter(name)
+    for name in ("text", "json", "sarif", "html", "markdown", "junit", "github", "jsonl")
 }
 """Reporters by the name of their format; a reporter's module is imported when it is first used."""
 
@@ -70,6 +76,8 @@ class Totals:
         size: bytes of the scanned files on disk.
         gaps: things not checked.
         skipped: files that were not to be checked, such as a README.
+        ignored: findings that ignores put aside.
+        baselined: findings that a baseline put aside.
     """
 
     findings: Mapping[Severity, int]
@@ -80,6 +88,8 @@ class Totals:
     size: int
     gaps: int
     skipped: int
+    ignored: int
+    baselined: int
 
     @classmethod
     def of(cls, report: Report) -> Totals:
@@ -95,6 +105,8 @@ class Totals:
             size=sum(entry.size for entry in report.scanned if "!/" not in entry.path),
             gaps=len(report.gaps),
             skipped=len(report.skipped),
+            ignored=sum(aside.by == "ignore" for aside in report.aside),
+            baselined=sum(aside.by == "baseline" for aside in report.aside),
         )
 
 
@@ -105,7 +117,8 @@ def outermost(path: str) -> str:
 
 def rules_of(report: Report) -> list[Rule]:
     """Every rule that took part or found something, in order of id."""
-    found = {finding.rule.id: finding.rule for finding in report.findings}
+    every = [*report.findings, *(aside.finding for aside in report.aside)]
+    found = {finding.rule.id: finding.rule for finding in every}
     found.update({rule.id: rule for rule in report.rules})
     return [found[rule_id] for rule_id in sorted(found)]
 

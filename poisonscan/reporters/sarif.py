@@ -13,7 +13,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from poisonscan.escape import escape, quote
-from poisonscan.finding import Finding, Gap, Json, Report, Rows, Rule, Severity, as_json
+from poisonscan.finding import Aside, Finding, Gap, Json, Report, Rows, Rule, Severity, as_json
 from poisonscan.reporters.base import Options, Totals, advice, dump, inert, rules_of
 from poisonscan.reporters.sarif_places import LARGEST, Object, Places
 from poisonscan.reporters.sarif_text import sentence
@@ -63,7 +63,15 @@ def _run(report: Report, options: Options) -> Object:
     rules = rules_of(report)
     places = Places()
     worst_first = sorted(report.findings, key=lambda finding: -finding.severity)
-    results = _results(worst_first[:MAX_RESULTS], rules, places)
+    shown = worst_first[:MAX_RESULTS]
+    marks: list[Object] = [{}] * len(shown)
+    if options.aside:
+        aside = report.aside[: MAX_RESULTS - len(shown)]
+        known = any(each.by == "baseline" for each in report.aside)
+        marks = [{"baselineState": "new"} if known else {}] * len(shown)
+        marks += [_set_aside(each, known=known) for each in aside]
+        shown += [each.finding for each in aside]
+    results = _results(shown, marks, rules, places)
     notifications = _notifications(report, places)
     totals = Totals.of(report)
     invocation: Object = {"executionSuccessful": True}
@@ -88,8 +96,14 @@ def _run(report: Report, options: Options) -> Object:
             "rows": totals.rows,
             "gaps": totals.gaps,
             "skipped": totals.skipped,
+            "ignored": totals.ignored,
+            "baselined": totals.baselined,
             "complete": report.complete,
             "isolation": list(report.isolation),
+            "origins": [
+                inert({"path": o.path, "revision": o.revision, "endpoint": o.endpoint})
+                for o in report.origins
+            ],
         },
     }
     if places.artifacts:
@@ -200,11 +214,26 @@ def _taxonomy(index: int, names: list[str]) -> Json:
 # Results
 
 
-def _results(findings: Iterable[Finding], rules: list[Rule], places: Places) -> list[Json]:
+def _set_aside(aside: Aside, *, known: bool) -> Object:
+    """What says of a result that somebody decided about it; ``known``: there is a baseline."""
+    suppression: Object = {
+        "kind": "external",
+        "status": "accepted",
+        "justification": sentence(aside.reason),
+    }
+    marks: Object = {"suppressions": [suppression]}
+    if known:
+        marks["baselineState"] = "unchanged" if aside.by == "baseline" else "new"
+    return marks
+
+
+def _results(
+    findings: Iterable[Finding], marks: Iterable[Object], rules: list[Rule], places: Places
+) -> list[Json]:
     index = {rule.id: n for n, rule in enumerate(rules)}
     seen: Counter[str] = Counter()
     results: list[Json] = []
-    for finding in findings:
+    for finding, mark in zip(findings, marks, strict=True):
         fingerprint = finding.fingerprint
         seen[fingerprint] += 1
         related = places.related(finding)
@@ -222,6 +251,7 @@ def _results(findings: Iterable[Finding], rules: list[Rule], places: Places) -> 
                 "poisonscan/v1": fingerprint,
             },
             "properties": _measured(finding),
+            **mark,
         }
         if related:
             result["relatedLocations"] = related

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Final
 
 from poisonscan.escape import quote
 from poisonscan.finding import Column, Finding, Json, Report, Row, Rows, Scanned, Span, Tensor
-from poisonscan.reporters.base import Options, Totals, advice, inert, outermost
-from poisonscan.reporters.terminal import Terminal, bar, no_command, plural, safe, size
-from poisonscan.rules import all_rules
+from poisonscan.reporters.aside import aside_lines
+from poisonscan.reporters.base import Options, Totals, advice, outermost
+from poisonscan.reporters.terminal import Terminal, bar, no_command, plural, safe
+from poisonscan.reporters.wording import (
+    UNDECIDED,
+    aside_in_words,
+    byte_range,
+    counts,
+    described,
+    in_words,
+    reservation,
+    scanned_in_words,
+    with_inferred,
+)
 
 ROWS_SHOWN: Final = 5
 """Rows of a finding that are listed unless every row is asked for."""
 
 _LABELS_SHOWN: Final = 10
 _BAR: Final = 24
-_UNDECIDED: Final = ("not applicable", "not decided", "'0 classes tested")
 _BRIEF: Final = frozenset({
     "features", "labels", "not applicable", "delimiter", "header", "quotes", "partial",
 })  # fmt: skip
@@ -29,14 +38,16 @@ _MESSAGE: Final = 4_000
 def render(report: Report, options: Options) -> str:
     """The report as lines of text; the last line holds the totals."""
     terminal = Terminal(colour=options.colour, width=options.width)
-    page = _Page(report, terminal, options.verbosity)
+    page = _Page(report, terminal, options.verbosity, aside=options.aside)
     return "".join(no_command(line) + "\n" for line in page.lines())
 
 
 class _Page:
-    def __init__(self, report: Report, terminal: Terminal, verbosity: int) -> None:
+    def __init__(self, report: Report, terminal: Terminal, verbosity: int, *, aside: bool) -> None:
         self.report = report
         self.terminal = terminal
+        self.verbosity = verbosity
+        self.aside = aside
         self.verbose = verbosity > 0
         self.quiet = verbosity < 0
         self.totals = Totals.of(report)
@@ -46,6 +57,7 @@ class _Page:
         yield from self.findings()
         if not self.quiet:
             yield from self.scanned()
+        yield from aside_lines(self.report, self.terminal, self.verbosity, shown=self.aside)
         yield from self.not_checked()
         if not self.quiet:
             yield from self.skipped()
@@ -58,9 +70,9 @@ class _Page:
         groups: dict[str, list[Finding]] = {}
         for finding in sorted(self.report.findings, key=lambda finding: -finding.severity):
             groups.setdefault(outermost(finding.at.path), []).append(finding)
-        described = {entry.path: _described(entry) for entry in self.report.scanned}
+        about = {entry.path: described(entry) for entry in self.report.scanned}
         for path, group in groups.items():
-            what = f"  {self.terminal.dim(described[path])}" if path in described else ""
+            what = f"  {self.terminal.dim(about[path])}" if path in about else ""
             yield self.terminal.bold(safe(path)) + what
             for finding in group:
                 yield from self.finding(finding)
@@ -87,13 +99,13 @@ class _Page:
             return
         where = safe(path)
         if isinstance(part, Span):
-            where += f" @ {_bytes(part.offset, part.length)}"
+            where += f" @ {byte_range(part.offset, part.length)}"
             if part.outer is not None and part.outer != part.offset:
                 where += f" (byte {part.outer} of {safe(outermost(path))})"
         elif isinstance(part, Tensor):
             where += f", tensor {quote(part.name)}"
             if part.offset is not None:
-                where += f" @ {_bytes(part.offset, part.length or 0)}"
+                where += f" @ {byte_range(part.offset, part.length or 0)}"
         elif isinstance(part, Column):
             where += f", column {quote(part.name)}"
         elif "!/" not in path:
@@ -111,7 +123,7 @@ class _Page:
         if finding.score is not None:
             yield from self.terminal.wrap(f"{finding.score:.4g}", 4, "score")
         for name, value in finding.evidence.items():
-            yield from self.terminal.wrap(_value(value), 4, safe(name, 40))
+            yield from self.terminal.wrap(in_words(value), 4, safe(name, 40))
 
     # What was scanned
 
@@ -124,10 +136,14 @@ class _Page:
         if self.verbose and self.report.isolation:
             layers = ", ".join(self.report.isolation)
             yield from self.terminal.wrap(f"model files were read isolated by: {layers}", 2)
+        for origin in self.report.origins:
+            count = plural(sum(file.verified for file in origin.files), "file")
+            text = f"{safe(origin.path)}: {count} fetched, with the hashes that the Hub lists"
+            yield from self.terminal.wrap(text, 2)
         for entry in self.report.scanned:
             if not (self.verbose or entry.facts):
                 continue
-            yield f"  {safe(entry.path)}  {self.terminal.dim(_described(entry))}"
+            yield f"  {safe(entry.path)}  {self.terminal.dim(described(entry))}"
             for name, value in self.facts(entry):
                 yield from self.fact(safe(name.replace("_", " "), 40), value)
         yield ""
@@ -138,16 +154,16 @@ class _Page:
             if self.verbose:
                 yield name, value
             elif name == "roles" and isinstance(value, Mapping):
-                yield name, _with_inferred(value, entry.facts.get("inferred"))
+                yield name, with_inferred(value, entry.facts.get("inferred"))
             elif value and _is_brief(name, value):
                 yield name, value
 
     def fact(self, name: str, value: Json) -> Iterator[str]:
-        counts = _counts(value) if "label" in name else {}
-        if counts:
-            yield from self.bars(name, counts)
+        by_name = counts(value) if "label" in name else {}
+        if by_name:
+            yield from self.bars(name, by_name)
         else:
-            yield from self.terminal.wrap(_value(value), 4, name)
+            yield from self.terminal.wrap(in_words(value), 4, name)
 
     def bars(self, name: str, counts: Mapping[str, int]) -> Iterator[str]:
         top = sorted(counts.items(), key=lambda item: -item[1])[:_LABELS_SHOWN]
@@ -189,11 +205,12 @@ class _Page:
 
     def last_line(self) -> str:
         totals = self.totals
-        parts = [self.verdict(), _scanned(totals)]
+        parts = [self.verdict(), scanned_in_words(totals)]
         if any("partial" in entry.facts for entry in self.report.scanned):
             parts.append(self.terminal.style("not all rows were looked at", fg="yellow"))
         if totals.gaps:
             parts.append(self.terminal.style(f"{totals.gaps:,} not checked", fg="yellow"))
+        parts += aside_in_words(totals)
         if totals.skipped:
             parts.append(f"{totals.skipped:,} skipped")
         parts.append(f"{self.report.seconds:.1f} s")
@@ -208,70 +225,24 @@ class _Page:
             return terminal.style(stopped + text, bold=True, fg="red")
         if not self.report.scanned:
             return terminal.style(f"{stopped}Nothing was scanned", bold=True, fg="yellow")
-        reservation = self.reservation()
-        if reservation:
-            text = f"{stopped}No findings, but {reservation}"
+        but = reservation(self.report)
+        if but:
+            text = f"{stopped}No findings, but {but}"
             return terminal.style(text, bold=True, fg="yellow")
         return terminal.style("Clean", bold=True, fg="green")
-
-    def reservation(self) -> str:
-        """Why a report without findings is not called clean; empty if it is."""
-        if not self.report.complete:
-            return "not everything was checked"
-        if self.report.hidden:
-            return f"{self.report.hidden:,} below the severity asked for"
-        applied = len(self.report.rules)
-        if 0 < applied < len(all_rules()):
-            return f"only {plural(applied, 'rule')} applied"
-        if any("partial" in entry.facts for entry in self.report.scanned):
-            return "only in the rows that were looked at"
-        facts = [str(entry.facts) for entry in self.report.scanned]
-        if any(sign in text for text in facts for sign in _UNDECIDED):
-            return "not every detector could be applied: see above"
-        return ""
 
 
 def _is_brief(name: str, value: Json) -> bool:
     return (
         name in _BRIEF
         or name.startswith("labels of")
-        or any(sign in f"'{value}" for sign in _UNDECIDED)
+        or any(sign in f"'{value}" for sign in UNDECIDED)
     )
-
-
-def _with_inferred(roles: Mapping[str, Json], inferred: Json) -> Json:
-    """Roles with their columns, those that nobody stated marked."""
-    guessed = inferred if isinstance(inferred, list) else []
-    shown = []
-    for role, columns in roles.items():
-        names = ", ".join(map(str, columns)) if isinstance(columns, list) else str(columns)
-        shown.append(f"{role}: {names}{' (inferred)' if role in guessed else ''}")
-    return "; ".join(shown)
 
 
 def _label(name: str) -> str:
     """A label as it is; in quotes if it begins or ends with white space."""
     return safe(name, 40) if name == name.strip() else quote(name, 40)
-
-
-def _scanned(totals: Totals) -> str:
-    parts = []
-    if totals.models:
-        parts.append(plural(totals.models, "model file"))
-    if totals.settings:
-        parts.append(f"{plural(totals.settings, 'file')} of settings or code")
-    if totals.datasets:
-        parts.append(f"{plural(totals.datasets, 'dataset')} ({plural(totals.rows, 'row')})")
-    return f"{', '.join(parts)} scanned" if parts else ""
-
-
-def _described(entry: Scanned) -> str:
-    rows = "" if entry.rows is None else f"{plural(entry.rows, 'row')}, "
-    return f"{safe(entry.format, 40)}, {rows}{size(entry.size)}"
-
-
-def _bytes(offset: int, length: int) -> str:
-    return f"byte {offset}" if length <= 1 else f"bytes {offset}–{offset + length - 1}"
 
 
 def _row(row: Row) -> tuple[str, ...]:
@@ -283,31 +254,3 @@ def _row(row: Row) -> tuple[str, ...]:
         "" if row.score is None else f"score {row.score:.4g}",
         "" if row.excerpt is None else quote(row.excerpt, _EXCERPT),
     )
-
-
-def _counts(value: Json) -> dict[str, int]:
-    """The value if it counts things by name, otherwise nothing."""
-    if not isinstance(value, Mapping):
-        return {}
-    counts = {
-        name: count
-        for name, count in value.items()
-        if isinstance(count, int) and not isinstance(count, bool) and count >= 0
-    }
-    return counts if len(counts) == len(value) else {}
-
-
-def _value(value: Json) -> str:
-    """A value of a fact or of evidence on one line: names with their roles, lists, numbers."""
-    if isinstance(value, str):
-        return safe(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return safe(", ".join(map(str, value)))
-    if isinstance(value, Mapping) and value:
-        if all(isinstance(item, str | int) for item in value.values()):
-            return safe(", ".join(f"{key} ({item})" for key, item in value.items()))
-        if all(isinstance(item, list) for item in value.values()):
-            return safe("; ".join(f"{key}: {_value(item)}" for key, item in value.items()))
-    return safe(json.dumps(inert(value), ensure_ascii=False))

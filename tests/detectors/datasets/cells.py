@@ -21,6 +21,9 @@ from tests.fakes import coded
 class Cells:
     """Columns by name; ``labels`` beside them."""
 
+    later = None
+    named = Dataset.named
+
     def __init__(
         self, labels: Sequence[str | None] | None = None, **columns: Sequence[object]
     ) -> None:

@@ -87,6 +87,6 @@ def test_rows_are_those_with_the_mark_and_the_label() -> None:
     data = FakeDataset(Part(["x", "y", "x", None], texts=["a cf", "cf", "CF!", "cf"]))
     for batch in data.batches(size=3):
         found.update(batch)
-    assert found.rows[0].tolist() == [[0, 0], [0, 2]]
+    assert found.rows(0).tolist() == [[0, 0], [0, 2]]
     assert found.counts[0] == 2
     assert found.spellings == {word: "cf"}
