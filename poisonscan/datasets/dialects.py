@@ -16,6 +16,7 @@ HEAD = 64 << 10
 MAX_COLUMNS = 100_000
 _ROWS, _TEXT = 8, 10
 """Records that a header is compared with at least, and words of a cell that is no name."""
+_MARKS = frozenset("./\\:@!?")
 _DELIMITERS = (",", "\t", ";", "|")
 
 
@@ -41,9 +42,10 @@ def sniff(head: bytes, suffix: str = "") -> Dialect:
     """Recognise the dialect of a file.
 
     There is no header when the first record has a numeric cell over a numeric cell, has a cell
-    twice and again below, is of words that come again in their columns, or holds a text like those
-    below: the columns are then called ``col_0``, ``col_1``, …. Of columns that
-    share a name, those behind the first get a number, as pandas has it: ``a``, ``a.1``.
+    twice and again below, or is like those below in two columns, one of which has few different
+    words, and unlike them in none of those: the columns are then called ``col_0``, ``col_1``, ….
+    Of columns that share a name, those behind the first get a number, as pandas has it: ``a``,
+    ``a.1``.
 
     Args:
         head: the first bytes of the file, at most ``HEAD``.
@@ -144,25 +146,39 @@ def _is_header(first: Sequence[str], others: Sequence[Sequence[str]]) -> bool:
 def _is_a_row(first: Sequence[str], others: Sequence[Sequence[str]]) -> bool:
     """Whether a record without numbers looks like those below, by its words and its texts.
 
-    A word over numbers is a name, whatever else there is. Else the record is a row if half of the
-    columns with few different words have the record's own word again, or if one of its cells is a
-    text, and no longer than two of the texts below.
+    A word over numbers is a name, whatever else there is, and so is a word that is not again in a
+    column with few different words. Else the record is a row if two of its cells at least are like
+    those below: one is such a word, which may be a name by chance (``spam`` over ``spam`` and
+    ``ham``), and another as well, or a text or an address, which may be the question of a survey.
     """
     rows = [other for other in others if len(other) == len(first)]
     if len(rows) < _ROWS:
         return False
-    known = again = 0
-    prose = False
+    again = alike = 0
     for cell, below in zip(first, zip(*rows, strict=True), strict=True):
         if sum(map(is_number, below)) * 2 > len(below) and not is_number(cell):
             return False
         counts = Counter(below)
-        if len(counts) * 2 <= len(below):
-            known += 1
-            again += cell != "" and counts[cell] > 1
-        words = len(cell.split())
-        prose |= words >= _TEXT and 2 * sorted(map(len, below))[len(below) // 2] >= len(cell)
-    return prose or (again > 0 and 2 * again >= known)
+        if len(counts) * 2 > len(below):
+            alike += _is_alike(cell, below)
+        elif counts[cell] > 1:
+            again += cell != ""
+        elif cell:
+            return False
+    return again > 0 and again + alike > 1
+
+
+def _is_alike(cell: str, below: Sequence[str]) -> bool:
+    """Whether a cell is a text like others, or has marks that most of them have and names have not.
+
+    Args:
+        cell: of the first record.
+        below: cells of its column, most of them different.
+    """
+    half = len(below) // 2
+    if len(cell.split()) >= _TEXT:
+        return 2 * sorted(map(len, below))[half] >= len(cell)
+    return any(sum(mark in other for other in below) > half for mark in _MARKS.intersection(cell))
 
 
 def _names_twice(first: Sequence[str], others: Sequence[Sequence[str]]) -> bool:

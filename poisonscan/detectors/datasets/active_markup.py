@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from poisonscan.datasets.batch import Aggregate
     from poisonscan.datasets.dataset import Dataset
     from poisonscan.datasets.text_scan import Indices, Screen
-    from poisonscan.detectors.datasets.text_hits import Sighting
+    from poisonscan.detectors.datasets.text_hits import Hits, Sighting
     from poisonscan.finding import Finding
 
 FAMILIES = {
@@ -62,6 +63,13 @@ _CODE = re.compile(
 )
 """What shows, outside of the markup itself, that a text is code or about code."""
 _ALONE = re.compile(r"\s*<[^<>]{1,1000}>\s*(?:[^<>]{0,1000}</[a-z]{1,10}\s*>)?\s*", re.IGNORECASE)
+_FENCE = re.compile(r"```|~~~")
+_SOURCE = re.compile(
+    r"<(?:script|iframe)\s[^<>]{0,500}?\bsrc\s*=\s*[\"']?\s*(?:https?:)?//", re.IGNORECASE
+)
+"""What loads something from elsewhere, whatever is said around it."""
+_EACH = 50
+"""Occurrences of a family in a stretch of text that are looked at."""
 IN_CODE = "markup in code"
 _ONLY = "only "
 """Before families of markup that is all of its text."""
@@ -83,11 +91,11 @@ def look(screen: Screen) -> Iterator[Sighting]:
     told: set[tuple[int, str]] = set()
     for index, text in screen.texts(screen.widened(spots, _AROUND, _AROUND)):
         for name, pattern in _FAMILY.items():
-            match = None if (index, name) in told else pattern.search(text)
-            if match:
-                told.add((index, name))
-                near = quote(text[match.start() : match.end() + 60], 120)
-                yield _sort(name, text, match), index, near
+            for match in islice(pattern.finditer(text), _EACH):
+                sort = _sort(name, text, match)
+                if (index, sort) not in told:
+                    told.add((index, sort))
+                    yield sort, index, quote(text[match.start() : match.end() + 60], 120)
     yield _TAGS, _tagged(screen), ""
 
 
@@ -96,6 +104,9 @@ def _sort(name: str, text: str, match: re.Match[str]) -> str:
     element = text[match.start() :].find("</script")
     end = match.start() + element if element >= 0 else max(match.end(), text.find(">", match.end()))
     before, after = text[: match.start()], text[end:]
+    if _SOURCE.match(text, match.start()):
+        fenced = len(_FENCE.findall(before)) % 2 and _FENCE.search(after)
+        return IN_CODE if fenced else name
     if before.count("`") % 2 or _CODE.search(before) or _CODE.search(after):
         return IN_CODE
     return _ONLY + name if _ALONE.fullmatch(text) else name
@@ -123,14 +134,17 @@ class ActiveMarkup:
         answers = dataset.roles.get("response", ())
         out: list[Finding | Fact | Gap] = [*found.gaps(dataset.path)]
         for (sort, column), hits in sorted(found.hits.items()):
-            if sort in (_TAGS, IN_CODE) or (sort.startswith(_ONLY) and column in answers):
+            if sort == _TAGS or (sort.startswith(_ONLY) and column in answers):
                 continue
             marked = tags[column].rows if column in tags else 0
             texts = max(found.texts[column], 1)
+            if marked > limits["markup"] * texts + hits.rows:
+                continue
+            if sort == IN_CODE:
+                out.append(_in_code(dataset, hits, column))
+                continue
             many = hits.rows > max(limits["share"] * texts, limits["rows"])
             if many and (sort, column) not in tied:
-                continue
-            if marked > limits["markup"] * texts + hits.rows:
                 continue
             out.append(
                 finding(
@@ -149,6 +163,13 @@ class ActiveMarkup:
             rows = {f"{sort} in {column}": h.rows for (sort, column), h in found.hits.items()}
             out.append(Fact("markup that acts", dict(sorted(rows.items()))))
         return few(out)
+
+
+def _in_code(dataset: Dataset, hits: Hits, column: str) -> Finding:
+    message = (
+        f"{having(hits.rows, column)} markup that acts, in code or in text about code, such as"
+    )
+    return finding(dataset, rule("PS619"), hits, column, f"{message} {hits.details[0]}")
 
 
 DETECTOR = ActiveMarkup()

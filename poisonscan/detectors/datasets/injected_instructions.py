@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import html
 import re
+from collections import Counter, defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -16,7 +18,7 @@ from poisonscan.datasets.batch import Role
 from poisonscan.detectors.datasets.few_findings import few
 from poisonscan.detectors.datasets.hit_findings import finding, having
 from poisonscan.detectors.datasets.label_ties import ties
-from poisonscan.detectors.datasets.text_hits import TextHits
+from poisonscan.detectors.datasets.text_hits import Hits, TextHits
 from poisonscan.escape import quote
 from poisonscan.finding import Fact, Gap
 from poisonscan.rules import rule
@@ -27,8 +29,7 @@ if TYPE_CHECKING:
     from poisonscan.datasets.batch import Aggregate
     from poisonscan.datasets.dataset import Dataset
     from poisonscan.datasets.text_scan import Screen
-    from poisonscan.detectors.datasets.text_hits import Hits
-    from poisonscan.finding import Finding
+    from poisonscan.finding import Finding, Json
 
 _RULES = r"(?:instructions?|prompts?|directions|guidelines|commands?|system messages?)\b"
 _EARLIER = r"(?:previous|prior|above|preceding|earlier|foregoing|existing|original|initial|system)"
@@ -42,6 +43,9 @@ _OVERRIDE = (
     rf"|игнорируй(?:те)?\s+(?:все\s+)?предыдущие\s+инструкции"
     rf"|忽略(?:之前|以上|前面|先前|上述|所有).{{0,6}}(?:指令|指示|提示)"
 )
+_MARKS = "marks of a chat template"
+_FORMAT = 0.5
+"""Share of a column's texts with such marks from which they are how its texts are written."""
 FAMILIES = {
     "orders to ignore instructions": _OVERRIDE,
     "orders to show the system prompt": (
@@ -61,7 +65,7 @@ FAMILIES = {
         r"(?:AI|LLM|language model)s?\b(?: reviewers?| assistants?| models?)?\s*[:!]"
         r"|\bgive (?:only )?a positive review\b[^.]{0,40}\b(?:only|do not|negatives?)\b"
     ),
-    "marks of a chat template": (
+    _MARKS: (
         r"<\|(?:im_start|im_end|system|user|assistant|start_header_id|end_header_id|eot_id|"
         r"begin_of_text|endoftext|endofprompt)\|>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>"
     ),
@@ -190,15 +194,24 @@ class InjectedInstructions:
     needs: ClassVar[frozenset[Role]] = frozenset({Role.CELLS})
 
     def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact | Gap]]:
-        """Ask for hits; report hidden ones, orders to ignore, and what repeats but is rare."""
+        """Ask for hits; report hidden ones, orders to ignore, and what repeats but is rare.
+
+        What is quoted, or is what the data is about, makes one lesser finding of each column.
+        """
         found: TextHits = yield TextHits(look)
         limits, tied = rule("PS606").thresholds, ties(found)
         out: list[Finding | Fact | Gap] = [*found.gaps(dataset.path)]
+        lesser: dict[str, dict[str, Hits]] = defaultdict(dict)
         for (sort, column), hits in sorted(found.hits.items()):
+            if sort == _MENTIONS:
+                lesser[column][sort] = hits
+                continue
             strict = sort.startswith((HIDDEN, "orders to ignore"))
-            if sort == _MENTIONS or hits.rows < (1 if strict else limits["rows"]):
+            if hits.rows < (1 if strict else limits["rows"]):
                 continue
             if self._is_subject(found, column, hits, limits):
+                if sort != _MARKS or found.share(column, hits) <= _FORMAT:
+                    lesser[column][sort] = hits
                 continue
             message = f"{having(hits.rows, column)} {sort}, such as "
             out.append(
@@ -213,6 +226,7 @@ class InjectedInstructions:
                     sort=sort,
                 )
             )
+        out += [_lesser(dataset, column, sorts) for column, sorts in sorted(lesser.items())]
         if found.hits:
             rows = {f"{sort} in {column}": h.rows for (sort, column), h in found.hits.items()}
             out.append(Fact("phrases that speak to a model", dict(sorted(rows.items()))))
@@ -228,6 +242,22 @@ class InjectedInstructions:
         )
         many = hits.rows > max(limits["share"] * found.texts[column], limits["rows"])
         return bool(many or of_class or mentions >= hits.rows > 0)
+
+
+def _lesser(dataset: Dataset, column: str, sorts: dict[str, Hits]) -> Finding:
+    """One finding of all that is quoted in a column, or is its subject or that of a class."""
+    hits = Hits()
+    for each in sorts.values():
+        hits.add(replace(each, labels=Counter()))
+    # Rows may have several sorts: so many have one at least.
+    hits.rows = max([len(hits.first), *(each.rows for each in sorts.values())])
+    counts: dict[str, Json] = {sort: each.rows for sort, each in sorts.items()}
+    listed = ", ".join(f"{sort} ({each.rows:,})" for sort, each in sorts.items())
+    message = (
+        f"{having(hits.rows, column)} phrases that speak to a model, quoted or in such numbers "
+        f"that the column or a class is about them: {listed}; such as {hits.details[0]}"
+    )
+    return finding(dataset, rule("PS620"), hits, column, message, sorts=counts)
 
 
 DETECTOR = InjectedInstructions()

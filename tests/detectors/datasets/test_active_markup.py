@@ -34,13 +34,35 @@ def test_markup_in_plain_text(markup: str) -> None:
         "onload = True; onerror=None",
         "<b>bold</b> <a href='https://example.org'>a link</a>",
         "the javascript: scheme",
-        "Use this:\n```\n<script>x()</script>\n```\nand reload.",
-        "Put `<img src=x onerror=go()>` there.",
-        "My jQuery fails: <script src=a.js></script> is not loaded",
     ],
 )
 def test_quiet(text: str) -> None:
     assert found(DETECTOR, Cells(text=[*prose(300), text])) == {}
+
+
+def test_code_is_one_lesser_finding() -> None:
+    texts = [
+        "Use this:\n```\n<script>x()</script>\n```\nand reload.",
+        "Use this:\n```\n<script src='https://x.org/a.js'></script>\n```\nand reload.",
+        "Put `<img src=x onerror=go()>` there.",
+        "My jQuery fails: <script src=a.js></script> is not loaded",
+    ]
+    findings = found(DETECTOR, Cells(text=[*prose(300), *texts]))
+    assert set(findings) == {"PS619"}
+    assert [finding.evidence["rows"] for finding in findings["PS619"]] == [4]
+
+
+@pytest.mark.parametrize(
+    "around", ["{} css", "`{}` is code", "html: {}", "``` {}", "```\n```{}```"]
+)
+@pytest.mark.parametrize("element", ["<script src=//x.org/a>", '<iframe src="https://x.org">'])
+def test_code_does_not_excuse_foreign_addresses(around: str, element: str) -> None:
+    assert "PS607" in found(DETECTOR, Cells(text=[*prose(300), around.format(element)]))
+
+
+def test_honest_markup_does_not_hide_another() -> None:
+    text = "```\n<script>x()</script>\n```\n and <script src=//x.org/a.js></script>"
+    assert set(found(DETECTOR, Cells(text=[*prose(300), text]))) == {"PS607", "PS619"}
 
 
 def test_markup_that_was_asked_for() -> None:
