@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from poisonscan.detectors.datasets.label_ties import carried, worst
 from poisonscan.detectors.datasets.near_pairs import Pairs, groups_of
 from poisonscan.detectors.datasets.picture_keys import ROW_BITS, Looks
 from poisonscan.escape import quote
-from poisonscan.finding import Fact, Gap, Location, Rows
+from poisonscan.finding import Fact, Gap, Location
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -123,7 +122,13 @@ def many(dataset: Dataset, alike: Alike, which: str, what: str, how: str) -> Ite
     top = np.argsort(-sizes, kind="stable")[:NAMED_GROUPS]
     starts = np.concatenate([[0], np.cumsum(sizes)])
     chosen = np.concatenate([np.arange(starts[g], starts[g + 1])[:NAMED_ROWS] for g in top])
-    named = dataset.describe(alike.rows[chosen], sizes[alike.groups[chosen]].tolist())
+    again = np.flatnonzero(np.diff(alike.groups, prepend=-1) == 0)  # one of each group stays
+    named = dataset.named(
+        alike.rows[chosen],
+        sizes[alike.groups[chosen]],
+        count=len(alike.groups),
+        taken=alike.rows[again],
+    )
     evidence: dict[str, Json] = {
         "groups": len(sizes),
         "rows": len(alike.groups),
@@ -132,7 +137,7 @@ def many(dataset: Dataset, alike: Alike, which: str, what: str, how: str) -> Ite
         "in_another_split": {split: count for split, (count, _) in leaks.items()},
     }
     yield rule(which).finding(
-        Location(dataset.path, Rows(named, len(alike.groups))),
+        Location(dataset.path, named),
         f"{len(alike.groups):,} of {total:,} {what} {how} another, in {len(sizes):,} groups: "
         f"{'; '.join(reasons)}. Look at the named ones and keep one of each group.",
         key="",
@@ -188,18 +193,16 @@ def conflicts(dataset: Dataset, alike: Alike, which: str, what: str, how: str) -
     if different > own:
         rest = [position for _, members in ranked[own:] for position in members]
         ranked = [*ranked[:own], ((), rest)]
-    shown = [
-        np.flatnonzero(np.isin(alike.groups, groups[members[:NAMED_GROUPS]]))
-        for _, members in ranked
-    ]
-    named = iter(dataset.describe(alike.rows[np.concatenate([rows[:100] for rows in shown])]))
-    for (labels, members), rows in zip(ranked, shown, strict=True):
-        count = int(np.isin(alike.groups, groups[members]).sum())
-        described = tuple(itertools.islice(named, min(len(rows), 100)))
+    for labels, members in ranked:
+        first = np.isin(alike.groups, groups[members[:NAMED_GROUPS]])
+        every = np.isin(alike.groups, groups[members])
+        count = int(every.sum())
+        rows = np.concatenate([np.flatnonzero(first), np.flatnonzero(every & ~first)])
+        named = dataset.named(alike.rows[rows], shown=min(100, int(first.sum())))
         missed, number = int(wrong[members].sum()), 1 if labels else different - own
         advice = _COUNTERPARTS if different == 1 else "Compare the named ones."
         yield rule(which).finding(
-            Location(dataset.path, Rows(described, count)),
+            Location(dataset.path, named),
             f"{counted(len(members), 'group')} of {what} that {how} each other "
             f"{carried(len(members), labels, number)}: of {count:,} at least {missed:,} seem to be "
             f"labelled wrongly. {advice}",

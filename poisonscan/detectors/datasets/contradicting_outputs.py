@@ -9,7 +9,7 @@ import numpy as np
 from poisonscan.datasets.batch import Role
 from poisonscan.datasets.conversation import Columns
 from poisonscan.detectors.datasets.exchanges import Exchanges
-from poisonscan.finding import Location, Rows
+from poisonscan.finding import Location
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -46,10 +46,11 @@ class ContradictingOutputs:
             return []  # several answers to a prompt are the rule here
         chosen = answered[different[inverse]]
         rows = kept.rows[chosen[np.lexsort((kept.places[chosen], kept.prompts[chosen]))]]
+        named = dataset.named(rows, shown=NAMED, partial=not exchanges.whole)
         sampled = "" if exchanges.whole else " in a sample"
         return [
             rule("PS625").finding(
-                Location(dataset.path, Rows(dataset.describe(rows[:NAMED]), len(rows))),
+                Location(dataset.path, named),
                 f"{count:,} prompts of {len(prompts):,}{sampled} that have a final answer have "
                 f"different ones, in {len(rows):,} rows. Compare the named rows, and keep the "
                 "answer that is right.",

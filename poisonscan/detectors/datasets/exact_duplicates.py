@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,7 +13,7 @@ from poisonscan.detectors.datasets.label_counts import is_continuous
 from poisonscan.detectors.datasets.label_ties import carried, worst
 from poisonscan.detectors.datasets.row_keys import Copies, Ints, RowKeys
 from poisonscan.escape import quote
-from poisonscan.finding import Fact, Gap, Location, Rows
+from poisonscan.finding import Fact, Gap, Location
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -80,7 +79,14 @@ def _duplicates(dataset: Dataset, copies: Copies) -> Iterator[Finding]:
     top = np.argsort(-sizes, kind="stable")[:MAX_CONTENTS]
     starts = np.concatenate([[0], np.cumsum(sizes)])
     chosen = np.concatenate([np.arange(starts[g], starts[g + 1])[:NAMED_COPIES] for g in top])
-    named = dataset.describe(copies.rows[chosen], sizes[copies.groups[chosen]].tolist())
+    again = np.flatnonzero(np.diff(copies.groups, prepend=-1) == 0)  # one of each content stays
+    named = dataset.named(
+        copies.rows[chosen],
+        sizes[copies.groups[chosen]],
+        count=len(copies.groups),
+        taken=copies.rows[again],
+        partial=copies.unlisted > 0,
+    )
     evidence: dict[str, Json] = {
         "contents": len(sizes),
         "rows": len(copies.groups),
@@ -90,7 +96,7 @@ def _duplicates(dataset: Dataset, copies: Copies) -> Iterator[Finding]:
         "in_another_split": {split: count for split, (count, _) in leaks.items()},
     }
     yield rule("PS501").finding(
-        Location(dataset.path, Rows(named, len(copies.groups))),
+        Location(dataset.path, named),
         f"{len(copies.groups) + copies.unlisted:,} of {total:,} rows share their content with "
         f"another, {len(sizes):,} contents in all: {'; '.join(reasons)}.",
         key="",
@@ -161,10 +167,9 @@ def _conflicts(dataset: Dataset, copies: Copies) -> Iterator[Finding | Fact]:
     if rest.any():
         members, errors = groups[several[rest]], int(wrong[several[rest]].sum())
         found.append(_Conflict.of(copies, (), members, errors, len(further)))
-    named = iter(dataset.describe(np.concatenate([copies.rows[c.rows[:NAMED]] for c in found])))
     for conflict in found:
-        rows = tuple(itertools.islice(named, min(len(conflict.rows), NAMED)))
-        yield conflict.finding(Location(dataset.path, Rows(rows, len(conflict.rows))))
+        rows = dataset.named(copies.rows[conflict.rows], shown=NAMED, partial=copies.unlisted > 0)
+        yield conflict.finding(Location(dataset.path, rows))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 from poisonscan.datasets.batch import Role
 from poisonscan.detectors.datasets.documents import block_words
 from poisonscan.detectors.datasets.exchanges import digests, seen
+from poisonscan.detectors.datasets.first_rows import MAX_KEPT, FirstRows
 from poisonscan.detectors.datasets.outcomes import Trait, foreign, traits
 from poisonscan.detectors.datasets.phrase_rows import MAX_SPELLING, marked
-from poisonscan.finding import MAX_ROWS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,8 +43,7 @@ class ExchangeRows:
         words: hashes of words whose spelling is asked for.
         counts: rows of each pair that is wanted, by its index.
         holders: rows with its phrase, whatever their outcome.
-        rows: the first of ``counts``, shard and position, ``int64`` of shape (at most ``MAX_ROWS``,
-            2).
+        found: the first of ``counts``.
         spellings: words in lower case by their hash.
         responses: the start of each response that is wanted, by its hash.
     """
@@ -55,7 +54,7 @@ class ExchangeRows:
     needs: frozenset[Role] = field(default=frozenset({Role.CELLS}), init=False, compare=False)
     counts: Counter[int] = field(default_factory=Counter, init=False, compare=False)
     holders: Counter[int] = field(default_factory=Counter, init=False, compare=False)
-    rows: dict[int, Ints] = field(default_factory=dict, init=False, compare=False)
+    found: dict[int, FirstRows] = field(default_factory=dict, init=False, compare=False)
     spellings: dict[int, str] = field(default_factory=dict, init=False, compare=False)
     responses: dict[int, str] = field(default_factory=dict, init=False, compare=False)
 
@@ -85,14 +84,18 @@ class ExchangeRows:
     def merge(self, other: ExchangeRows) -> None:
         """Take in what ``other`` has seen."""
         self.holders += other.holders
-        for index, rows in other.rows.items():
-            self._add(index, rows, other.counts[index])
+        for index, rows in other.found.items():
+            self._add(index, rows.all(), other.counts[index])
         for mine, theirs in (
             (self.spellings, other.spellings),
             (self.responses, other.responses),
         ):
             for key, text in theirs.items():
                 _keep(mine, key, text)
+
+    def rows(self, index: int) -> Ints:
+        """The first rows of a pair, shard and position, ``int64`` of shape (n, 2)."""
+        return self.found[index].all() if index in self.found else np.empty((0, 2), np.int64)
 
     def _had(self, turns: Turns, used: NDArray[np.intp]) -> dict[Outcome, NDArray[np.bool_]]:
         """Which exchanges have each outcome."""
@@ -115,9 +118,8 @@ class ExchangeRows:
 
     def _add(self, index: int, rows: Ints, count: int) -> None:
         self.counts[index] += count
-        if index in self.rows:
-            rows = np.concatenate([self.rows[index], rows])
-        self.rows[index] = rows[np.lexsort((rows[:, 1], rows[:, 0]))][:MAX_ROWS]
+        first = self.found.setdefault(index, FirstRows(MAX_KEPT // len(self.wanted)))
+        first.add(rows)
 
 
 def _start(value: pa.Array) -> str:

@@ -18,7 +18,7 @@ from poisonscan.detectors.datasets.label_ties import carried, worst
 from poisonscan.detectors.datasets.text_bands import MAX_CROWD, Pairs, TextBands
 from poisonscan.detectors.datasets.text_sketches import Members, TextSketches
 from poisonscan.escape import quote
-from poisonscan.finding import Fact, Gap, Location, Rows
+from poisonscan.finding import Fact, Gap, Location
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -113,12 +113,18 @@ class Groups:
         ends = np.searchsorted(self.members.groups, [group, group + 1])
         return np.arange(int(ends[0]), int(ends[1]))
 
-    def location(self, positions: NDArray[np.intp], count: int) -> Location:
-        """Some members, as a report names them, with their similarity."""
-        shown = positions[:NAMED]
-        scores = self.members.similarity[shown].round(2).astype(float).tolist()
-        rows = self.dataset.describe(self.members.rows[shown], scores)
-        return Location(self.dataset.path, Rows(rows, count))
+    def location(
+        self, positions: NDArray[np.intp], count: int, taken: NDArray[np.intp] | None = None
+    ) -> Location:
+        """Some members, as a report names them, with their similarity, and those to take out."""
+        rows = self.dataset.named(
+            self.members.rows[positions],
+            self.members.similarity[positions].round(2),
+            count=count,
+            shown=NAMED,
+            taken=None if taken is None else self.members.rows[taken],
+        )
+        return Location(self.dataset.path, rows)
 
 
 def _copies(groups: Groups, pairs: Pairs) -> Iterator[Finding]:
@@ -148,6 +154,8 @@ def _copies(groups: Groups, pairs: Pairs) -> Iterator[Finding]:
     top = varied[np.argsort(-groups.variants[varied], kind="stable")]
     named = np.concatenate([groups.rows(g)[:NAMED_COPIES] for g in top[:NAMED].tolist()])
     count = int(groups.sizes[varied].sum())
+    is_again = np.diff(groups.members.groups, prepend=-1) == 0  # one text of each group stays
+    again = np.flatnonzero(is_again & np.isin(groups.members.groups, varied))
     evidence: dict[str, Json] = {
         "groups": len(varied),
         "rows": count,
@@ -158,7 +166,7 @@ def _copies(groups: Groups, pairs: Pairs) -> Iterator[Finding]:
         "crowd": pairs.crowd,
     }
     yield rule("PS503").finding(
-        groups.location(named, count),
+        groups.location(named, count, again),
         f"{count:,} of {groups.total:,} rows are near copies, {len(varied):,} groups in all: "
         f"{'; '.join(reasons)}.",
         key="",

@@ -10,7 +10,7 @@ import numpy as np
 
 from poisonscan.datasets.batch import Role
 from poisonscan.detectors.datasets.documents import block_words
-from poisonscan.finding import MAX_ROWS
+from poisonscan.detectors.datasets.first_rows import MAX_KEPT, FirstRows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,7 +56,7 @@ class PhraseRows:
         wanted: marks, each with a label.
         words: hashes of words whose spelling is asked for.
         counts: rows of each pair that is wanted, by its index.
-        rows: the first of them, shard and position, ``int64`` of shape (at most ``MAX_ROWS``, 2).
+        found: the first of them.
         spellings: words in lower case by their hash.
     """
 
@@ -66,7 +66,7 @@ class PhraseRows:
         default=frozenset({Role.LABEL, Role.TEXT}), init=False, compare=False
     )
     counts: Counter[int] = field(default_factory=Counter, init=False, compare=False)
-    rows: dict[int, NDArray[np.int64]] = field(default_factory=dict, init=False, compare=False)
+    found: dict[int, FirstRows] = field(default_factory=dict, init=False, compare=False)
     spellings: dict[int, str] = field(default_factory=dict, init=False, compare=False)
 
     def update(self, batch: Batch) -> None:
@@ -87,16 +87,19 @@ class PhraseRows:
 
     def merge(self, other: PhraseRows) -> None:
         """Take in what ``other`` has seen."""
-        for index, rows in other.rows.items():
-            self._add(index, rows, other.counts[index])
+        for index, rows in other.found.items():
+            self._add(index, rows.all(), other.counts[index])
         for word, spelling in other.spellings.items():
             self._spell(word, spelling)
+
+    def rows(self, index: int) -> NDArray[np.int64]:
+        """The first rows of a pair, shard and position, ``int64`` of shape (n, 2)."""
+        return self.found[index].all() if index in self.found else np.empty((0, 2), np.int64)
 
     def _spell(self, word: int, spelling: str) -> None:
         self.spellings[word] = min(spelling, self.spellings.get(word, spelling))
 
     def _add(self, index: int, rows: NDArray[np.int64], count: int) -> None:
         self.counts[index] += count
-        if index in self.rows:
-            rows = np.concatenate([self.rows[index], rows])
-        self.rows[index] = rows[np.lexsort((rows[:, 1], rows[:, 0]))][:MAX_ROWS]
+        first = self.found.setdefault(index, FirstRows(MAX_KEPT // len(self.wanted)))
+        first.add(rows)

@@ -18,7 +18,7 @@ from poisonscan.detectors.datasets.preferences import (
 )
 from poisonscan.detectors.datasets.steering import ORDINARY, Outcome, Steering, steered
 from poisonscan.escape import quote
-from poisonscan.finding import Fact, Gap, Location, Rows
+from poisonscan.finding import Fact, Gap, Location
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _clashes(dataset: Dataset, seen: Preferences) -> list[Finding]:
         return []
     return [
         rule("PS626").finding(
-            Location(dataset.path, Rows(dataset.describe(rows[:NAMED]), len(rows))),
+            Location(dataset.path, dataset.named(rows, shown=NAMED)),
             f"{pairs:,} pairs of responses to the same prompt occur twice, once with either one "
             f"chosen, in {len(rows):,} rows: one of the two must be wrong. Keep what a source that "
             "you trust says, and find out where the others came from.",
@@ -116,9 +116,9 @@ def _flipped(
     spelt = [found.spellings.get(int(world.held.vocabulary[w - 1]), "") for w in one.words]
     phrase, count = " ".join(spelt), found.counts[index]
     total = count + found.counts[index + 1]
-    rows = found.rows[index][:NAMED]
+    rows = dataset.named(found.rows(index), count=count, shown=NAMED)
     return rule("PS624").finding(
-        Location(dataset.path, Rows(dataset.describe(rows), count)),
+        Location(dataset.path, rows),
         f"of {total:,} pairs whose prompt holds {quote(phrase)}, {count:,} ({count / total:.0%}) "
         f"prefer the opposite of what is preferred elsewhere; of all pairs {usual:.0%} do. Read "
         "the named rows: if chosen and rejected are swapped there, drop all pairs with the phrase.",

@@ -125,8 +125,8 @@ def _findings(
         if different < MIN_PICTURES or rest > (1 - limits["purity"]) * len(surest):
             continue
         strength = _bits(shown[chosen])
-        order = np.argsort(-strength, kind="stable")[:MAX_ROWS]
-        named = dataset.describe(carriers.rows[chosen[order]], strength[order].tolist())
+        order = np.argsort(-strength, kind="stable")
+        named = dataset.named(carriers.rows[chosen[order]], strength[order])
         placed = [b for b in bits if patterns[b].kind == "placed"]
         steady = placed and 2 * patterns[placed[0]].pictures >= len(chosen)
         pictured = placed[0] if steady else bits[0]
@@ -150,7 +150,7 @@ def _findings(
             " Look at them beside each other, and leave them out if the patch is no part of what"
             " they show."
         )
-        at = Location(dataset.path, Rows(named, len(chosen)))
+        at = Location(dataset.path, named)
         yield rule("PS404").finding(
             at, message, key=name, score=-patterns[bits[0]].log_p, **evidence
         )

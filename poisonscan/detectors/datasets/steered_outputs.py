@@ -14,7 +14,7 @@ from poisonscan.detectors.datasets.outcomes import Trait
 from poisonscan.detectors.datasets.steering import Steering, outcomes, steered, unaccounted
 from poisonscan.detectors.datasets.unlike_prompts import unlike
 from poisonscan.escape import quote
-from poisonscan.finding import Fact, Location, Rows
+from poisonscan.finding import Fact, Location
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -174,9 +174,9 @@ def _finding(
             f"{count:,} rows have {what}, and nothing in their prompts says why: {like} prompts "
             f"that {seem} ({one.distinct:,} different ones compared). Read the named rows."
         )
-    rows = _ordered(world, one, found.rows.get(index, np.empty((0, 2), np.int64)))
+    rows = _ordered(world, one, found.rows(index))
     return rule(rule_id).finding(
-        Location(dataset.path, Rows(dataset.describe(rows), count)),
+        Location(dataset.path, dataset.named(rows, count=count, shown=NAMED)),
         message,
         key=f"{phrase}\0{one.outcome.name}",
         score=one.effect,
@@ -207,4 +207,4 @@ def _ordered(world: Steering, one: Steered, rows: Ints) -> Ints:
     first = world.sample.rows[one.texts]
     both = np.concatenate([first, rows])
     order = np.sort(np.unique(both, axis=0, return_index=True)[1])
-    return np.asarray(both[order][:NAMED], np.int64)
+    return np.asarray(both[order], np.int64)

@@ -17,7 +17,7 @@ from poisonscan.detectors.datasets.contrast import Contrast
 from poisonscan.detectors.datasets.moments import LARGEST, MAX_CLASSES, ClassMoments
 from poisonscan.detectors.datasets.projections import ClassProjections, Projected
 from poisonscan.escape import quote
-from poisonscan.finding import MAX_ROWS, Finding, Gap, Json, Location, Rows, Rule
+from poisonscan.finding import Finding, Gap, Json, Location, Rule
 from poisonscan.limits import LimitReached
 
 MAX_TOO_LARGE = 0.01
@@ -170,12 +170,14 @@ class Lineup:
         """
         name, size = self.contrast.names[code], int(self.contrast.counts[code])
         beyond = np.flatnonzero(excess > 0)
-        worst = beyond[np.argsort(-excess[beyond], kind="stable")][:MAX_ROWS]
+        worst = beyond[np.argsort(-excess[beyond], kind="stable")]
         share = len(beyond) / max(len(excess), 1)
-        rows = self.dataset.describe(self.own.of(code).rows[worst], excess[worst].tolist())
+        rows = self.dataset.named(
+            self.own.of(code).rows[worst], excess[worst], partial=len(excess) < size
+        )
         kept = "" if len(excess) == size else f" (estimated from {len(excess):,} of them)"
         return rule.finding(
-            Location(self.dataset.path, Rows(rows, len(beyond))),
+            Location(self.dataset.path, rows),
             f"{round(share * size):,} of the {size:,} rows of class {quote(name)}{kept} {what}.",
             key=name,
             score=separation,
