@@ -18,7 +18,7 @@ from poisonscan.datasets.entries import split_called
 from poisonscan.datasets.errors import DatasetError, OptionError
 from poisonscan.datasets.folders import open_folders
 from poisonscan.datasets.layouts import BATCH_BYTES, Layout, reading
-from poisonscan.datasets.naming import family, split_of
+from poisonscan.datasets.naming import called, family, split_of
 from poisonscan.datasets.numbers import Embedding, Numbers
 from poisonscan.datasets.pictures import Pictures
 from poisonscan.datasets.roles import Roles, assign, vector_length
@@ -162,7 +162,8 @@ def _grouped(entries: Sequence[Entry]) -> tuple[list[Group], list[Gap]]:
         columns = tuple(map(str, found.schema)) if typed else tuple(sorted(found.schema.names))
         classes = tuple(sorted(found.classes.items()))
         place = family(file.path) if entry.home is None else (entry.home, entry.config)
-        groups[place, entry.home is None, file.format, columns, classes].append((entry, found))
+        form = (file.format, file.field)
+        groups[place, entry.home is None, form, columns, classes].append((entry, found))
     return list(groups.values()), gaps
 
 
@@ -201,7 +202,9 @@ def _open_table(group: Group, options: DatasetOptions) -> Dataset:
         label_names=found.classes.get(label),
         vectors=vectors,
         beside=tuple(path for one, _ in group for path in one.beside),
-        reading=_reading(found) | ({"configuration": entry.config} if entry.config else {}),
+        reading=_reading(found)
+        | ({"rows": f"the objects in field {quote(first.field, 60)}"} if first.start else {})
+        | ({"configuration": entry.config} if entry.config else {}),
     )
 
 
@@ -355,6 +358,9 @@ def _named(found: Sequence[Dataset]) -> list[Dataset]:
         if not path:
             suffix = PurePosixPath(dataset.shards[0].path).suffix
             pattern = f"{'-'.join(words)}*{suffix}"
-            path = folder if folders[folder] == 1 else str(PurePosixPath(folder, pattern))
+            alone = folders[folder] == 1
+            inside = any(file.steps for file in dataset.shards[0].files)
+            path = str(PurePosixPath(folder, pattern))
+            path = called(folder, inside=inside) if alone else path
         out.append(replace(dataset, path=path))
     return out

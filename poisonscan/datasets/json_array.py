@@ -15,15 +15,17 @@ import numpy as np
 
 from poisonscan.datasets.layouts import CHUNK, MAX_RECORD
 from poisonscan.datasets.lines import BOM, Block
-from poisonscan.formats.unpack import opened
+from poisonscan.formats.members import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import BinaryIO
 
     from numpy.typing import NDArray
 
     from poisonscan.datasets.layouts import Sink
     from poisonscan.formats.base import TableFile
+    from poisonscan.formats.unpack import Unpacked
 
 _QUOTE, _COMMA, _FEED, _OPEN, _CLOSE = range(1, 6)
 _KINDS: Final = np.zeros(256, np.uint8)
@@ -96,13 +98,28 @@ class _Scanner:
         return odd
 
 
+def front(source: BinaryIO | Unpacked, start: int = 0) -> bytes:
+    """The first piece behind blanks, however many; empty where there is nothing else.
+
+    Args:
+        source: text, at its beginning.
+        start: where to begin instead.
+    """
+    while start > 0 and (skipped := source.read(min(start, CHUNK))):
+        start -= len(skipped)
+    piece = source.read(CHUNK).removeprefix(BOM)
+    while piece and not (text := piece.lstrip()):
+        piece = source.read(CHUNK)
+    return text if piece else b""
+
+
 def array_blocks(file: TableFile, problem: Sink) -> Iterator[Block]:
     """The elements of an array, a line for each; their numbers count as lines.
 
     What is no object stands as one with the key ``text``.
 
     Args:
-        file: one array, perhaps compressed.
+        file: one array, or an object that holds it; perhaps compressed.
         problem: told about elements longer than ``MAX_RECORD``, which are left out, and about what
             stands behind the array.
 
@@ -114,7 +131,7 @@ def array_blocks(file: TableFile, problem: Sink) -> Iterator[Block]:
     pending: list[bytes] = []
     held, skipping = 0, False
     with opened(file) as source:
-        begin = source.read(CHUNK).removeprefix(BOM).lstrip().removeprefix(b"[")
+        begin = front(source, file.start).removeprefix(b"[")
         piece, behind = begin or source.read(CHUNK), b""
         while piece and scanner.level >= 0:
             text, commas, end = scanner.take(piece)
@@ -140,7 +157,7 @@ def array_blocks(file: TableFile, problem: Sink) -> Iterator[Block]:
     if scanner.level >= 0:
         message = f"the array ends early, in record {number:,}"
         raise ValueError(message)
-    if behind.strip() or piece.strip():
+    if not file.start and (behind.strip() or piece.strip()):
         problem("what stands behind the end of the array is not read")
 
 

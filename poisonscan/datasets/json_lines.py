@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.json
 
-from poisonscan.datasets.json_array import array_blocks
-from poisonscan.datasets.layouts import CHUNK, MAX_DEPTH, Layout
+from poisonscan.datasets.json_array import array_blocks, front
+from poisonscan.datasets.layouts import MAX_DEPTH, Layout
 from poisonscan.datasets.lines import BOM, Block, Lines, blocks, readable
 from poisonscan.escape import quote
-from poisonscan.formats.unpack import opened
+from poisonscan.formats.members import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -122,9 +122,9 @@ def json_parts(
 
 
 def is_one_array(file: TableFile) -> bool:
-    """Whether a file is one array, not lines."""
+    """Whether a file is one array, or an object that holds it, not lines."""
     with opened(file) as source:
-        return source.read(CHUNK).removeprefix(BOM).lstrip()[:1] == b"["
+        return front(source, file.start)[:1] == b"["
 
 
 def _late(part: Part, names: set[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ from poisonscan.datasets.layouts import BATCH_ROWS, CHUNK, MAX_RECORD, Layout
 from poisonscan.datasets.lines import Lines, spans
 from poisonscan.datasets.naming import SPLITS
 from poisonscan.engines.local import usable_cores
+from poisonscan.formats.members import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,12 +37,12 @@ class TextLines:
     """Reads a text file as rows.
 
     Attributes:
-        file: where it is.
+        file: the file.
         start: the byte to begin with, which begins a line.
         end: the byte to end before, which begins one as well; -1: the end of the file.
     """
 
-    file: str
+    file: TableFile
     start: int = 0
     end: int = -1
 
@@ -77,7 +78,7 @@ class TextLines:
             ValueError: a line is longer than ``MAX_RECORD`` bytes.
         """
         rest = b""
-        with Path(self.file).open("rb") as source:
+        with opened(self.file) as source:
             place = source.seek(self.start)
             while block := source.read(CHUNK if self.end < 0 else min(CHUNK, self.end - place)):
                 place += len(block)
@@ -100,7 +101,7 @@ def _count(reader: TextLines) -> int:
 
 def text_layout(file: TableFile) -> Layout:
     """The layout of a text file."""
-    return Layout(SCHEMA, reader=TextLines(file.file))
+    return Layout(SCHEMA, reader=TextLines(file))
 
 
 def _rows(data: bytes) -> Iterator[pa.RecordBatch]:
@@ -137,8 +138,8 @@ def _stem(path: str) -> str:
 
 def _lists_packages(file: TableFile) -> bool:
     try:
-        with Path(file.file).open("rb") as source:
+        with opened(file) as source:
             lines = [line for line in source.read(CHUNK).split(b"\n")[:50] if line.strip()]
-    except OSError:
+    except (OSError, ValueError):
         return False
     return bool(lines) and sum(bool(_REQUIREMENTS.match(line)) for line in lines) * 2 >= len(lines)

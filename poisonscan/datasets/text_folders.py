@@ -7,7 +7,7 @@ So is the IMDb corpus of reviews laid out (``train/pos/0_9.txt``), and what scik
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -19,9 +19,11 @@ from poisonscan.datasets.candidates import ENOUGH_TEXTS
 from poisonscan.datasets.entries import Entry
 from poisonscan.datasets.folders import above_split, folder_roots
 from poisonscan.datasets.layouts import MAX_RECORD, PIECE_BYTES, Layout
-from poisonscan.datasets.naming import is_split, split_of
+from poisonscan.datasets.naming import called, is_split, split_of
 from poisonscan.datasets.shards import Shard
+from poisonscan.finding import Gap
 from poisonscan.formats.base import TableFile
+from poisonscan.formats.members import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -84,10 +86,10 @@ class TextFolders:
 
 def _read(file: TableFile, problem: Sink) -> bytes | None:
     try:
-        with Path(file.file).open("rb") as source:
+        with opened(file) as source:
             data = source.read(MAX_RECORD + 1)
-    except OSError as error:
-        problem(f"{file.path!a} cannot be read: {error.strerror}")
+    except (OSError, ValueError) as error:
+        problem(f"{file.path!a} cannot be read: {getattr(error, 'strerror', None) or error}")
         return None
     if len(data) > MAX_RECORD:
         problem(f"{file.path!a} is larger than {MAX_RECORD:,} bytes: not read")
@@ -107,34 +109,63 @@ def _column(texts: Sequence[bytes | None]) -> pa.Array:
 def open_text_folders(files: Iterable[TableFile]) -> list[Entry]:
     """An entry for each split of each folder of class folders with text.
 
-    Class folders hold nothing but ``.txt`` files, and at least ``ENOUGH_TEXTS`` of them; there are
-    two or more.
+    Two or more class folders hold at least ``ENOUGH_TEXTS`` files ``.txt`` each, and not more
+    files that are something else. Beside two such every folder with a text is a class, however
+    rare, and whatever else it holds.
 
     Args:
         files: all files that are no tables.
     """
     by_folder: dict[Folder, list[TableFile]] = defaultdict(list)
-    mixed: set[Folder] = set()
+    others: Counter[Folder] = Counter()
     for file in files:
         path = Folder(file.path)
         if path.suffix.lower() == _SUFFIX:
             by_folder[path.parent].append(file)
-        else:
-            mixed.add(path.parent)
-    enough = {
-        folder: texts
-        for folder, texts in by_folder.items()
-        if len(texts) >= ENOUGH_TEXTS and folder not in mixed and not is_split(folder.name)
-    }
+        elif not path.name.startswith("."):  # what systems leave behind, such as .DS_Store
+            others[path.parent] += 1
+    named = [folder for folder in by_folder if folder.name and not is_split(folder.name)]
+    enough = [f for f in named if len(by_folder[f]) >= max(ENOUGH_TEXTS, others[f])]
+    roots = {root for folder, root in folder_roots(enough).items() if folder != root}
     classes: dict[Folder, list[Folder]] = defaultdict(list)
-    for folder, root in folder_roots(list(enough)).items():
-        if folder != root:
+    for folder in named:
+        root = above_split(folder.parent)
+        if root in roots:
             classes[root].append(folder)
     return [
         entry
         for root, folders in sorted(classes.items())
-        if all(above_split(folder.parent) == root for folder in folders)
-        for entry in _entries(root, folders, enough)
+        for entry in _entries(root, folders, by_folder)
+    ]
+
+
+def left_out(entries: Iterable[Entry], files: Iterable[TableFile]) -> list[Gap]:
+    """A gap for each folder of texts that stand in a dataset of texts, and are no row of it.
+
+    A few texts above the classes are about the dataset, and no part of it.
+
+    Args:
+        entries: from ``open_text_folders``.
+        files: what they were made from.
+    """
+    taken: set[str] = set()
+    roots: set[Folder] = set()
+    for entry in entries:
+        reader = entry.layout.reader if entry.layout is not None else None
+        if isinstance(reader, TextFolders):
+            taken.update(file.path for file in reader.files)
+            roots.add(above_split(Folder(reader.files[0].path).parent.parent))
+    missing: Counter[Folder] = Counter()
+    for file in files:
+        path = Folder(file.path)
+        if path.suffix.lower() == _SUFFIX and file.path not in taken:
+            missing[path.parent] += 1
+    return [
+        Gap(str(folder), f"{count:,} text files are not read as rows: they are in no class folder")
+        for folder, count in sorted(missing.items())
+        if not roots.isdisjoint((folder, *folder.parents))
+        and not any(part.startswith(".") for part in folder.parts)
+        and (above_split(folder) not in roots or count >= ENOUGH_TEXTS)
     ]
 
 
@@ -149,7 +180,8 @@ def _entries(
     for split, rows in by_split.items():
         rows.sort(key=lambda row: row[1].path)
         members = tuple(file for _, file in rows)
-        reader = TextFolders(str(root), members, tuple(label for label, _ in rows))
+        name = called(root, inside=bool(members[0].steps))
+        reader = TextFolders(name, members, tuple(label for label, _ in rows))
         place = str(Path(members[0].file).parent)
-        home = TableFile(str(root), place, "text", sum(file.size for file in members))
-        yield Entry(home, split, str(root), layout=Layout(_SCHEMA, reader=reader))
+        home = TableFile(name, place, "text", sum(file.size for file in members))
+        yield Entry(home, split, name, layout=Layout(_SCHEMA, reader=reader))

@@ -271,6 +271,8 @@ class TableFile(Artifact):
         codec: how the file is compressed, as ``compressed`` calls it; empty when it is not.
         steps: how a member is reached in the archive; empty for a file by itself.
         scratch: folder for what must be unpacked to be read; the system's where empty.
+        start: byte of the content where the rows begin: an array in a JSON object; 0 otherwise.
+        field: key of that array.
     """
 
     file: str
@@ -279,6 +281,8 @@ class TableFile(Artifact):
     codec: str = ""
     steps: tuple[Step, ...] = ()
     scratch: str = ""
+    start: int = 0
+    field: str = ""
 
 
 class Format(Protocol):

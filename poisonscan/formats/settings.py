@@ -10,20 +10,24 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from poisonscan.escape import quote
 from poisonscan.finding import Gap, Json
 from poisonscan.formats import settings_yaml
-from poisonscan.formats.base import Anomaly, Artifact, Settings, Structure, Text
+from poisonscan.formats.base import Anomaly, Artifact, Settings, Structure, TableFile, Text
 from poisonscan.formats.chat_template import template, templates
-from poisonscan.formats.tables import is_text
+from poisonscan.formats.json_rows import begins_on_its_side, on_its_side, row_fields
+from poisonscan.formats.tables import front, is_text, table_in
 from poisonscan.limits import Budget
 from poisonscan.sources.base import Blob
 
 LONGEST: Final = 16 << 20
 """Bytes of a configuration; real ones have at most a few megabytes."""
 _DUPLICATES_KEPT: Final = 100
+_NAMED: Final = 3
 _LONGEST_INTEGER: Final = 300
 _TRANSFORMERS: Final = (
     "config.json", "generation_config.json", "tokenizer_config.json", "preprocessor_config.json",
@@ -63,6 +67,8 @@ _ACTIVE: Final = re.compile(
 )
 """What libraries act on, in documents that are not parsed; no honest writer escapes a letter."""
 _VOCABULARIES: Final = ("tokenizer.json", "vocab.json")
+_LOGS: Final = ("state.json", "trainer_state.json")
+"""What the libraries ``datasets`` and ``transformers`` write down, and read no rows from."""
 
 
 class NotRead(ValueError):  # noqa: N818 - it says what happened
@@ -106,13 +112,18 @@ class Configuration:
             return False
         if blob.suffix in _YAML:
             return True
-        text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-        return blob.suffix == ".json" and text.startswith((b"{", b"["))
+        return blob.suffix == ".json" and front(blob, head).startswith((b"{", b"["))
 
     def open(self, blob: Blob, view: memoryview, budget: Budget) -> Iterator[Blob | Artifact | Gap]:
         """The document with the templates in it, and the keys that readers may disagree on."""
         kind = kind_of(blob.name)
+        rows: list[Artifact | Gap] = []
+        if not kind and blob.suffix == ".json" and blob.name not in _LOGS:
+            rows += _rows(blob, view)
+            yield from rows
         if len(view) > LONGEST:
+            if rows:
+                return
             if kind or blob.suffix in _YAML or _ACTIVE.search(view):
                 yield Gap(blob.path, f"a configuration of more than {LONGEST:,} bytes is not read")
             else:
@@ -139,6 +150,34 @@ class Configuration:
                 Anomaly("duplicate-key", what, 0, key) for key in dict.fromkeys(duplicates)
             )
             yield Structure(blob.path, "configuration", anomalies, blob.base)
+
+
+def _rows(blob: Blob, view: memoryview) -> Iterator[Artifact | Gap]:
+    """The rows that stand in an object, beside what settings it may hold."""
+    fields = row_fields(view)
+    if fields:
+        first, *others = fields
+        table = TableFile(blob.path, blob.file or "", "json", blob.size)
+        found = table if blob.file is not None else table_in(blob, "json")
+        if isinstance(found, TableFile):
+            found = replace(found, start=first.start, field=first.name)
+        yield found
+        if others:
+            names = ", ".join(quote(field.name, 40) for field in others[:_NAMED])
+            more = f" and {len(others) - _NAMED:,} more" if len(others) > _NAMED else ""
+            where = f"in field{'s' if len(others) > 1 else ''} {names}{more}"
+            reason = f"rows {where} are not read, only those in {quote(first.name, 40)}"
+            yield Gap(blob.path, f"{reason}: write each to a file of its own")
+        return
+    form = ""
+    if len(view) > LONGEST:
+        form = "columns of values" if begins_on_its_side(view) else ""
+    else:
+        with suppress(NotRead):
+            form = on_its_side(parse_json(bytes(view))[0])
+    if form:
+        reason = f"looks like a table ({form}), and is read as a configuration only"
+        yield Gap(blob.path, f"{reason}: convert it to JSON lines, CSV or parquet, and scan that")
 
 
 _Reader = Callable[[str, str, bytes], tuple[Settings, list[str]]]

@@ -13,6 +13,7 @@ from typing import Final
 
 from poisonscan.finding import Gap
 from poisonscan.formats.base import HEAD, Artifact, TableFile, Text
+from poisonscan.formats.json_rows import first_byte
 from poisonscan.limits import Budget
 from poisonscan.sources.base import Blob
 
@@ -110,20 +111,30 @@ def _recording(blob: Blob, head: bytes) -> bool:
 
 
 def _json(blob: Blob, head: bytes) -> bool:
-    """JSON lines, or an array of objects; a single object is configuration, not rows."""
+    """JSON lines, or an array of objects; a single object is a configuration, see ``settings``."""
     if blob.suffix in (".jsonl", ".ndjson"):
         return True
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    text = front(blob, head)
     if not is_text(head) or not text.startswith((b"{", b"[")):
         return False
     if text.startswith(b"["):
         return text[1:].lstrip().startswith(b"{") and blob.suffix in (".json", "")
     view = blob.open()
-    line = _NEWLINE.search(view, 0, _LONGEST_LINE)
+    line = _NEWLINE.search(view, first_byte(view), _LONGEST_LINE)
     if line is None:
         return False
     behind = bytes(view[line.end() : line.end() + HEAD]).lstrip()
     return behind.startswith(b"{") and _is_object(bytes(view[: line.start()]))
+
+
+def front(blob: Blob, head: bytes) -> bytes:
+    """What a text begins with behind blanks, however many."""
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text or len(head) < HEAD:
+        return text
+    view = blob.open()
+    start = first_byte(view)
+    return bytes(view[start : start + HEAD])
 
 
 def _delimited(blob: Blob, head: bytes) -> bool:

@@ -111,9 +111,41 @@ def test_other_folders_of_text_are_no_dataset(tmp_path: Path, kind: str) -> None
         for path in (tmp_path / "r/train/neg").iterdir():
             path.unlink()
     elif kind == "mixed":
-        (tmp_path / "r/train/neg/code.py").write_text("x = 1\n")
+        for i in range(COUNT + 1):
+            (tmp_path / f"r/train/neg/{i}.py").write_text("x = 1\n")
     else:
         (tmp_path / "r/train/neg").rename(tmp_path / "r/neg")
         (tmp_path / "a").mkdir()
         (tmp_path / "r/neg").rename(tmp_path / "a/neg")
     assert opened(tmp_path) == ([], [])
+
+
+def test_stray_files_hide_no_class(tmp_path: Path) -> None:
+    write(tmp_path / "r", ("train",))
+    (tmp_path / "r/train/neg/.DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    (tmp_path / "r/train/neg/notes.md").write_text("# notes\n")
+    (tmp_path / "r/train/pos/x.pkl").write_bytes(b"\x80\x04N.")
+    assert len(rows(only(tmp_path))) == 2 * COUNT
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_rare_class_beside_others_is_one(tmp_path: Path, split: str) -> None:
+    write(tmp_path / "r", ("train",))
+    rare = tmp_path / "r" / split / "rare"
+    rare.mkdir(parents=True)
+    (rare / "only.txt").write_text("alone")
+    (rare / "notes.md").write_text("# one\n")
+    (rare / "more.md").write_text("# two\n")
+    assert (split, "rare", "alone") in rows(only(tmp_path))
+
+
+def test_texts_outside_of_classes_are_a_gap(tmp_path: Path) -> None:
+    write(tmp_path / "r", ("train",))
+    (tmp_path / "r/train/neg/more").mkdir()
+    (tmp_path / "r/train/neg/more/x.txt").write_text("deeper")
+    (tmp_path / "r/README.txt").write_text("a few texts above the classes are about them")
+    (_,), (gap,) = opened(tmp_path)
+    assert (gap.path, gap.reason[:12]) == ("r/train/neg/more", "1 text files")
+    for i in range(COUNT):
+        (tmp_path / f"r/train/{i}.txt").write_text("loose")
+    assert {gap.path for gap in opened(tmp_path)[1]} == {"r/train", "r/train/neg/more"}
