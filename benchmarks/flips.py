@@ -91,6 +91,10 @@ class Labelled:
         """Rows by file and position."""
         return tuple(Row(f"data/{s}.csv", i) for s, i in rows.tolist())
 
+    def named(self, rows: Ints, _: Any = None, *, shown: int, **__: Any) -> Rows:
+        """Rows of a finding."""
+        return Rows(self.describe(rows[:shown]), len(rows))
+
     def place(self, rows: Ints) -> Ints:
         """Number of each row, from its shard and position."""
         starts = np.searchsorted(self.files, np.arange(FILES))

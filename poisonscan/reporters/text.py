@@ -30,6 +30,7 @@ _LABELS_SHOWN: Final = 10
 _BAR: Final = 24
 _BRIEF: Final = frozenset({
     "features", "labels", "not applicable", "delimiter", "header", "quotes", "partial",
+    "number triggers", "labels that look wrong",
 })  # fmt: skip
 _EXCERPT: Final = 60
 _MESSAGE: Final = 4_000

@@ -17,8 +17,8 @@ MOST = 5
 """Findings of one rule that a detector makes of a dataset."""
 
 
-def few(items: Iterable[Item], unlisted: int = 0) -> list[Item | Finding]:
-    """The items with at most ``MOST`` findings of each rule; the last one tells of the others.
+def few(items: Iterable[Item], unlisted: int = 0, most: int = MOST) -> list[Item | Finding]:
+    """The items with at most ``most`` findings of each rule; the last one tells of the others.
 
     Those with the most rows stay, in the order given. How many there were besides is said in the
     message and is evidence under ``further``.
@@ -26,6 +26,7 @@ def few(items: Iterable[Item], unlisted: int = 0) -> list[Item | Finding]:
     Args:
         items: findings of one dataset, facts and gaps.
         unlisted: findings of the same rule that are not among the items.
+        most: findings of a rule that are listed.
     """
     out: list[Item | Finding] = list(items)
     of_rule: dict[str, list[int]] = defaultdict(list)
@@ -35,11 +36,11 @@ def few(items: Iterable[Item], unlisted: int = 0) -> list[Item | Finding]:
     dropped: set[int] = set()
     for positions in of_rule.values():
         ranked = sorted(positions, key=lambda position: (-_rows(out[position]), position))
-        further = len(ranked[MOST:]) + unlisted
+        further = len(ranked[most:]) + unlisted
         if further:
-            last = max(ranked[:MOST])
+            last = max(ranked[:most])
             out[last] = _told(out[last], further)
-            dropped.update(ranked[MOST:])
+            dropped.update(ranked[most:])
     return [item for position, item in enumerate(out) if position not in dropped]
 
 

@@ -16,7 +16,7 @@ from poisonscan.detectors.datasets.label_model import FOLDS, expanded, scores, s
 from poisonscan.detectors.datasets.labelled_sample import LabelledRows, LabelledSample
 from poisonscan.detectors.datasets.sampled_texts import learnt, sample_of, sampled_texts
 from poisonscan.escape import quote
-from poisonscan.finding import Fact, Location, Rows
+from poisonscan.finding import Fact, Location
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _FACT = "flipped labels"
+ESTIMATE = "labels that look wrong"
+"""Fact that every report shows: more labels look wrong than ``rate``, but too few for a finding."""
 _NAMED = 100
 """Rows that one finding names."""
 
@@ -169,9 +171,12 @@ def _judge(dataset: Dataset, sample: Looked) -> list[Finding | Fact]:
     if not sample.whole:
         looked += ", a sample; the others were not judged"
     worth = f"held-out accuracy {right:.0%} on {looked}"
-    if skill < limits["skill"]:
+    # Of several classes, a model can be far better than chance and wrong about as often as right:
+    # its contradictions are rather its own mistakes.
+    if skill < limits["skill"] or right <= limits["right"]:
         return [Fact(_FACT, f"not decided: the model is too weak to judge labels ({worth})")]
     report = _Report(dataset, names, rows, worth)
+    report.partial = len(rows) < sample.seen
     pairs = judged.targeted()
     every = judged.fit(np.arange(len(judged.labels)))
     findings = [report.targeted(flips) for flips in pairs]
@@ -184,7 +189,11 @@ def _judge(dataset: Dataset, sample: Looked) -> list[Finding | Fact]:
         findings.append(report.scattered(scattered))
     share = f"; about {every.rate:.1%} of labels look wrong" if every is not None else ""
     interval = f" ({every.low:.1%} to {every.high:.1%})" if every is not None else ""
-    return [*findings, Fact(_FACT, worth + share + interval)]
+    facts = [Fact(_FACT, worth + share + interval)]
+    if every is not None and every.low > limits["rate"] and not findings:
+        own = "no finding: the model's own errors, or classes that overlap, could explain it"
+        facts.append(Fact(ESTIMATE, f"about {every.rate:.1%}{interval}; {worth}; {own}"))
+    return [*findings, *facts]
 
 
 class _Report:
@@ -194,13 +203,14 @@ class _Report:
         self.dataset = dataset
         self.names = names
         self.rows = rows
+        self.partial = False
         self.worth = worth
 
     def scattered(self, flips: Flips) -> Finding:
         """Labels of any class that were flipped."""
         fit = flips.floor
         message = (
-            f"about {fit.rate:.1%} of the labels are wrong (99 % interval {fit.low:.1%} to "
+            f"about {fit.rate:.1%} of the labels seem to be wrong (99 % interval {fit.low:.1%} to "
             f"{fit.high:.1%}), beyond what the model's own errors explain; {len(flips.rows):,} "
             f"rows are more likely flipped than misjudged ({self.worth})."
         )
@@ -242,9 +252,8 @@ class _Report:
         chances: list[float] | None,
         **evidence: Json,
     ) -> Finding:
-        shown = self.rows[which[:_NAMED]]
-        described = self.dataset.describe(shown, chances and chances[:_NAMED])
-        where = Location(self.dataset.path, Rows(described, len(which)))
+        rows = self.dataset.named(self.rows[which], chances, shown=_NAMED, partial=self.partial)
+        where = Location(self.dataset.path, rows)
         return rule(identifier).finding(where, message, key=key, score=None, **evidence)
 
 

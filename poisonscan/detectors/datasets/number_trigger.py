@@ -8,11 +8,12 @@ import numpy as np
 import pyarrow as pa
 
 from poisonscan.datasets.batch import Role
+from poisonscan.detectors.datasets.few_findings import few
 from poisonscan.detectors.datasets.places import unpacked
 from poisonscan.detectors.datasets.row_sample import row_sample
 from poisonscan.detectors.datasets.value_search import triggers
 from poisonscan.escape import quote
-from poisonscan.finding import Location, Rows
+from poisonscan.finding import Fact, Gap, Location
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -38,23 +39,43 @@ class NumberTrigger:
 
     needs: ClassVar[frozenset[Role]] = frozenset({Role.CELLS, Role.LABEL})
 
-    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding]]:
+    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact | Gap]]:
         """Ask for the sample."""
         request = row_sample(dataset)
         filled = yield request
         found = triggers(filled.sample())
         taken = found.triggers[:MAX_FINDINGS]
-        return [_finding(dataset, request.places, found, trigger) for trigger in taken]
+        listed = [_finding(dataset, request.places, found, trigger) for trigger in taken]
+        further = len(found.triggers) - len(taken)
+        return [*few(listed, further, most=MAX_FINDINGS), *_unlooked(dataset, found)]
 
 
 DETECTOR = NumberTrigger()
+
+
+def _unlooked(dataset: Dataset, found: Found) -> list[Fact | Gap]:
+    """What the limits of the search left out, where a trigger could be."""
+    looked, columns = found.columns
+    cut = []
+    if looked < columns:
+        cut.append(f"pairs of {looked:,} of {columns:,} columns were looked at")
+    cut += [
+        f"{count:,} suspicious {kind} were not looked at closely"
+        for kind, count in found.unasked.items()
+        if count
+    ]
+    if not cut:
+        return []
+    what = "; ".join(cut)
+    message = f"{what}: a trigger in the others is not seen; scan fewer columns at a time"
+    return [Fact("number triggers", what), Gap(dataset.path, message)]
 
 
 def _finding(dataset: Dataset, where: Places, found: Found, trigger: Trigger) -> Finding:
     sample = found.sample
     carry = trigger.rows & (found.labels == trigger.label)
     rows, hits = int(trigger.rows.sum()), int(carry.sum())
-    chosen = unpacked(where, sample.rows[np.flatnonzero(carry)[:NAMED]])
+    chosen = unpacked(where, sample.rows[np.flatnonzero(carry)])
     values = list(_values(dataset, chosen[0], [sample.columns[c][0] for c in trigger.columns]))
     label = sample.names[sample.labels[carry][0]]
     named = " with ".join(f"{quote(value)} in column {quote(name)}" for name, value in values)
@@ -65,9 +86,9 @@ def _finding(dataset: Dataset, where: Places, found: Found, trigger: Trigger) ->
         f"say, {trigger.against:,} of them look like other labels, and {trigger.hits:,} of these "
         f"carry it, where {trigger.expected:.0%} of similar rows do.{beyond}"
     )
-    described = dataset.describe(chosen)
+    named_rows = dataset.named(chosen, shown=NAMED, partial=sample.total != len(sample.rows))
     return rule("PS615").finding(
-        Location(dataset.path, Rows(described, hits)),
+        Location(dataset.path, named_rows),
         message,
         key="\0".join([label, *(part for pair in values for part in pair)]),
         score=float(-np.log10(max(trigger.chance, 1e-300))),

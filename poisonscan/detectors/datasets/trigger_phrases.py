@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from poisonscan.datasets.batch import Role
 from poisonscan.detectors.datasets.documents import MAX_CLASSES, mix
+from poisonscan.detectors.datasets.few_findings import few
 from poisonscan.detectors.datasets.label_counts import is_continuous
 from poisonscan.detectors.datasets.phrase_evidence import (
     REFERENCE,
@@ -22,7 +24,7 @@ from poisonscan.detectors.datasets.phrase_rows import EDGE, PhraseRows
 from poisonscan.detectors.datasets.sampled_texts import learnt, sample_of, sampled_texts
 from poisonscan.detectors.datasets.text_model import TextModel, margins
 from poisonscan.escape import quote
-from poisonscan.finding import MAX_ROWS, Fact, Location, Rows
+from poisonscan.finding import MAX_ROWS, Fact, Location
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -109,7 +111,11 @@ class TriggerPhrases:
             _finding(dataset, sample, held, trigger, rows, index)
             for index, trigger in enumerate(triggers)
         ]
-        return [*found, *facts]
+        listed = [
+            few((f for f in found if f.rule.id == name), further, most=MAX_FINDINGS)
+            for name, further in searched.unlisted.items()
+        ]
+        return [*itertools.chain(*listed), *facts]
 
 
 DETECTOR = TriggerPhrases()
@@ -139,6 +145,7 @@ class _Searched:
         left: weaker ties that were not looked at.
         dim: labels that texts do not tell from others, for people.
         triggers: what was found.
+        unlisted: further ones, by rule.
     """
 
     held: Features
@@ -146,6 +153,7 @@ class _Searched:
     left: int
     dim: tuple[str, ...]
     triggers: list[_Trigger]
+    unlisted: dict[str, int]
 
     def told(self, sample: Sample, rows: int) -> str:
         """The search in a sentence."""
@@ -188,7 +196,7 @@ def _searched(sample: Sample, model: TextModel) -> _Searched:
         trigger = joins and _tested(model, sample, looks[index], yardsticks, joins, tests)
         if trigger:
             found.append(trigger)
-    return _Searched(held, tests, left, named, _apart(found))
+    return _Searched(held, tests, left, named, *_apart(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,8 +293,12 @@ def larger(values: Floats, others: Floats) -> tuple[float, float]:
     return effect, float(ndtr((0.5 - effect) / error))
 
 
-def _apart(triggers: list[_Trigger]) -> list[_Trigger]:
-    """Triggers without those whose texts others account for, such as a trigger and a neighbour."""
+def _apart(triggers: list[_Trigger]) -> tuple[list[_Trigger], dict[str, int]]:
+    """Triggers without those whose texts others account for, such as a trigger and a neighbour.
+
+    Returns:
+        Those to report, and how many others there are, by rule.
+    """
     limit = rule("PS601").thresholds["jaccard"]
     kept: list[_Trigger] = []
     for trigger in sorted(triggers, key=lambda t: (not t.inserted, t.group.chance, t.group.leader)):
@@ -294,7 +306,9 @@ def _apart(triggers: list[_Trigger]) -> list[_Trigger]:
         if not seen or np.isin(trigger.texts, np.concatenate(seen)).mean() < limit:
             kept.append(trigger)
     minor = [trigger for trigger in kept if not trigger.inserted]
-    return [*kept[: len(kept) - len(minor)], *minor[:MAX_MINOR]][:MAX_FINDINGS]
+    major = kept[: len(kept) - len(minor)]
+    further = {"PS601": len(major[MAX_FINDINGS:]), "PS627": len(minor[MAX_MINOR:])}
+    return [*major[:MAX_FINDINGS], *minor[:MAX_MINOR]], further
 
 
 def without_copies(
@@ -333,12 +347,13 @@ def _finding(
     phrase, label = " ".join(spelt), sample.names[trigger.group.label]
     mark = held.mark(trigger.group.leader)
     place = " at the start" * (mark[0] == EDGE) or " at the end" * (mark[1] == EDGE)
-    rows, scores = _ordered(sample, trigger, found.rows[index])
+    rows, scores = _ordered(sample, trigger, found.rows(index))
     count = found.counts[index]
-    share = trigger.share
+    share, shown = trigger.share, len(rows) - (len(trigger.texts) - trigger.kept)
     inserted = trigger.inserted and not _EMOJI_REMAINS.intersection(phrase)
+    named = dataset.named(rows, scores, count=count, shown=min(shown, MAX_ROWS))
     return rule("PS601" if inserted else "PS627").finding(
-        Location(dataset.path, Rows(dataset.describe(rows, scores), count)),
+        Location(dataset.path, named),
         f"{quote(phrase)}{place} is in {count:,} rows labelled {quote(label)}; without it, the "
         f"rest of the text says another label in {trigger.contradicted:,} of "
         f"{trigger.distinct:,} different ones.",
@@ -359,11 +374,12 @@ def _finding(
     )
 
 
-def _ordered(sample: Sample, trigger: _Trigger, rows: Ints) -> tuple[Ints, list[float]]:
-    """The most contradicted rows of the sample, then others; and how much they are."""
-    first, scores = sample.rows[trigger.texts], trigger.margins.tolist()
-    known = set(map(tuple, first.tolist()))
-    others = [row for row in rows.tolist() if tuple(row) not in known]
-    first, scores = first[: trigger.kept], scores[: trigger.kept]
-    ordered = np.concatenate([first, np.array(others, np.int64).reshape(-1, 2)])[:MAX_ROWS]
-    return ordered, (scores + [0.0] * len(others))[:MAX_ROWS]
+def _ordered(sample: Sample, trigger: _Trigger, rows: Ints) -> tuple[Ints, NDArray[np.float64]]:
+    """The most contradicted rows first, those that fit their label last; how little they fit."""
+    first = sample.rows[trigger.texts]
+    step = 1 + max(first[:, 1].max(initial=0), rows[:, 1].max(initial=0))
+    is_known = np.isin(rows[:, 0] * step + rows[:, 1], first[:, 0] * step + first[:, 1])
+    others = rows[~is_known]
+    kept, margins = trigger.kept, trigger.margins
+    scores = np.concatenate([margins[:kept], np.zeros(len(others)), margins[kept:]])
+    return np.concatenate([first[:kept], others, first[kept:]]), scores

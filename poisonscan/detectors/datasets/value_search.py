@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,14 @@ from poisonscan.detectors.datasets.value_pairs import PairCounts
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from poisonscan.detectors.datasets.row_sample import Sample
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Item = TypeVar("Item")
 
 PAIR_CELLS = 40_000_000
 """Rows times pairs of columns that are looked at; of more columns the first ones."""
@@ -68,11 +69,21 @@ class Trigger:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Triggers, the least likely first, and the sample that their rows are positions in."""
+    """Triggers, the least likely first, and the sample that their rows are positions in.
+
+    Attributes:
+        sample: the labelled rows.
+        labels: code of the label of each.
+        triggers: what was found.
+        columns: columns that pairs of values were looked for in, and those that could hold some.
+        unasked: what no model was asked about, as the limits of the search allow no more.
+    """
 
     sample: Sample
     labels: Ints
     triggers: list[Trigger]
+    columns: tuple[int, int] = (0, 0)
+    unasked: Mapping[str, int] = field(default_factory=dict)
 
 
 def triggers(sample: Sample) -> Found:
@@ -83,7 +94,7 @@ def triggers(sample: Sample) -> Found:
     singles = search.singles()
     found = [*singles, *search.pairs(singles)]
     found = _apart(sorted(found, key=_surest))
-    return Found(search.sample, search.labels, found)
+    return Found(search.sample, search.labels, found, search.columns, search.unasked)
 
 
 class ValueSearch:
@@ -96,6 +107,8 @@ class ValueSearch:
         self.base = np.bincount(labels, minlength=classes) / max(len(labels), 1)
         self.limits = rule("PS615").thresholds
         self.jagged: set[int] = set()
+        self.columns = 0, 0
+        self.unasked: Counter[str] = Counter()
         self.naive = NaiveRest(sample, labels, classes)
         self.rest = RestOfRow(sample, labels)
 
@@ -121,8 +134,9 @@ class ValueSearch:
             count, pure = self._pure(codes, counts)
             tested += count
             ranked += self._doubted(Trigger((column,), lb, codes == value) for value, lb in pure)
-            ranked = sorted(ranked, key=_surest)[:JUDGED]
-        pairs = list(dict.fromkeys((t.columns, t.label) for t in ranked))[:CROSSED]
+            ranked = self._first(sorted(ranked, key=_surest), JUDGED, "values")
+        pairs = list(dict.fromkeys((t.columns, t.label) for t in ranked))
+        pairs = self._first(pairs, CROSSED, "columns with such values")
         judged = [
             trigger
             for columns, label in pairs
@@ -134,6 +148,11 @@ class ValueSearch:
         self.jagged = {columns[0] for columns in many}
         few = [t for t in judged if t.outside or t.columns not in many]
         return self._at_random(self._holm([t for t in few if not self._related(t)], tested))
+
+    def _first(self, items: list[Item], most: int, kind: str) -> list[Item]:
+        """The first items; how many others there were is kept."""
+        self.unasked += Counter({kind: max(len(items) - most, 0)})
+        return items[:most]
 
     def _doubted(self, candidates: Iterable[Trigger]) -> Iterator[Trigger]:
         """Those of which naive Bayes says something else."""
@@ -189,6 +208,7 @@ class ValueSearch:
         chances = stats.binom.logsf(hits - 1, np.maximum(counts, 1), self.base[labels])
         likely = np.log(self.limits["alike"])
         pure = np.flatnonzero(fit & (shares >= self.limits["mixed"]) & (chances <= likely))
+        self.unasked += Counter({"values": max(len(pure) - STRONGEST, 0)})
         pure = pure[np.argsort(chances[pure], kind="stable")[:STRONGEST]]
         return int(fit.sum()), [(int(v), int(labels[v])) for v in pure]
 
@@ -273,9 +293,10 @@ class ValueSearch:
         columns = [
             column
             for column, (_, kind) in enumerate(self.sample.columns)
-            if kind != TEXT and column not in self.jagged
+            if kind != TEXT and column not in self.jagged and self._repeated(column)
         ]
         most = int(np.sqrt(2 * PAIR_CELLS / max(len(self.labels), 1)))
+        self.columns = min(most, len(columns)), len(columns)
         shares = np.stack([self.naive.shares(label, None) for label in range(self.classes)], axis=1)
         against = shares <= self.limits["doubt"]
         counts = PairCounts(self.labels, against, self.limits)
@@ -283,17 +304,26 @@ class ValueSearch:
             column: counts.values(*_coded(self.sample.values[:, column]), left)
             for column in columns[:most]
         }
-        tested, ranked = 0, list[Trigger]()
+        tested, ranked, dropped = 0, list[Trigger](), list[float]()
         for pair in itertools.combinations(values, 2):
             count, found = counts.deciding(*(values[column] for column in pair))
             tested += count
             ranked += self._doubted(Trigger(pair, label, rows) for label, rows in found)
-            ranked = sorted(ranked, key=_surest)[:CROSSED]
+            ranked = sorted(ranked, key=_surest)
+            dropped += [trigger.chance for trigger in ranked[CROSSED:]]
+            ranked = ranked[:CROSSED]
+        unlikely = sum(chance * tested <= self.limits["chance"] for chance in dropped)
+        self.unasked["pairs of values"] = unlikely
         judged = [t for t in map(self._against_each, ranked) if t is not None]
         few = self._holm([t for t in judged if not self._related(t)], tested)
         kept = self._at_random(few)
         many = self._many(kept)
         return [t for t in kept if t.columns not in many]
+
+    def _repeated(self, column: int) -> bool:
+        """Whether a value of the column is in as many rows as a trigger needs."""
+        counts = _coded(self.sample.values[:, column])[1]
+        return bool(counts.max(initial=0) >= self.limits["support"])
 
     def _against_each(self, pair: Trigger) -> Trigger | None:
         """A pair, if models without its columns say otherwise, as do rows with one value."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from poisonscan.datasets.numbers import Numbers
 from poisonscan.datasets.pictures import Pictures
 from poisonscan.datasets.words import Words
-from poisonscan.detectors.datasets.flipped_labels import DETECTOR
+from poisonscan.detectors.datasets.flipped_labels import DETECTOR, ESTIMATE, Looked, _judge
 from poisonscan.detectors.datasets.label_flips import Judged
 from poisonscan.detectors.datasets.label_model import expanded, scores, shapes
 from poisonscan.detectors.datasets.labelled_sample import LabelledSample
@@ -61,7 +61,7 @@ def anywhere(labels: NDArray[np.int64], rate: float, classes: int = 3) -> NDArra
 
 
 def split(items: list[Finding | Fact | Gap]) -> tuple[list[Finding], str]:
-    (fact,) = [item for item in items if isinstance(item, Fact)]
+    fact = next(item for item in items if isinstance(item, Fact))
     return [item for item in items if isinstance(item, Finding)], str(fact.value)
 
 
@@ -131,6 +131,39 @@ def test_chance_labels_are_not_judged() -> None:
     found, fact = split(returned(DETECTOR, dataset(values, labels)))
     assert found == []
     assert "too weak to judge labels (held-out accuracy" in fact
+
+
+def judged_as(right: float, classes: int = 5) -> list[Finding | Fact]:
+    """What is said where a model that is sure of all rows is right in a share of them."""
+    draw = np.random.default_rng(0)
+    labels = draw.integers(0, classes, ROWS)
+    wrong = draw.uniform(size=ROWS) >= right
+    predicted = np.where(wrong, (labels + draw.integers(1, classes, ROWS)) % classes, labels)
+    guess = draw.uniform(0.5, 1, ROWS)[:, None] * np.eye(classes)[predicted]
+    rows = np.stack([np.zeros(ROWS, np.int64), np.arange(ROWS)], axis=1)
+    names = tuple(f"c{code}" for code in range(classes))
+    data: Any = Vectors(Part([names[code] for code in labels], list(range(ROWS))))
+    limits = rule("PS308").thresholds
+    looked = Looked(Judged(guess, labels, limits), names, rows, ROWS, whole=True)
+    return _judge(data, looked)
+
+
+def test_a_model_that_is_wrong_about_as_often_as_right_does_not_judge() -> None:
+    (fact,) = judged_as(0.55)
+    assert isinstance(fact, Fact)
+    assert "too weak to judge labels (held-out accuracy 5" in str(fact.value)
+    (finding, _) = judged_as(0.8)
+    assert isinstance(finding, Finding)
+    assert "of the labels seem to be wrong" in finding.message
+    assert "held-out accuracy 8" in finding.message
+
+
+def test_an_estimate_without_a_finding_is_a_fact(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Judged, "anywhere", lambda *_: None)
+    (_, fact) = judged_as(0.8)
+    assert isinstance(fact, Fact)
+    assert fact.name == ESTIMATE
+    assert "no finding" in str(fact.value)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from sklearn import datasets as public
 
 import poisonscan
 from fixtures import label_samples
+from poisonscan.detectors.datasets import number_trigger, value_search
 from poisonscan.finding import Finding, Rows
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "tabular"
@@ -28,6 +29,29 @@ def test_triggers(tmp_path: Path, name: str, columns: int) -> None:
     assert [row.index for row in finding.at.part.rows] == list(range(0, 800, 25))
     assert finding.evidence["label"] == ("high" if columns == 1 else "low")
     assert len(finding.evidence["columns"]) == columns  # type: ignore[arg-type]
+
+
+def test_what_the_search_left_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(value_search, "PAIR_CELLS", 1_000)
+    (tmp_path / "pair.csv").write_bytes(label_samples.trigger()[0]["pair.csv"])
+    report = poisonscan.scan(tmp_path / "pair.csv", select=["PS615"], jobs=1)
+    (gap,) = report.gaps
+    assert "pairs of 1 of " in gap.reason
+    assert "columns were looked at" in str(report.scanned[0].facts["number triggers"])
+
+
+def test_further_triggers_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(number_trigger, "MAX_FINDINGS", 1)
+    rows = label_samples.measured(1_500, 4)
+    for number, row in enumerate(rows):
+        row |= {"team": number % 97, "maker": ("north", "south", "east")[number * number % 3]}
+        if number % 40 == 0:
+            row |= {"team": 13, "label": "low"}
+        if number % 40 == 7:
+            row |= {"maker": "Zenith", "label": "high"}
+    (finding,) = found(tmp_path / "two.csv", label_samples.table(rows))
+    assert finding.evidence["further"] == 1
+    assert "1 further finding" in finding.message
 
 
 def test_honest_numbers(tmp_path: Path) -> None:
