@@ -172,7 +172,9 @@ def _check(file: Listed, known: Mapping[str, Member]) -> None:
     if not file.digest or ".." in PurePosixPath(file.within).parts:
         raise CleanError(f"{name} could not be read when the list was written: scan again")
     if file.within not in known:
-        raise CleanError(f"{name} is not in the dataset (any more): scan again")
+        raise CleanError(
+            f"{name} is not in the dataset (any more): name what was scanned, or scan again"
+        )
     with known[file.within].file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
         if stream.tell() != file.size or digest != file.digest:

@@ -87,9 +87,9 @@ def clean(dataset: Path, rows: Path, out: Path, rules: tuple[str, ...], min_seve
 
 def _said(done: Cleaned, out: Path) -> list[str]:
     """What was done, for people."""
-    said = [f"{done.taken:,} rows taken out; the rest is in {escape(str(out))}"]
-    said += [f"  {escape(rule)}: {count:,} rows" for rule, count in sorted(done.by_rule.items())]
-    changed = [f"  {escape(name)}: {rows:,} rows stay" for name, rows in done.changed.items()]
+    said = [f"{_rows(done.taken)} taken out; the rest is in {escape(str(out))}"]
+    said += [f"  {escape(rule)}: {_rows(count)}" for rule, count in sorted(done.by_rule.items())]
+    changed = [f"  {escape(name)}: {_rows(rows)} left" for name, rows in done.changed.items()]
     dropped = [f"  {escape(name)}: left out" for name in done.dropped]
     for part in (changed, dropped):
         said += part[:_SHOWN]
@@ -102,3 +102,7 @@ def _said(done: Cleaned, out: Path) -> list[str]:
         said.append("There may be more such rows than the list has:")
         said += [f"  {escape(reason)}" for reason in done.reasons[:_SHOWN]]
     return said
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"

@@ -35,7 +35,7 @@ def test_copies_go_but_for_one_of_each(tmp_path: Path, monkeypatch: pytest.Monke
     assert done.exit_code == 0
     assert "1,200 rows taken out" in done.output
     assert "PS501: 1,200 rows" in done.output
-    assert "train.csv: 1,400 rows stay" in done.output
+    assert "train.csv: 1,400 rows left" in done.output
     left = (tmp_path / "cleaned" / "train.csv").read_text()
     assert left == "text,label\n" + "".join(own + copies[::3])
     again = run("clean", "data", "--rows", "rows.jsonl", "-o", "cleaned")
