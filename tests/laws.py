@@ -147,7 +147,7 @@ CASES: dict[str, Case] = {
         lambda: PhraseRows(
             (((WORD, NONE), "cat"), ((WORD, WORD), "dog"), ((EDGE, WORD), "cat")), frozenset({WORD})
         ),
-        lambda found: (found.rows, dict(found.counts), found.spellings),
+        lambda found: ([*map(found.rows, range(3))], dict(found.counts), found.spellings),
     ),
     "text hits": Case(
         lambda: TextHits(unusual_characters.look),
@@ -172,7 +172,7 @@ CASES: dict[str, Case] = {
             frozenset({WORD}),
         ),
         lambda found: (
-            found.rows,
+            [*map(found.rows, range(2))],
             dict(found.counts),
             dict(+found.holders),
             found.spellings,
