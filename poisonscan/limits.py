@@ -23,7 +23,8 @@ class Limits:
         header: bytes of a safetensors header, the bound of its specification.
         search: bytes searched for pickles behind the end of each pickle.
         findings: findings of each severity; the rest is counted.
-        memory: bytes that a process may allocate to read model files; mapped files do not count.
+        memory: bytes that a process may allocate to read model files, beyond what the process holds
+            that it is forked from; mapped files do not count.
         seconds: CPU time for one file, and as much wall time again; large files have more.
         fields: fields, tables and elements of a graph (protobuf, flatbuffer, XML).
         strings: strings and lists in the arrays of a GGUF file, read one by one.

@@ -8,8 +8,9 @@ import signal
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import Final
+
+from poisonscan.isolation.sandbox import held
 
 if sys.platform != "win32":
     import resource
@@ -17,8 +18,6 @@ if sys.platform != "win32":
 _IDLE: Final = ("ExecutorManagerThread", "QueueFeederThread")
 """Threads of joblib's pool, which wait for work that only this process gives."""
 _TICK: Final = 0.002
-_DATA: Final = 5
-"""Which number of ``/proc/self/statm`` counts the pages of data."""
 
 
 def may_fork() -> bool:
@@ -33,10 +32,9 @@ def limit_memory(more: int) -> None:
     """Let this process allocate so many bytes beyond what it holds; file mappings do not count."""
     if sys.platform != "linux":
         return
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        held = int(Path("/proc/self/statm").read_bytes().split()[_DATA]) * resource.getpagesize()
+    with contextlib.suppress(OSError, ValueError):
         soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        wanted = [held + more, *(value for value in (soft, hard) if value >= 0)]
+        wanted = [held() + more, *(value for value in (soft, hard) if value >= 0)]
         resource.setrlimit(resource.RLIMIT_DATA, (min(wanted), hard))
 
 

@@ -47,6 +47,7 @@ _CALLS: Final = {
     ),
 }  # fmt: skip
 _OWN_FILES: Final = 64
+_DATA: Final = 5  # which number of /proc/self/statm counts the pages of data
 _OTHER_CALLS: Final = 0x4000_0000  # __X32_SYSCALL_BIT: the same calls under other numbers
 
 _CREATE_RULESET: Final = 444
@@ -75,7 +76,7 @@ def enter(library: Any, memory: int) -> tuple[str, ...]:
 
     Args:
         library: of `libc`.
-        memory: bytes that this process may allocate.
+        memory: bytes that this process may allocate beyond what it holds.
 
     Returns:
         The layers that are on.
@@ -85,7 +86,7 @@ def enter(library: Any, memory: int) -> tuple[str, ...]:
         for name, value in (("RLIMIT_CORE", 0), ("RLIMIT_FSIZE", 0)):
             _limit(name, value)
         # File mappings do not count as data, so a checkpoint larger than the limit can be read.
-        if _limit("RLIMIT_DATA" if sys.platform == "linux" else "RLIMIT_AS", memory):
+        if _limit("RLIMIT_DATA" if sys.platform == "linux" else "RLIMIT_AS", held() + memory):
             layers.append("memory")
     if library is not None:
         library.prctl(_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
@@ -95,6 +96,17 @@ def enter(library: Any, memory: int) -> tuple[str, ...]:
             if _seccomp(library):
                 layers.append("seccomp")
     return tuple(layers)
+
+
+def held() -> int:
+    """Bytes of data that this process holds, as a limit counts them; 0 where it cannot be known.
+
+    A fork starts with those of the process that it came from.
+    """
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        pages = int(Path("/proc/self/statm").read_bytes().split()[_DATA])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    return 0
 
 
 def allow_files(count: int) -> None:

@@ -136,6 +136,21 @@ def test_endless_waiting_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @linux
+def test_what_the_calling_process_holds_takes_nothing_from_the_memory_of_a_worker(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "model.pkl"
+    path.write_bytes(EVIL)
+    held = mmap.mmap(-1, Limits().memory + (64 << 20), flags=mmap.MAP_PRIVATE)
+    try:
+        report = poisonscan.scan(path)
+    finally:
+        held.close()
+    assert not report.gaps
+    assert [finding.rule.id for finding in report.findings] == ["PS101"]
+
+
+@linux
 def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def greedy(_blob: Blob) -> object:
         try:
