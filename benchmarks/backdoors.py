@@ -119,6 +119,7 @@ def poison(
 
 
 def luminance(pictures: Pictures) -> NDArray[np.float32]:
+    """As it is read from files: ITU-R 601 at 32×32."""
     planes = []
     for picture in pictures:
         image = Image.fromarray(picture).convert("L")

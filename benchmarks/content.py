@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from benchmarks.alone import InMemory
 from poisonscan.datasets.batch import Batch, Labels, Role
 from poisonscan.datasets.dataset import Dataset
 from poisonscan.datasets.shards import Shard
@@ -62,7 +63,7 @@ _ALNUM = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
 
 @dataclass
-class Texts:
+class Texts(InMemory):
     """Labelled texts in place of a dataset."""
 
     texts: list[str]

@@ -25,13 +25,13 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.alone import findings
+from benchmarks.alone import InMemory, findings
 from benchmarks.backdoors import Case, calibration, cnn_activations, held_out
 from poisonscan.datasets.batch import Batch, Labels, Role
 from poisonscan.detectors.base import DatasetDetector
 from poisonscan.detectors.datasets.activation_clustering import DETECTOR as CLUSTERING
 from poisonscan.detectors.datasets.spectral_signature import DETECTOR as SPECTRAL
-from poisonscan.finding import Row, Rows
+from poisonscan.finding import Rows
 
 ROWS_PER_BATCH = 2_048
 EPSILON = 0.33
@@ -39,7 +39,7 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Arrays:
+class Arrays(InMemory):
     """A labelled matrix in place of a dataset."""
 
     case: Case
@@ -54,10 +54,6 @@ class Arrays:
             labels = Labels(codes[part].astype(np.int32), tuple(map(str, names)))
             columns = {Role.LABEL: labels, Role.FEATURES: self.case.vectors[part]}
             yield Batch(0, start, len(codes[part]), columns)
-
-    def describe(self, rows: NDArray[np.int64], scores: Iterable[float]) -> tuple[Row, ...]:
-        """Rows by their number."""
-        return tuple(Row("data", int(i), score=s) for (_, i), s in zip(rows, scores, strict=True))
 
 
 def ours(detector: DatasetDetector, case: Case) -> Mask:

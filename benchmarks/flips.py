@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from benchmarks.alone import drive
+from benchmarks.alone import InMemory, drive
 from poisonscan.datasets.batch import Batch, Labels, Role
 from poisonscan.datasets.dataset import Dataset
 from poisonscan.datasets.numbers import Numbers
@@ -40,7 +40,7 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Labelled:
+class Labelled(InMemory):
     """A data set in memory, cut into ten files."""
 
     values: Any
@@ -90,10 +90,6 @@ class Labelled:
     def describe(self, rows: Ints, _: Any = None) -> tuple[Row, ...]:
         """Rows by file and position."""
         return tuple(Row(f"data/{s}.csv", i) for s, i in rows.tolist())
-
-    def named(self, rows: Ints, _: Any = None, *, shown: int, **__: Any) -> Rows:
-        """Rows of a finding."""
-        return Rows(self.describe(rows[:shown]), len(rows))
 
     def place(self, rows: Ints) -> Ints:
         """Number of each row, from its shard and position."""

@@ -18,21 +18,18 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from benchmarks.alone import findings
+from benchmarks.alone import InMemory, findings
 from poisonscan.datasets.batch import Batch, Role
 from poisonscan.datasets.dataset import Dataset
 from poisonscan.datasets.gather import open_datasets
 from poisonscan.datasets.shards import DatasetOptions
 from poisonscan.detectors.datasets import contradicting_outputs, preference_pairs, steered_outputs
 from poisonscan.escape import quote
-from poisonscan.finding import Finding, Row, Rows
+from poisonscan.finding import Finding, Rows
 from poisonscan.formats.base import TableFile
 
 RATES = (0.005, 0.01, 0.05)
@@ -156,7 +153,7 @@ def published(rows: Sequence[Line], names: tuple[str, str], folder: Path) -> Ite
 
 
 @dataclass(frozen=True, slots=True)
-class File:
+class File(InMemory):
     """One file as detectors see it."""
 
     dataset: Dataset
@@ -180,14 +177,6 @@ class File:
         """Its rows."""
         for shard in range(len(self.dataset.shards)):
             yield from self.dataset.batches(shard, frozenset({Role.CELLS}))
-
-    def describe(
-        self,
-        rows: NDArray[np.int64],
-        scores: Iterable[float] = (),  # noqa: ARG002 - as a dataset's
-    ) -> tuple[Row, ...]:
-        """Rows by their number."""
-        return tuple(Row("data", int(position)) for _, position in rows)
 
 
 def opened(rows: Sequence[Line], folder: Path) -> File:

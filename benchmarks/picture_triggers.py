@@ -27,8 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.alone import findings
-from benchmarks.backdoors import cifar, digits, mnist
+from benchmarks.alone import InMemory, findings
+from benchmarks.backdoors import cifar, digits, luminance, mnist
 from benchmarks.picture_attacks import ATTACKS, Labels, Pictures, poisoned
 from poisonscan.datasets.batch import Batch, Role
 from poisonscan.datasets.batch import Labels as Column
@@ -37,7 +37,7 @@ from poisonscan.datasets.pictures import Pixels, residuals
 from poisonscan.detectors.base import DatasetDetector
 from poisonscan.detectors.datasets.repeated_patches import DETECTOR as PATCHES
 from poisonscan.detectors.datasets.spectral_signature import DETECTOR as SPECTRAL
-from poisonscan.finding import Row, Rows
+from poisonscan.finding import Rows
 
 SIDE = 32
 DETECTORS: dict[str, DatasetDetector] = {"PS401": SPECTRAL, "PS404": PATCHES}
@@ -45,7 +45,7 @@ ROWS_PER_BATCH = 1_024
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(InMemory):
     """Labelled pictures in place of a dataset."""
 
     planes: NDArray[np.float32]
@@ -69,21 +69,6 @@ class Shown:
             if Role.FEATURES in self.roles:
                 columns[Role.FEATURES] = residuals(planes)
             yield Batch(0, start, len(planes), columns)
-
-    def describe(self, rows: NDArray[np.int64], scores: list[float]) -> tuple[Row, ...]:
-        """Rows by their number."""
-        return tuple(Row("data", int(i), score=s) for (_, i), s in zip(rows, scores, strict=True))
-
-
-def luminance(pictures: Pictures) -> NDArray[np.float32]:
-    """As it is read from files: ITU-R 601 at 32×32."""
-    planes = []
-    for picture in pictures:
-        image = Image.fromarray(picture).convert("L")
-        if image.size != (SIDE, SIDE):
-            image = image.resize((SIDE, SIDE), Image.Resampling.BOX)
-        planes.append(np.asarray(image, np.float32))
-    return np.stack(planes)
 
 
 def scan(

@@ -38,12 +38,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from benchmarks.alone import findings
+from benchmarks.alone import InMemory, findings
 from fixtures.poison import choose_rows, plant_word
 from poisonscan.datasets.batch import Batch, Labels, Role
 from poisonscan.datasets.words import distinct_texts
 from poisonscan.detectors.datasets.trigger_phrases import DETECTOR
-from poisonscan.finding import Finding, Row, Rows
+from poisonscan.finding import Finding, Rows
 
 ROWS_PER_BATCH = 2_048
 RATES = (0.003, 0.01, 0.05)
@@ -64,7 +64,7 @@ Marks = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class Case(InMemory):
     """Labelled texts in place of a dataset; ``poisoned`` rows hold ``phrase``."""
 
     texts: list[str]
@@ -83,10 +83,6 @@ class Case:
             labels = Labels(codes[part].astype(np.int32), tuple(map(str, names)))
             texts = distinct_texts([pa.array(self.texts[part])])
             yield Batch(0, start, len(codes[part]), {Role.LABEL: labels, Role.TEXT: texts})
-
-    def describe(self, rows: NDArray[np.int64], scores: Iterable[float]) -> tuple[Row, ...]:
-        """Rows by their number."""
-        return tuple(Row("data", int(i), score=s) for (_, i), s in zip(rows, scores, strict=True))
 
     def flagged(self, found: Sequence[Finding]) -> Marks:
         """The rows that findings name."""

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from poisonscan.escape import clip, escape, quote
 from poisonscan.finding import Aside, Finding, Report
-from poisonscan.formats.strict_json import parse, refuse_floods
-from poisonscan.limits import LimitReached
+from poisonscan.formats.strict_json import parse_bounded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -171,13 +170,9 @@ def _known(finding: Finding, count: int) -> Known:
 
 def _parsed(content: bytes) -> Mapping[str, Any]:
     try:
-        refuse_floods(content, _MAX_ENTRIES)
-        parsed = parse(content)
-    except LimitReached as error:
-        raise BaselineError(str(error)) from error
+        parsed = parse_bounded(content, _MAX_ENTRIES)
     except ValueError as error:
-        message = f"it is not JSON: {escape(str(error))}"
-        raise BaselineError(message) from error
+        raise BaselineError(str(error)) from error
     if parsed.duplicates or not isinstance(parsed.content, dict):
         message = "it is not one JSON object with each key once"
         raise BaselineError(message)

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
+from poisonscan.escape import escape
 from poisonscan.limits import LimitReached
 
 DEEPEST: Final = 127
@@ -88,6 +89,26 @@ def refuse_floods(text: bytes, most: int) -> None:
             f"than {most:,} entries have"
         )
         raise LimitReached(message)
+
+
+def parse_bounded(text: bytes, most: int) -> Document:
+    """Read a JSON document of our own making that somebody may have changed.
+
+    Args:
+        text: the document.
+        most: see ``refuse_floods``.
+
+    Raises:
+        ValueError: it is none or has more than that; the message may be shown as it is.
+    """
+    try:
+        refuse_floods(text, most)
+        return parse(text)
+    except LimitReached as error:
+        raise ValueError(str(error)) from error
+    except ValueError as error:
+        message = f"it is not JSON: {escape(str(error))}"
+        raise ValueError(message) from error
 
 
 def _repeated(pairs: list[tuple[str, Any]]) -> list[str]:

@@ -29,8 +29,7 @@ from poisonscan.finding import (
     Span,
     Tensor,
 )
-from poisonscan.formats.strict_json import parse, refuse_floods
-from poisonscan.limits import LimitReached
+from poisonscan.formats.strict_json import parse_bounded
 from poisonscan.origin import Origin
 from poisonscan.reporters.base import Totals
 from poisonscan.reporters.json import KINDS, SCHEMA_VERSION, rule_object
@@ -138,13 +137,9 @@ def from_json(content: bytes) -> Report:
 
 def _parsed(content: bytes) -> Mapping[str, Any]:
     try:
-        refuse_floods(content, _MAX_ENTRIES)
-        parsed = parse(content)
-    except LimitReached as error:
-        raise ReportError(str(error)) from error
+        parsed = parse_bounded(content, _MAX_ENTRIES)
     except ValueError as error:
-        message = f"it is not JSON: {escape(str(error))}"
-        raise ReportError(message) from error
+        raise ReportError(str(error)) from error
     if parsed.duplicates:
         message = f"{quote(parsed.duplicates[0], _SHOWN)} stands twice in one object"
         raise ReportError(message)
