@@ -18,6 +18,8 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+from poisonscan.engines.processes import held
+
 if sys.platform != "win32":
     import resource
 
@@ -47,7 +49,6 @@ _CALLS: Final = {
     ),
 }  # fmt: skip
 _OWN_FILES: Final = 64
-_DATA: Final = 5  # which number of /proc/self/statm counts the pages of data
 _OTHER_CALLS: Final = 0x4000_0000  # __X32_SYSCALL_BIT: the same calls under other numbers
 
 _CREATE_RULESET: Final = 444
@@ -96,17 +97,6 @@ def enter(library: Any, memory: int) -> tuple[str, ...]:
             if _seccomp(library):
                 layers.append("seccomp")
     return tuple(layers)
-
-
-def held() -> int:
-    """Bytes of data that this process holds, as a limit counts them; 0 where it cannot be known.
-
-    A fork starts with those of the process that it came from.
-    """
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        pages = int(Path("/proc/self/statm").read_bytes().split()[_DATA])
-        return pages * os.sysconf("SC_PAGE_SIZE")
-    return 0
 
 
 def allow_files(count: int) -> None:
