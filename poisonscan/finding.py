@@ -68,6 +68,7 @@ class Row:
         label: the row's label as text.
         score: how suspicious it is, in the units of the rule.
         excerpt: a short piece of its content.
+        thumbnail: its picture as a PNG file of at most 64 by 64 pixels in base64.
     """
 
     path: str
@@ -77,6 +78,7 @@ class Row:
     label: str | None = None
     score: float | None = None
     excerpt: str | None = None
+    thumbnail: str | None = None
 
 
 class Places(Protocol):

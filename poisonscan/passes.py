@@ -151,7 +151,7 @@ class Passes:
         """Look up the rows that all findings name; a shard that has some is read once."""
         from poisonscan.datasets.describe import look_up
 
-        wanted = later.wanted(self.report.findings)
+        wanted = later.wanted(sorted(self.report.findings, key=lambda each: -each.severity))
         one = functools.partial(look_up, dataset=self.dataset, wanted=wanted)
         task = functools.partial(_attempted, task=one, attempt=self.attempt)
         known: dict[tuple[int, int], Row] = {}
@@ -164,8 +164,7 @@ class Passes:
                 path = self.dataset.shards[shard].path
                 self.report.gaps.append(Gap(path, f"rows of findings not looked up: {reason}"))
             else:
-                places = [(shard, position) for position in wanted[shard]]
-                known |= dict(zip(places, rows, strict=True))
+                known |= {(shard, position): row for position, row in rows}
             self.progress(doing, done, len(wanted))
         self.report.findings = [later.filled(each, known) for each in self.report.findings]
 

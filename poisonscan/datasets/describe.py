@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from poisonscan.datasets.batch import Role
 from poisonscan.datasets.errors import DatasetError
 from poisonscan.datasets.labels import labels
 from poisonscan.datasets.places import MAX_LISTED, ListedRows
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 EXCERPT = 200
 _SHOWN = 6
 """Columns of an excerpt of a table without text."""
+_PICTURES_EACH = 12
+"""Pictures shown of each finding, and ``_PICTURES`` of all findings about a dataset."""
+_PICTURES = 120
 
 Line = tuple[int, int]
 About = tuple[str | None, str | None]
@@ -43,22 +47,29 @@ def describe(
         shard = dataset.shards[index]
         wanted = np.unique(rows[rows[:, 0] == index, 1]).tolist()
         is_table = shard.layout is not None
-        about = _table(dataset, index, wanted) if is_table else _pictures(shard, wanted)
+        about = _table(dataset, index, wanted) if is_table else _pictures(dataset, index, wanted)
         known |= {(index, position): row for position, row in about}
     out = []
     for i, (index, position) in enumerate(rows.tolist()):
-        row = known[index, position]
         score = None if scores is None else float(scores[i])
-        out.append(Row(row.path, row.index, row.split, row.line, row.label, score, row.excerpt))
+        out.append(replace(known[index, position], score=score))
     return tuple(out)
+
+
+@dataclass(slots=True)
+class Wanted:
+    """Positions in a shard: of rows to be described, and those of them to be shown as pictures."""
+
+    positions: set[int] = field(default_factory=set)
+    pictures: set[int] = field(default_factory=set)
 
 
 @dataclass(slots=True)
 class Later:
     """Rows that findings name, looked up together once all findings are there.
 
-    A shard is read once for all of them then, and not once for each finding. Until then a row of a
-    table has no line, label and excerpt.
+    A shard is read once for all of them then, and not once for each finding. Until then a row has
+    no line, label, excerpt and thumbnail.
 
     Attributes:
         room: rows that findings may still list in all.
@@ -71,8 +82,6 @@ class Later:
         self, dataset: Dataset, rows: NDArray[np.int64], scores: Sequence[float] | None
     ) -> tuple[Row, ...]:
         """See ``Dataset.describe``."""
-        if any(dataset.shards[index].layout is None for index in np.unique(rows[:, 0]).tolist()):
-            return describe(dataset, rows, scores)  # nothing is read for pictures
         out = []
         for i, (number, position) in enumerate(rows.tolist()):
             path, index = dataset.place(number, position)
@@ -82,15 +91,25 @@ class Later:
             out.append(Row(path, index, split, score=score))
         return tuple(out)
 
-    def wanted(self, findings: Iterable[Finding]) -> dict[int, list[int]]:
-        """Positions of the rows that findings name, by shard, ascending."""
-        by_shard: dict[int, set[int]] = {}
+    def wanted(self, findings: Iterable[Finding]) -> dict[int, Wanted]:
+        """Positions of the rows that findings name, by shard, ascending.
+
+        Args:
+            findings: the worst first: their pictures are shown as long as there are few.
+        """
+        by_shard: dict[int, Wanted] = {}
+        shown: set[Line] = set()
         for finding in findings:
-            for row in _rows(finding):
+            for nth, row in enumerate(_rows(finding)):
                 place = self._places.get((row.path, row.index, row.split))
-                if place is not None:
-                    by_shard.setdefault(place[0], set()).add(place[1])
-        return {shard: sorted(by_shard[shard]) for shard in sorted(by_shard)}
+                if place is None:
+                    continue
+                wanted = by_shard.setdefault(place[0], Wanted())
+                wanted.positions.add(place[1])
+                if nth < _PICTURES_EACH and len(shown) < _PICTURES:
+                    shown.add(place)
+                    wanted.pictures.add(place[1])
+        return {shard: by_shard[shard] for shard in sorted(by_shard)}
 
     def filled(self, finding: Finding, known: Mapping[Line, Row]) -> Finding:
         """A finding with what is known of its rows by shard and position."""
@@ -127,16 +146,26 @@ def _rows(finding: Finding) -> tuple[Row, ...]:
     return finding.at.part.rows if isinstance(finding.at.part, Rows) else ()
 
 
-def look_up(shard: int, *, dataset: Dataset, wanted: Mapping[int, Sequence[int]]) -> list[Row]:
-    """Rows of a table's shard, by their positions in it, in ascending order."""
-    return [row for _, row in _table(dataset, shard, wanted[shard])]
+def look_up(shard: int, *, dataset: Dataset, wanted: Mapping[int, Wanted]) -> list[tuple[int, Row]]:
+    """Rows of a shard and their positions in it."""
+    positions, pictures = sorted(wanted[shard].positions), sorted(wanted[shard].pictures)
+    is_table = dataset.shards[shard].layout is not None
+    found = _table(dataset, shard, positions) if is_table else _pictures(dataset, shard, positions)
+    if not pictures or not ({Role.PICTURES, Role.ENCODED} & dataset.offers):
+        return list(found)
+    from poisonscan.datasets.thumbnails import thumbnails
+
+    small = thumbnails(dataset, shard, pictures)
+    return [(at, replace(row, thumbnail=small.get(at))) for at, row in found]
 
 
-def _pictures(shard: Shard, wanted: Sequence[int]) -> Iterator[tuple[int, Row]]:
+def _pictures(dataset: Dataset, number: int, wanted: Sequence[int]) -> Iterator[tuple[int, Row]]:
+    shard = dataset.shards[number]
     for position in wanted:
         label = shard.labels[position] if shard.labels else None
-        path = shard.files[position].path
-        yield position, Row(path, 0, shard.split, label=None if label is None else _shown(label))
+        path, index = dataset.place(number, position)
+        shown = None if label is None else _shown(label)
+        yield position, Row(path, index, shard.split, label=shown)
 
 
 def _table(dataset: Dataset, number: int, wanted: Sequence[int]) -> Iterator[tuple[int, Row]]:

@@ -42,12 +42,12 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 """What is decoded: formats that hold pixels only. (EPS, for one, would start Ghostscript.)"""
 Notes = tuple[tuple[int, str], ...]
 _BLANK = np.full(SIDE * SIDE, np.nan, np.float32)
-# What Pillow raises on broken pictures, over all its decoders.
-_BROKEN = (
+BROKEN = (
     OSError, SyntaxError, ValueError, ArithmeticError, LookupError, EOFError, MemoryError,
     TypeError, AttributeError, NotImplementedError, struct.error, zlib.error,
     Image.DecompressionBombError, Image.DecompressionBombWarning,
 )  # fmt: skip
+"""What Pillow raises on broken pictures, over all its decoders."""
 
 
 class Kind(NamedTuple):
@@ -167,7 +167,7 @@ def decode_column(column: pa.Array, folder: Path) -> Pixels:
     outside = np.flatnonzero((indices < 0) & np.asarray(paths.is_valid(), bool) & present)
     # One file after the other, each once: rows may all name the same large one.
     which, names = encoded(paths.take(pa.array(outside)))
-    from_files = decode(_inside(folder, name.as_py()) for name in names)
+    from_files = decode(inside(folder, name.as_py()) for name in names)
     indices[outside] = len(values) + which
     return _gather(pixels, from_files, indices)
 
@@ -220,7 +220,7 @@ def decode(items: Iterable[bytes | pa.Buffer | str]) -> Pixels:
                 found.append(known.setdefault(kind, len(known)))
                 if note:
                     noted.append((number, note))
-            except _BROKEN as error:
+            except BROKEN as error:
                 plane = _BLANK
                 found.append(-1)
                 digest = xxhash.xxh3_128_digest(
@@ -264,10 +264,7 @@ def _one(item: bytes | pa.Buffer | str) -> tuple[NDArray[np.float32] | bytes, by
         message = f"a picture of more than {MAX_FILE:,} bytes"
         raise OSError(message)
     data = item if isinstance(item, bytes) else item.to_pybytes()
-    with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
-        if opened.width * opened.height > MAX_PIXELS:
-            message = f"a picture of more than {MAX_PIXELS:,} pixels"
-            raise ValueError(message)
+    with open_picture(data) as opened:
         animated = bool(getattr(opened, "is_animated", False))
         opened.load()
         # The palette is part of the picture.
@@ -282,12 +279,32 @@ def _one(item: bytes | pa.Buffer | str) -> tuple[NDArray[np.float32] | bytes, by
         return _luminance(image), digest, kind, carried(data, file)
 
 
+def open_picture(data: bytes) -> Image.Image:
+    """A picture that is not decoded yet.
+
+    Raises:
+        OSError: it is none, or of a format that holds more than pixels; and whatever else is in
+            ``BROKEN``.
+        ValueError: it has more pixels than are decoded.
+    """
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    if image.width * image.height > MAX_PIXELS:
+        message = f"a picture of more than {MAX_PIXELS:,} pixels"
+        raise ValueError(message)
+    return image
+
+
+def shallow(image: Image.Image) -> Image.Image:
+    """A picture with more than 8 bits a pixel as one with values from 0 to 255."""
+    deep = np.asarray(image, np.float32)
+    scale = 257 if image.mode.startswith("I;16") or deep.max(initial=0) > 255 else 1
+    return Image.fromarray(deep / scale)
+
+
 def _luminance(image: Image.Image) -> NDArray[np.float32]:
     """ITU-R 601 luma at 32×32, 0–255, ``float32`` of shape (1,024,)."""
     if image.mode.startswith(("I", "F")):
-        deep = np.asarray(image, np.float32)
-        scale = 257 if image.mode.startswith("I;16") or deep.max(initial=0) > 255 else 1
-        image = Image.fromarray(deep / scale)
+        image = shallow(image)
     elif image.mode != "L":
         image = image.convert("L")
     if image.size != (SIDE, SIDE):
@@ -297,7 +314,7 @@ def _luminance(image: Image.Image) -> NDArray[np.float32]:
     return np.frombuffer(image.tobytes(), kind).astype(np.float32)
 
 
-def _inside(folder: Path, path: str) -> bytes | str:
+def inside(folder: Path, path: str) -> bytes | str:
     """Bytes of a file below a folder, or why it is not read."""
     try:
         target = (folder / path).resolve()

@@ -35,8 +35,8 @@ def render(report: Report, options: Options) -> str:
     written = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
     style, script = _inline("report.css"), _inline("report.js")
     policy = (
-        f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
+        f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
     )
     return _environment().get_template("report.html.jinja").render(
         page=Page.of(report, content=options.content),

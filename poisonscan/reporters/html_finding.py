@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from poisonscan.escape import clip
 from poisonscan.finding import Column, Finding, Json, Row, Rows, Span, Tensor
+from poisonscan.reporters.html_gallery import Picture, gallery
 from poisonscan.reporters.html_parts import Patch, Piece, marked, patch, triggers
 from poisonscan.reporters.wording import byte_range, in_words
 
@@ -18,6 +20,7 @@ Pair = tuple[str, str]
 
 _VALUE: Final = 600
 _EVIDENCE: Final = 40
+_PICTURES: Final = 24
 _CODE: Final = ("calls", "snippet")
 
 
@@ -40,6 +43,7 @@ class FindingPart:
         code: what a loader would run, or the piece of the file that shows it.
         evidence: names and values.
         patch: the picture that rows share.
+        gallery: pictures of rows.
         heads: names and kinds of the columns of the table.
         rows: their cells.
         caption: what all rows have in common.
@@ -53,6 +57,7 @@ class FindingPart:
     code: tuple[Pair, ...]
     evidence: tuple[Pair, ...]
     patch: Patch | None
+    gallery: tuple[Picture, ...]
     heads: tuple[Pair, ...]
     rows: tuple[tuple[Cell, ...], ...]
     caption: str
@@ -78,6 +83,7 @@ class FindingPart:
             code=tuple(_code(finding.evidence)),
             evidence=tuple(_evidence(finding.score, kept)),
             patch=picture,
+            gallery=tuple(itertools.islice(gallery(rows), _PICTURES)),
             heads=table.heads,
             rows=table.cells,
             caption=table.caption(finding),

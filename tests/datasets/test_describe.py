@@ -88,6 +88,28 @@ def test_picture_files_are_rows_of_their_own(tmp_path: Path) -> None:
     assert dataset.place(0, 1) == ("train/class1/p.png", 0)
 
 
+def test_pictures_of_findings_are_shown_as_long_as_there_are_few(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        for i in range(80):
+            (tmp_path / label / f"{i:02}.png").write_bytes(encoded(picture(i)))
+    dataset, later = only(tmp_path), Later()
+    findings = []
+    for start in range(0, 160, 10):
+        wanted = np.array([[0, start + i] for i in range(10)])
+        rows = replace(dataset, later=later).describe(wanted, None)
+        findings.append(rule("PS301").finding(Location("", Rows(rows, 10)), "seen."))
+    places = later.wanted(findings)
+    known = {(0, position): row for position, row in look_up(0, dataset=dataset, wanted=places)}
+    shown = []
+    for finding in findings:
+        part = later.filled(finding, known).at.part
+        assert isinstance(part, Rows)
+        assert all(row.label for row in part.rows)
+        shown.append(sum(row.thumbnail is not None for row in part.rows))
+    assert shown == [10] * 12 + [0] * 4
+
+
 def test_rows_of_findings_are_looked_up_together_later(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(CSV.encode())
     dataset, wanted = only(tmp_path), np.array([[0, 3], [0, 0]])
@@ -96,8 +118,8 @@ def test_rows_of_findings_are_looked_up_together_later(tmp_path: Path) -> None:
     assert [(row.index, row.line, row.score) for row in rows] == [(3, None, 4), (0, None, 1)]
     finding = rule("PS301").finding(Location("t.csv", Rows(rows, 7)), "seen.")
     places = later.wanted([finding])
-    assert places == {0: [0, 3]}
-    known = dict(zip([(0, 0), (0, 3)], look_up(0, dataset=dataset, wanted=places), strict=True))
+    assert {shard: wanted.positions for shard, wanted in places.items()} == {0: {0, 3}}
+    known = {(0, position): row for position, row in look_up(0, dataset=dataset, wanted=places)}
     filled = later.filled(finding, known)
     assert filled.at.part == Rows(dataset.describe(wanted, [4, 1]), 7)
     assert later.filled(finding, {}) == finding

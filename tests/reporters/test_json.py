@@ -101,6 +101,7 @@ def test_rows_keep_what_is_known_of_them() -> None:
         "label": "7",
         "score": 0.99,
         "excerpt": "text 1",
+        "thumbnail": None,
     }
 
 

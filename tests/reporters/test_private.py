@@ -12,11 +12,14 @@ from poisonscan.reporters.base import REPORTERS, Options
 from poisonscan.reporters.private import LEFT_OUT, without_content
 from tests.reporters.samples import CRITICAL, MEDIUM
 
+PICTURE = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)
 RULE = replace(MEDIUM, detector="detectors.datasets.some")
 
 
 def report_of(message: str, label: str = "pos", **evidence: Json) -> Report:
-    rows = Rows((Row("d.csv", 1, label=label, excerpt="Dear Zanzibar"),), 1)
+    rows = Rows((Row("d.csv", 1, label=label, excerpt="Dear Zanzibar", thumbnail=PICTURE),), 1)
     facts: dict[str, Json] = {
         "columns": {"text": "string"},
         "labels": {label: 3},
@@ -44,6 +47,7 @@ def test_no_reporter_says_what_rows_hold(name: str) -> None:
     assert "Zanzibar" in REPORTERS[name](report, Options(verbosity=1))
     private = REPORTERS[name](report, Options(verbosity=1, content=False))
     assert "Zanzibar" not in private
+    assert "iVBORw0" not in private
     assert "pos" in private or name != "text"
     assert report.findings[0].fingerprint == without_content(report).findings[0].fingerprint
 
