@@ -11,7 +11,8 @@ from poisonscan.escape import clip
 from poisonscan.finding import Column, Finding, Json, Row, Rows, Span, Tensor
 from poisonscan.reporters.html_gallery import Picture, gallery
 from poisonscan.reporters.html_parts import Patch, Piece, marked, patch, triggers
-from poisonscan.reporters.wording import byte_range, in_words
+from poisonscan.reporters.html_plot import Confusion, Parts, confusion, parts
+from poisonscan.reporters.wording import byte_range, in_words, without_plot
 
 if TYPE_CHECKING:
     import re
@@ -43,6 +44,8 @@ class FindingPart:
         code: what a loader would run, or the piece of the file that shows it.
         evidence: names and values.
         patch: the picture that rows share.
+        parts: the class that falls apart.
+        confusion: labels against what rows look like.
         gallery: pictures of rows.
         heads: names and kinds of the columns of the table.
         rows: their cells.
@@ -57,6 +60,8 @@ class FindingPart:
     code: tuple[Pair, ...]
     evidence: tuple[Pair, ...]
     patch: Patch | None
+    parts: Parts | None
+    confusion: Confusion | None
     gallery: tuple[Picture, ...]
     heads: tuple[Pair, ...]
     rows: tuple[tuple[Cell, ...], ...]
@@ -72,7 +77,7 @@ class FindingPart:
         picture = patch(finding.evidence)
         kept = {
             name: value
-            for name, value in finding.evidence.items()
+            for name, value in without_plot(finding.evidence).items()
             if name not in _CODE and not (name == "patch" and picture)
         }
         table = _Table(rows, triggers(finding.evidence))
@@ -83,6 +88,8 @@ class FindingPart:
             code=tuple(_code(finding.evidence)),
             evidence=tuple(_evidence(finding.score, kept)),
             patch=picture,
+            parts=parts(finding.evidence),
+            confusion=confusion(finding.evidence),
             gallery=tuple(itertools.islice(gallery(rows), _PICTURES)),
             heads=table.heads,
             rows=table.cells,

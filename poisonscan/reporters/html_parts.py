@@ -160,11 +160,12 @@ def bars(by_name: Mapping[str, int]) -> tuple[list[Bar], int]:
     most, total = max(by_name.values(), default=0) or 1, sum(by_name.values()) or 1
     top = sorted(by_name.items(), key=lambda item: -item[1])
     shown = [
-        Bar(_name(name), count, max(100 * count // most, bool(count)), f"{count / total:.1%}")
+        Bar(named(name), count, max(100 * count // most, bool(count)), f"{count / total:.1%}")
         for name, count in top[:_BARS]
     ]
     return shown, len(top) - len(shown)
 
 
-def _name(name: str) -> str:
+def named(name: str) -> str:
+    """A label as it stands, or quoted where that could not be seen."""
     return clip(name, 60) if name and name == name.strip() else quote(name, 60)

@@ -70,7 +70,7 @@ def _finding(finding: Finding, known: frozenset[str]) -> Finding:
     else:
         message = f"{finding.rule.title}."
     evidence = {
-        name: LEFT_OUT if name in _VALUES else _evidence(value, known)
+        name: LEFT_OUT if name in _VALUES else value if name == "plot" else _evidence(value, known)
         for name, value in finding.evidence.items()
     }
     at = replace(finding.at, part=part)

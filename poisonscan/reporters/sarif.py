@@ -17,6 +17,7 @@ from poisonscan.finding import Aside, Finding, Gap, Json, Report, Rows, Rule, Se
 from poisonscan.reporters.base import Options, Totals, advice, dump, inert, rules_of
 from poisonscan.reporters.sarif_places import LARGEST, Object, Places
 from poisonscan.reporters.sarif_text import sentence
+from poisonscan.reporters.wording import without_plot
 from poisonscan.rules import rule as rule_by_id
 
 if TYPE_CHECKING:
@@ -262,7 +263,7 @@ def _results(
 
 
 def _measured(finding: Finding) -> Object:
-    evidence = inert(as_json(finding.evidence))
+    evidence = inert(as_json(without_plot(finding.evidence)))
     score = inert(finding.score)
     return {"evidence": evidence} if score is None else {"score": score, "evidence": evidence}
 

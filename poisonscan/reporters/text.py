@@ -21,6 +21,7 @@ from poisonscan.reporters.wording import (
     reservation,
     scanned_in_words,
     with_inferred,
+    without_plot,
 )
 
 ROWS_SHOWN: Final = 5
@@ -123,7 +124,7 @@ class _Page:
     def evidence(self, finding: Finding) -> Iterator[str]:
         if finding.score is not None:
             yield from self.terminal.wrap(f"{finding.score:.4g}", 4, "score")
-        for name, value in finding.evidence.items():
+        for name, value in without_plot(finding.evidence).items():
             yield from self.terminal.wrap(in_words(value), 4, safe(name, 40))
 
     # What was scanned

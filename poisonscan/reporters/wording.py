@@ -101,3 +101,8 @@ def in_words(value: Json) -> str:
         if all(isinstance(item, list) for item in value.values()):
             return safe("; ".join(f"{key}: {in_words(item)}" for key, item in value.items()))
     return safe(json.dumps(inert(value), ensure_ascii=False))
+
+
+def without_plot(evidence: Mapping[str, Json]) -> dict[str, Json]:
+    """Evidence that can be said in words: without the numbers that only a picture is made of."""
+    return {name: value for name, value in evidence.items() if name != "plot"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
@@ -116,6 +117,11 @@ def split_by_clusters(
     return [] if split is None else [split]
 
 
+def _excess(split: Split, axis: ClusterAxis, coordinates: Floats) -> Floats:
+    """How far rows of a class lie beyond the threshold on the line between its clusters."""
+    return split.excess(axis.scores(coordinates))
+
+
 class ActivationClustering:
     """Looks for classes that consist of two clusters, one of them foreign.
 
@@ -151,7 +157,7 @@ class ActivationClustering:
             lineup.finding(
                 broken,
                 code,
-                split.excess(axes[code].scores(lineup.coordinates(code))),
+                functools.partial(_excess, split, axes[code]),
                 f"form a cluster of their own, {split.separation:.1f} spreads away from the rest "
                 f"of the class ({needed[code]:.1f} or more are reported)",
                 split.separation,

@@ -14,6 +14,7 @@ from poisonscan.detectors.datasets.label_counts import LabelCounts, is_continuou
 from poisonscan.detectors.datasets.label_flips import Judged, crowded
 from poisonscan.detectors.datasets.label_model import FOLDS, expanded, scores, shapes
 from poisonscan.detectors.datasets.labelled_sample import LabelledRows, LabelledSample
+from poisonscan.detectors.datasets.plots import confusion
 from poisonscan.detectors.datasets.sampled_texts import learnt, sample_of, sampled_texts
 from poisonscan.escape import quote
 from poisonscan.finding import Fact, Location
@@ -177,6 +178,7 @@ def _judge(dataset: Dataset, sample: Looked) -> list[Finding | Fact]:
         return [Fact(_FACT, f"not decided: the model is too weak to judge labels ({worth})")]
     report = _Report(dataset, names, rows, worth)
     report.partial = len(rows) < sample.seen
+    report.plot = confusion(judged.labels, judged.predicted, names)
     pairs = judged.targeted()
     every = judged.fit(np.arange(len(judged.labels)))
     findings = [report.targeted(flips) for flips in pairs]
@@ -204,6 +206,7 @@ class _Report:
         self.names = names
         self.rows = rows
         self.partial = False
+        self.plot: Json = None
         self.worth = worth
 
     def scattered(self, flips: Flips) -> Finding:
@@ -254,7 +257,9 @@ class _Report:
     ) -> Finding:
         rows = self.dataset.named(self.rows[which], chances, shown=_NAMED, partial=self.partial)
         where = Location(self.dataset.path, rows)
-        return rule(identifier).finding(where, message, key=key, score=None, **evidence)
+        return rule(identifier).finding(
+            where, message, key=key, score=None, **evidence, plot=self.plot
+        )
 
 
 def _fit(flips: Flips) -> dict[str, Json]:

@@ -77,7 +77,7 @@ class SpectralSignature:
             lineup.finding(
                 broken,
                 code,
-                split.excess(lineup.coordinates(code)),
+                split.excess,
                 f"share a shift that other classes do not have, {split.separation:.1f} spreads away"
                 f" from the rest of the class ({needed[code]:.1f} or more are reported)",
                 split.separation,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from poisonscan.datasets.words import Words
 from poisonscan.detectors.datasets.bimodality import MIN_ROWS, Floats, distinct_rows
 from poisonscan.detectors.datasets.contrast import Contrast
 from poisonscan.detectors.datasets.moments import LARGEST, MAX_CLASSES, ClassMoments
+from poisonscan.detectors.datasets.plots import parts_of_a_class
 from poisonscan.detectors.datasets.projections import ClassProjections, Projected
 from poisonscan.escape import quote
 from poisonscan.finding import Finding, Gap, Json, Location, Rule
@@ -156,19 +157,28 @@ class Lineup:
         return [Gap(self.dataset.path, what)]
 
     def finding(
-        self, rule: Rule, code: int, excess: Floats, what: str, separation: float, **evidence: Json
+        self,
+        rule: Rule,
+        code: int,
+        score: Callable[[Floats], Floats],
+        what: str,
+        separation: float,
+        **evidence: Json,
     ) -> Finding:
         """Report the rows of a class that lie beyond a threshold.
 
         Args:
             rule: the rule that was broken.
             code: the class.
-            excess: how far each of ``coordinates(code)`` lies beyond the threshold.
+            score: how far rows on the directions of the class, of shape (rows, k), lie beyond the
+                threshold.
             what: what the rows have in common, for the message.
             separation: how far they are from the rest, the finding's score.
             **evidence: further values.
         """
         name, size = self.contrast.names[code], int(self.contrast.counts[code])
+        coordinates = self.coordinates(code)
+        excess = score(coordinates)
         beyond = np.flatnonzero(excess > 0)
         worst = beyond[np.argsort(-excess[beyond], kind="stable")]
         share = len(beyond) / max(len(excess), 1)
@@ -188,4 +198,5 @@ class Lineup:
             share_of_dataset=share * size / max(int(self.contrast.counts.sum()), 1),
             separation=separation,
             **evidence,
+            plot=parts_of_a_class(excess, coordinates, score(self.outside(code))),
         )
