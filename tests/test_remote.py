@@ -165,3 +165,48 @@ def test_sizes(text: str, size: int) -> None:
 
     context = click.Context(cli)
     assert options.size(context, click.Option(["--x"]), text) == size
+
+
+def test_an_anchor_is_the_place_that_services_show(here: FakeHub, tmp_path: Path) -> None:
+    manifest = tmp_path / "models.yaml"
+    manifest.write_text("models:\n  - org/name-small\n  - repo: org/name@main\n", "utf-8")
+    result = command(
+        "hf://org/name", "--anchor", str(manifest), "-o", "sarif=s.sarif", "-o", "github=g.txt"
+    )
+    assert (result.exit_code, result.stderr) == (1, "")
+    (run,) = json.loads(Path("s.sarif").read_text("utf-8"))["runs"]
+    (found,) = run["results"]
+    physical = found["locations"][0]["physicalLocation"]
+    assert physical["artifactLocation"]["uri"] == "models.yaml"
+    assert physical["region"] == {
+        "startLine": 3, "startColumn": 11, "endLine": 3, "endColumn": 19,
+        "snippet": {"text": "  - repo: org/name@main"},
+    }  # fmt: skip
+    assert found["message"]["text"].endswith("In 'hf://org/name/model.pkl'.")
+    assert found["properties"]["hubUri"] == f"{MODEL}/model.pkl"
+    assert "file=models.yaml,line=3," in Path("g.txt").read_text("utf-8")
+
+
+def test_without_an_anchor_the_path_says_the_hub_and_no_commit(
+    here: FakeHub, tmp_path: Path
+) -> None:
+    other = tmp_path / "requirements.txt"
+    other.write_text("torch\n", "utf-8")
+    result = command("hf://org/name", "--anchor", str(other), "-o", "sarif")
+    assert "'org/name' is not named in 'requirements.txt'" in result.stderr
+    (found,) = json.loads(result.stdout)["runs"][0]["results"]
+    place = found["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"]["uri"] == "hf-hub/org/name/model.pkl"
+    assert place["region"]["startLine"] == 1
+
+
+@pytest.mark.parametrize(("content", "why"), [(b"\xff\xfe", "no text"), (None, "outside")])
+def test_a_wrong_anchor_is_refused(
+    here: FakeHub, tmp_path: Path, content: bytes | None, why: str
+) -> None:
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "a.txt").write_bytes(content or b"org/name")
+    root = () if content else ("--root", "inner")
+    result = command("hf://org/name", "--anchor", "a.txt", *root)
+    assert result.exit_code == 2
+    assert why in result.stderr

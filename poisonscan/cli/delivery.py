@@ -10,13 +10,14 @@ from typing import Any, NoReturn
 
 import click
 
+from poisonscan.cli import anchor
 from poisonscan.cli.outputs import Output, emit, parse, wants_colour
 from poisonscan.finding import Report, Severity
 from poisonscan.reporters.base import Options
 
 OPTIONS = frozenset({
     "outputs", "fail_on", "min_severity", "category", "no_content", "quiet", "verbose", "colour",
-    "show_baselined",
+    "show_baselined", "anchors",
 })  # fmt: skip
 """Options of a command that say what becomes of its report."""
 
@@ -46,7 +47,7 @@ class Delivery:
             read: what the command reads, which a report may not replace.
 
         Raises:
-            click.BadParameter: ``-o`` is wrong.
+            click.BadParameter: ``-o`` or ``--anchor`` is wrong.
         """
         try:
             outputs = parse(options.pop("outputs"), read)
@@ -62,6 +63,7 @@ class Delivery:
             category=options.pop("category"),
             content=not options.pop("no_content"),
             aside=options.pop("show_baselined"),
+            anchors=anchor.read(options.pop("anchors"), options.get("root")),
         )
         return cls(
             outputs,
@@ -74,6 +76,7 @@ class Delivery:
         """Write the report; returns what the command ends with."""
         code = report.exit_code(self.fail_on)
         report.hide_below(self.lowest)
+        anchor.say_unnamed(report, self.look.anchors)
         try:
             emit(report, self.outputs, self.look)
         except OSError as error:

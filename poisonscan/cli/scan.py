@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from poisonscan.cli import hub, rows_out, settings
+from poisonscan.cli import anchor, hub, rows_out, settings
 from poisonscan.cli.delivery import OPTIONS, Delivery
 from poisonscan.cli.progress import ProgressLine
 from poisonscan.engines.base import EngineError
@@ -89,6 +89,7 @@ def _common(command: Command) -> Command:
                 type=click.Path(path_type=Path, exists=True, file_okay=False),
                 help="Paths in reports are relative to this folder.  [default: the current one]",
             ),
+            anchor.OPTION,
             click.option(
                 "-j",
                 "--jobs",

@@ -21,10 +21,11 @@ from poisonscan.reporters.base import REPORTERS
 from poisonscan.settings import Settings, SettingsError, find, read
 
 _PROJECT: Final = frozenset({
-    "select", "ignore", "fail-on", "min-severity", "category", "output", "root", "jobs", "baseline",
-    "show-baselined", "no-content", "quiet", "verbose", "color", "progress", "label-column",
-    "text-column", "image-column", "features-column", "prompt-column", "response-column",
-    "activations", "split", "config", "max-rows", "sample", "seed", "reference",
+    "select", "ignore", "fail-on", "min-severity", "category", "output", "root", "jobs",
+    "baseline", "show-baselined", "anchor", "no-content", "quiet", "verbose", "color", "progress",
+    "label-column", "text-column", "image-column", "features-column", "prompt-column",
+    "response-column", "activations", "split", "config", "max-rows", "sample", "seed",
+    "reference",
 })  # fmt: skip
 """Keys that a file may have which was found and not named."""
 _NEVER: Final = frozenset({"help", "settings", "no-settings"})

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from poisonscan.escape import escape
 from poisonscan.finding import Json, Report, Rule, Severity
+from poisonscan.reporters.anchors import Anchors
 from poisonscan.reporters.private import without_content
 
 _SECTION: Final = r"\*\*{}\.\*\*\s*(.*?)(?=\n\s*\n|\n?\*\*[A-Z][^*]*\.\*\*|\Z)"
@@ -30,6 +31,7 @@ class Options:
         category: what tells this scan's SARIF from that of other scans of the same repository.
         aside: whether findings that were put aside show, marked as such, in text and in SARIF.
         content: whether reports may say what rows of datasets hold; otherwise only where they are.
+        anchors: files with lines for findings on the Hub, where a report needs a file and a line.
     """
 
     colour: bool = False
@@ -38,6 +40,7 @@ class Options:
     category: str = "poisonscan"
     content: bool = True
     aside: bool = False
+    anchors: Anchors = field(default_factory=Anchors)
 
 
 class Reporter(Protocol):

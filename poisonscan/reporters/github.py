@@ -18,6 +18,8 @@ from poisonscan.reporters.terminal import no_command, plural, safe
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from poisonscan.reporters.anchors import Anchor, Anchors
+
 SHOWN: Final = 10
 """Annotations of each kind that GitHub shows for one step."""
 
@@ -32,12 +34,12 @@ _PATH: Final = 1_000
 _GAPS_NAMED: Final = 3
 
 
-def render(report: Report, options: Options) -> str:  # noqa: ARG001 - reporters are called alike
+def render(report: Report, options: Options) -> str:
     """Workflow commands, then one line with the totals."""
-    return "".join(f"{line}\n" for line in _lines(report))
+    return "".join(f"{line}\n" for line in _lines(report, options.anchors))
 
 
-def _lines(report: Report) -> Iterator[str]:
+def _lines(report: Report, anchors: Anchors) -> Iterator[str]:
     left = dict.fromkeys(_KIND.values(), SHOWN)
     more = dict.fromkeys(_KIND.values(), 0)
     if incomplete := _incomplete(report):
@@ -47,7 +49,7 @@ def _lines(report: Report) -> Iterator[str]:
         kind = _KIND[finding.severity]
         if left[kind]:
             left[kind] -= 1
-            yield _annotation(kind, finding)
+            yield _annotation(kind, finding, anchors.of(finding.at.path))
         else:
             more[kind] += 1
     unseen = ", ".join(plural(count, f"more {kind}") for kind, count in more.items() if count)
@@ -57,10 +59,12 @@ def _lines(report: Report) -> Iterator[str]:
     yield no_command(" · ".join(part for part in parts if part))
 
 
-def _annotation(kind: str, finding: Finding) -> str:
+def _annotation(kind: str, finding: Finding, anchor: Anchor | None) -> str:
     part, line = finding.at.part, ""
     path = finding.at.path
-    if isinstance(part, Rows) and part.rows:
+    if anchor is not None:
+        path, line = anchor.path, str(anchor.line)
+    elif isinstance(part, Rows) and part.rows:
         path = part.rows[0].path
         if part.rows[0].line and "!/" not in path:
             line = str(max(part.rows[0].line[0], 1))

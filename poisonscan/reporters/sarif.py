@@ -9,11 +9,13 @@ dropped by GitHub.
 from __future__ import annotations
 
 import re
+import zlib
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from poisonscan.escape import escape, quote
 from poisonscan.finding import Aside, Finding, Gap, Json, Report, Rows, Rule, Severity, as_json
+from poisonscan.origin import lasting
 from poisonscan.reporters.base import Options, Totals, advice, dump, inert, rules_of
 from poisonscan.reporters.sarif_places import LARGEST, Object, Places
 from poisonscan.reporters.sarif_text import sentence
@@ -23,8 +25,16 @@ from poisonscan.rules import rule as rule_by_id
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from poisonscan.reporters.anchors import Anchors
+
 MAX_RESULTS: Final = 25_000
 """Results that GitHub takes in one run; a file with more is refused whole."""
+
+MAX_COMPRESSED: Final = 10_000_000
+"""Bytes of a compressed log that GitHub takes."""
+
+SHOWN: Final = 5_000
+"""Results that GitHub shows of one run, by severity."""
 
 SECURITY_SEVERITY: Final = {
     Severity.CRITICAL: "9.5",
@@ -38,6 +48,7 @@ _SCHEMA: Final = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 )
 _GAP: Final = "PS001"
+_HUB: Final = "hf://"
 _DESCRIPTION: Final = 1024
 _TAGS: Final = 10
 _LINKS: Final = 5
@@ -55,25 +66,40 @@ _TAXONOMIES: Final = (
 
 
 def render(report: Report, options: Options) -> str:
-    """The report as one SARIF log with one run, in ASCII."""
-    log: Object = {"$schema": _SCHEMA, "version": "2.1.0", "runs": [_run(report, options)]}
-    return dump(log)
+    """The report as one SARIF log with one run, in ASCII, small enough for GitHub to take it."""
+    most = MAX_RESULTS
+    while True:
+        log: Object = {
+            "$schema": _SCHEMA,
+            "version": "2.1.0",
+            "runs": [_run(report, options, most)],
+        }
+        text = dump(log)
+        if not most or _fits(text):
+            return text
+        most //= 2
 
 
-def _run(report: Report, options: Options) -> Object:
+def _fits(text: str) -> bool:
+    # The fastest level makes more bytes than the one that uploads use.
+    return len(text) < MAX_COMPRESSED or len(zlib.compress(text.encode(), 1)) < MAX_COMPRESSED
+
+
+def _run(report: Report, options: Options, most: int) -> Object:
+    """The run, with the ``most`` most severe results."""
     rules = rules_of(report)
     places = Places()
     worst_first = sorted(report.findings, key=lambda finding: -finding.severity)
-    shown = worst_first[:MAX_RESULTS]
+    shown = worst_first[:most]
     marks: list[Object] = [{}] * len(shown)
     if options.aside:
-        aside = report.aside[: MAX_RESULTS - len(shown)]
+        aside = report.aside[: most - len(shown)]
         known = any(each.by == "baseline" for each in report.aside)
         marks = [{"baselineState": "new"} if known else {}] * len(shown)
         marks += [_set_aside(each, known=known) for each in aside]
         shown += [each.finding for each in aside]
-    results = _results(shown, marks, rules, places)
-    notifications = _notifications(report, places)
+    results = _results(zip(shown, marks, strict=True), rules, places, options.anchors)
+    notifications = _notifications(report, places, most)
     totals = Totals.of(report)
     invocation: Object = {"executionSuccessful": True}
     if notifications:
@@ -229,12 +255,13 @@ def _set_aside(aside: Aside, *, known: bool) -> Object:
 
 
 def _results(
-    findings: Iterable[Finding], marks: Iterable[Object], rules: list[Rule], places: Places
+    marked: Iterable[tuple[Finding, Object]], rules: list[Rule], places: Places, anchors: Anchors
 ) -> list[Json]:
     index = {rule.id: n for n, rule in enumerate(rules)}
     seen: Counter[str] = Counter()
     results: list[Json] = []
-    for finding, mark in zip(findings, marks, strict=True):
+    for finding, mark in marked:
+        anchor = anchors.of(finding.at.path)
         fingerprint = finding.fingerprint
         seen[fingerprint] += 1
         related = places.related(finding)
@@ -244,7 +271,7 @@ def _results(
             "level": _LEVEL[finding.severity],
             "rank": _rank(finding.rule),
             "message": {"text": _message(finding, len(related))},
-            "locations": [places.primary(finding)],
+            "locations": [places.anchored(finding, anchor) if anchor else places.primary(finding)],
             "partialFingerprints": {
                 # Not the hash of a line's text that GitHub would compute: data files have too many
                 # lines, and binary files none, while rule, place and key are stable for both.
@@ -263,14 +290,19 @@ def _results(
 
 
 def _measured(finding: Finding) -> Object:
-    evidence = inert(as_json(without_plot(finding.evidence)))
-    score = inert(finding.score)
-    return {"evidence": evidence} if score is None else {"score": score, "evidence": evidence}
+    measured: Object = {"evidence": inert(as_json(without_plot(finding.evidence)))}
+    if finding.score is not None:
+        measured["score"] = inert(finding.score)
+    if finding.at.path.startswith(_HUB):
+        measured["hubUri"] = inert(finding.at.path)
+    return measured
 
 
 def _message(finding: Finding, related: int) -> str:
     text = sentence(finding.message or finding.rule.title or finding.rule.name)
     part = finding.at.part
+    if finding.at.path.startswith(_HUB):
+        text += " " + sentence(f"In {quote(lasting(finding.at.path))}")
     if related and isinstance(part, Rows) and part.rows[0].line:
         # GitHub shows a related location only where the message links to it.
         links = [
@@ -280,21 +312,22 @@ def _message(finding: Finding, related: int) -> str:
     return text
 
 
-def _notifications(report: Report, places: Places) -> list[Json]:
-    notifications = [
-        _notification(_gap_text(gap), places, gap) for gap in report.gaps[:MAX_RESULTS]
-    ]
-    for entry in report.scanned[:MAX_RESULTS]:
+def _notifications(report: Report, places: Places, most: int) -> list[Json]:
+    notifications = [_notification(_gap_text(gap), places, gap) for gap in report.gaps[:most]]
+    for entry in report.scanned[:most]:
         if "partial" in entry.facts:
             text = sentence(f"{quote(entry.path)}: {entry.facts['partial']}")
             notifications.append(_notification(text, places, level="note"))
-    if (left := len(report.gaps) - MAX_RESULTS) > 0:
+    if (left := len(report.gaps) - most) > 0:
         notifications.append(
             _notification(f"{left:,} more gaps are in the JSON report only.", places)
         )
-    if (left := len(report.findings) - MAX_RESULTS) > 0:
+    if (left := len(report.findings) - most) > 0:
         text = f"{left:,} less severe findings are in the JSON report only."
         notifications.append(_notification(text, places))
+    if len(report.findings) > SHOWN:
+        text = f"Of {len(report.findings):,} findings GitHub shows the {SHOWN:,} most severe."
+        notifications.append(_notification(text, places, level="note"))
     if report.interrupted:
         notifications.append(_notification("The scan was interrupted.", places))
     if not report.scanned:

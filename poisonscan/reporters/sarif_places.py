@@ -9,12 +9,16 @@ specification (section 3.30) allows no line in a binary region; that deviation i
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote as percent
 
 from poisonscan.escape import clip, escape, quote
 from poisonscan.finding import Column, Finding, Json, Location, Row, Rows, Span, Tensor
+from poisonscan.origin import lasting
 from poisonscan.reporters.sarif_text import sentence
+
+if TYPE_CHECKING:
+    from poisonscan.reporters.anchors import Anchor
 
 RELATED: Final = 50
 """Rows of a finding that are given as related locations; the JSON report has them all."""
@@ -22,6 +26,7 @@ RELATED: Final = 50
 _NAME: Final = 500
 _PARENT: Final = "__"
 _BASE: Final = "SRCROOT"
+_HUB: Final = ("hf://", "hf-hub/")
 # Microsoft's SARIF library keeps numbers in 32 bits and drops a log with larger ones.
 LARGEST: Final = 2**31 - 1
 """The largest number that stands in a log; offsets beyond it are left out."""
@@ -32,8 +37,12 @@ Object = dict[str, Json]
 def uri(path: str) -> str:
     """A relative URI for a path: no scheme, no leading slash, no way up, percent-encoded.
 
-    Bytes of a file name that are not UTF-8 stay as they are; ``..`` becomes ``__``.
+    Bytes of a file name that are not UTF-8 stay as they are; ``..`` becomes ``__``. What is on the
+    Hub gets a path without the commit, which no service takes for a scheme that it does not know.
     """
+    path = lasting(path)
+    if path.startswith(_HUB[0]):
+        path = _HUB[1] + path.removeprefix(_HUB[0])
     segments = [
         _PARENT if name == ".." else name for name in path.split("/") if name not in {"", "."}
     ]
@@ -55,6 +64,17 @@ class Places:
         self.logical: list[Json] = []
         self._artifacts: dict[tuple[int | None, str], int] = {}
         self._logical: dict[str, int] = {}
+
+    def anchored(self, finding: Finding, anchor: Anchor) -> Object:
+        """The line that names the repository, with the place in it as logical location."""
+        region: Object = {
+            "startLine": anchor.line,
+            "startColumn": anchor.columns[0],
+            "endLine": anchor.line,
+            "endColumn": anchor.columns[1],
+            "snippet": {"text": anchor.text},
+        }
+        return {**self.primary(finding), "physicalLocation": self.file(anchor.path, **region)}
 
     def primary(self, finding: Finding) -> Object:
         """The location that every consumer reads: a file on disk and a line."""

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gzip
 import json
+import random
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,7 @@ from jsonschema import Draft202012Validator
 from poisonscan.escape import escape
 from poisonscan.finding import Gap, Location, Report, Row, Rows, Severity, Span, Tensor
 from poisonscan.reporters.base import Options
-from poisonscan.reporters.sarif import MAX_RESULTS, render
+from poisonscan.reporters.sarif import MAX_RESULTS, SHOWN, render
 from poisonscan.reporters.sarif_places import LARGEST, RELATED, uri
 from tests.reporters.samples import (
     CRITICAL,
@@ -384,6 +386,36 @@ def test_least_severe_results_go_first_when_there_are_too_many() -> None:
     }
 
 
+def test_more_than_github_shows_is_said() -> None:
+    findings = [LOW.finding(Location("a"), "Odd.", key=str(n)) for n in range(SHOWN + 1)]
+    for few, said in ((findings[:SHOWN], False), (findings, True)):
+        run = json.loads(render(Report(("x",), findings=few), Options()))["runs"][0]
+        notes = run["invocations"][0]["toolExecutionNotifications"]
+        assert len(run["results"]) == len(few)
+        assert any("shows the 5,000 most severe" in n["message"]["text"] for n in notes) == said
+
+
+def test_a_log_that_is_too_large_to_upload_loses_its_least_severe_results(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("poisonscan.reporters.sarif.MAX_COMPRESSED", 20_000)
+    numbers = random.Random(0)
+    minor = [
+        LOW.finding(Location("a"), f"Odd {numbers.randbytes(300).hex()}.", key=str(n))
+        for n in range(200)
+    ]
+    major = [CRITICAL.finding(Location("z"), "Bad.")]
+    log = load(Report(("x",), findings=minor + major))
+    run = log["runs"][0]
+    assert len(gzip.compress(json.dumps(log).encode())) <= 20_000
+    assert 2 <= len(run["results"]) <= 100
+    assert run["results"][0]["ruleId"] == CRITICAL.id
+    left = 201 - len(run["results"])
+    assert f"{left} less severe findings are in the JSON report only." in {
+        note["message"]["text"] for note in run["invocations"][0]["toolExecutionNotifications"]
+    }
+
+
 def test_too_many_gaps_are_counted() -> None:
     report = Report(("x",), gaps=[Gap(f"f{n}", "no") for n in range(MAX_RESULTS + 3)])
     run = json.loads(render(report, Options()))["runs"][0]
@@ -425,7 +457,8 @@ def test_category() -> None:
         ("a/./b//c", "a/b/c"),
         (".", "."),
         ("", "."),
-        ("hf://org/name", "hf%3A/org/name"),
+        ("hf://org/name", "hf-hub/org/name"),
+        ("hf://datasets/org/name@" + "a" * 40 + "/x y", "hf-hub/datasets/org/name/x%20y"),
         ("C:\\x", "C%3A%5Cx"),
         ("%2e%2e/x", "%252e%252e/x"),
         ("a?b#c", "a%3Fb%23c"),
