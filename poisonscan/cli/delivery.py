@@ -6,7 +6,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -14,6 +14,9 @@ from poisonscan.cli import anchor
 from poisonscan.cli.outputs import Output, emit, parse, wants_colour
 from poisonscan.finding import Report, Severity
 from poisonscan.reporters.base import Options
+
+_LOG_LINES: Final = 120
+_FEWEST_LINES: Final = 23
 
 OPTIONS = frozenset({
     "outputs", "fail_on", "min_severity", "category", "no_content", "quiet", "verbose", "colour",
@@ -59,6 +62,7 @@ class Delivery:
         look = Options(
             colour=wants_colour(options.pop("colour")),
             width=shutil.get_terminal_size((100, 24)).columns,
+            height=_height(),
             verbosity=-1 if quiet else int(verbose),
             category=options.pop("category"),
             content=not options.pop("no_content"),
@@ -82,6 +86,13 @@ class Delivery:
         except OSError as error:
             _give_up(error)
         return code
+
+
+def _height() -> int:
+    """Lines of text that somebody is shown unasked: a screen, or a few of them in a log."""
+    if not sys.stdout.isatty():
+        return _LOG_LINES
+    return max(shutil.get_terminal_size().lines - 1, _FEWEST_LINES)
 
 
 def _give_up(error: OSError) -> NoReturn:

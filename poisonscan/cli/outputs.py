@@ -80,7 +80,7 @@ def emit(report: Report, outputs: list[Output], options: Options) -> None:
     Raises:
         OSError: one could not be written whole.
     """
-    plain = dataclasses.replace(options, colour=False, width=100)
+    plain = dataclasses.replace(options, colour=False, width=100, height=None)
     for output in outputs:
         if output.path is None:
             text = REPORTERS[output.format](report, options)

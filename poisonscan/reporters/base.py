@@ -27,6 +27,7 @@ class Options:
     Attributes:
         colour: whether text has colour codes.
         width: columns of the terminal.
+        height: lines that text may take unless ``verbosity`` asks for all; None: any number.
         verbosity: -1 findings and totals only, 0 the usual, 1 every row, file and skipped file.
         category: what tells this scan's SARIF from that of other scans of the same repository.
         aside: whether findings that were put aside show, marked as such, in text and in SARIF.
@@ -36,6 +37,7 @@ class Options:
 
     colour: bool = False
     width: int = field(default_factory=lambda: shutil.get_terminal_size().columns)
+    height: int | None = None
     verbosity: int = 0
     category: str = "poisonscan"
     content: bool = True

@@ -99,6 +99,12 @@ class Terminal:
             yield " " * indent + "  ".join(padded).rstrip()
 
 
+def spark(counts: Iterable[int], most: int) -> str:
+    """A column of an eighth to a whole line for each count; a blank for none."""
+    steps = " ▁▂▃▄▅▆▇█"
+    return "".join(steps[-(-count * 8 // most) if most else 0] for count in counts)
+
+
 def bar(share: float, width: int) -> str:
     """A bar of at most ``width`` characters for a share from 0 to 1; never empty above 0."""
     return "█" * max(round(share * width), 1 if share > 0 else 0)

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from poisonscan.escape import quote
-from poisonscan.finding import Column, Finding, Json, Report, Row, Rows, Scanned, Span, Tensor
+from poisonscan.finding import Column, Finding, Gap, Json, Report, Row, Rows, Scanned, Span, Tensor
 from poisonscan.reporters.aside import aside_lines
 from poisonscan.reporters.base import Options, Totals, advice, outermost
-from poisonscan.reporters.terminal import Terminal, bar, no_command, plural, safe
+from poisonscan.reporters.brief import fitting, leading, overview
+from poisonscan.reporters.terminal import Terminal, bar, no_command, plural, safe, spark
 from poisonscan.reporters.wording import (
     UNDECIDED,
     aside_in_words,
@@ -24,39 +25,50 @@ from poisonscan.reporters.wording import (
     without_plot,
 )
 
-ROWS_SHOWN: Final = 5
+ROWS_SHOWN: Final = 3
 """Rows of a finding that are listed unless every row is asked for."""
 
 _LABELS_SHOWN: Final = 10
+_LABELS_NAMED: Final = 4
 _BAR: Final = 24
 _BRIEF: Final = frozenset({
     "features", "labels", "not applicable", "delimiter", "header", "quotes", "partial",
     "number triggers", "labels that look wrong",
 })  # fmt: skip
-_EXCERPT: Final = 60
+_FORMATS_SHOWN: Final = 8
+_DETECTORS_NAMED: Final = 3
+_COLUMNS: Final = 40
+_EXCERPT: Final = (24, 100)
 _MESSAGE: Final = 4_000
 
 
 def render(report: Report, options: Options) -> str:
     """The report as lines of text; the last line holds the totals."""
     terminal = Terminal(colour=options.colour, width=options.width)
-    page = _Page(report, terminal, options.verbosity, aside=options.aside)
+    page = _Page(report, terminal, options)
     return "".join(no_command(line) + "\n" for line in page.lines())
 
 
 class _Page:
-    def __init__(self, report: Report, terminal: Terminal, verbosity: int, *, aside: bool) -> None:
+    def __init__(self, report: Report, terminal: Terminal, options: Options) -> None:
         self.report = report
         self.terminal = terminal
-        self.verbosity = verbosity
-        self.aside = aside
-        self.verbose = verbosity > 0
-        self.quiet = verbosity < 0
+        self.verbosity = options.verbosity
+        self.aside = options.aside
+        self.verbose = options.verbosity > 0
+        self.quiet = options.verbosity < 0
+        self.height = None if self.verbose else options.height
         self.totals = Totals.of(report)
-        self._explained: set[str] = set()
 
     def lines(self) -> Iterator[str]:
-        yield from self.findings()
+        rest = list(self.rest())
+        # What was found has what the rest leaves, which is most of the screen.
+        left = None if self.height is None else max(self.height - len(rest), self.height // 3)
+        yield from self.findings(left)
+        yield from rest
+
+    def rest(self) -> Iterator[str]:
+        """All but the findings."""
         if not self.quiet:
             yield from self.scanned()
         yield from aside_lines(self.report, self.terminal, self.verbosity, shown=self.aside)
@@ -65,31 +77,54 @@ class _Page:
             yield from self.skipped()
         yield self.last_line()
 
+    def part(self, share: int) -> int | None:
+        """So many lines as ``1 / share`` of the screen has."""
+        return None if self.height is None else max(self.height // share, 1)
+
     # Findings
 
-    def findings(self) -> Iterator[str]:
-        """Grouped by file on disk, the file with the worst finding first."""
+    def findings(self, lines: int | None) -> Iterator[str]:
+        """Grouped by file on disk and by rule, the file with the worst finding first."""
+        worst_first = sorted(self.report.findings, key=lambda f: (-f.severity, f.rule.id))
+        shown = fitting(worst_first, lines, self.cost)
         groups: dict[str, list[Finding]] = {}
-        for finding in sorted(self.report.findings, key=lambda finding: -finding.severity):
+        for finding in shown:
             groups.setdefault(outermost(finding.at.path), []).append(finding)
+        explained: set[str] = set()
         about = {entry.path: described(entry) for entry in self.report.scanned}
         for path, group in groups.items():
             what = f"  {self.terminal.dim(about[path])}" if path in about else ""
             yield self.terminal.bold(safe(path)) + what
+            named = ""
             for finding in group:
-                yield from self.finding(finding)
+                rule = finding.rule.id
+                if rule != named:
+                    yield self.heading(finding)
+                yield from self.finding(finding, explains=rule not in explained)
+                explained.add(rule)
+                named = rule
             yield ""
+        if lines is not None and len(shown) < len(worst_first):
+            there = {id(finding) for finding in shown}
+            left = (finding for finding in worst_first if id(finding) not in there)
+            yield from overview(left, lines, self.terminal)
 
-    def finding(self, finding: Finding) -> Iterator[str]:
+    def heading(self, finding: Finding) -> str:
+        word = self.terminal.severity(finding.severity)
+        return f"  {word}  {self.terminal.bold(safe(finding.rule.id))} {safe(finding.rule.name)}"
+
+    def cost(self, finding: Finding, first: bool) -> int:
+        """Lines that a finding takes; ``first``: it is the one that explains its rule."""
+        return 1 + sum(1 for _ in self.finding(finding, explains=first))
+
+    def finding(self, finding: Finding, *, explains: bool) -> Iterator[str]:
+        """A finding below the name of its rule; ``explains``: with what the rule says."""
         rule, terminal = finding.rule, self.terminal
-        word = terminal.severity(finding.severity)
-        yield f"  {word}  {terminal.bold(safe(rule.id))} {safe(rule.name)}"
         yield from terminal.wrap(safe(finding.message, _MESSAGE), 4)
         yield from self.place(finding)
         if self.verbose:
             yield from self.evidence(finding)
-        if not self.quiet and rule.id not in self._explained:
-            self._explained.add(rule.id)
+        if explains and not self.quiet:
             for label, heading in (("why", "Why it matters"), ("do", "What to do")):
                 if text := advice(rule, heading, whole=self.verbose):
                     yield from terminal.wrap(text, 4, label.rjust(3))
@@ -97,26 +132,30 @@ class _Page:
     def place(self, finding: Finding) -> Iterator[str]:
         path, part = finding.at.path, finding.at.part
         if isinstance(part, Rows):
-            yield from self.rows(part)
+            yield from self.rows(part, path)
             return
-        where = safe(path)
+        where = [safe(path.partition("!/")[2])]
         if isinstance(part, Span):
-            where += f" @ {byte_range(part.offset, part.length)}"
+            where.append(byte_range(part.offset, part.length))
             if part.outer is not None and part.outer != part.offset:
-                where += f" (byte {part.outer} of {safe(outermost(path))})"
+                where[-1] += f" (byte {part.outer} of the file)"
         elif isinstance(part, Tensor):
-            where += f", tensor {quote(part.name)}"
+            where.append(f"tensor {quote(part.name)}")
             if part.offset is not None:
-                where += f" @ {byte_range(part.offset, part.length or 0)}"
+                where.append(byte_range(part.offset, part.length or 0))
         elif isinstance(part, Column):
-            where += f", column {quote(part.name)}"
-        elif "!/" not in path:
-            return
-        yield from self.terminal.wrap(where, 4, " at")
+            where.append(f"column {quote(part.name)}")
+        if any(where):
+            yield from self.terminal.wrap(", ".join(filter(None, where)), 4, " at")
 
-    def rows(self, rows: Rows) -> Iterator[str]:
+    def rows(self, rows: Rows, path: str) -> Iterator[str]:
         listed = rows.rows if self.verbose else rows.rows[:ROWS_SHOWN]
-        yield from self.terminal.table(map(_row, listed), 5)
+        table = [_row(row, path) for row in listed]
+        used = 5 + sum(max(map(len, column)) + 2 for column in zip(*table, strict=True))
+        space = min(max(self.terminal.width - used, _EXCERPT[0]), _EXCERPT[1])
+        excerpts = ["" if row.excerpt is None else quote(row.excerpt, space - 2) for row in listed]
+        cells = [(*row, excerpt) for row, excerpt in zip(table, excerpts, strict=True)]
+        yield from self.terminal.table(cells, 5)
         if (left := rows.count - len(listed)) > 0:
             hint = " (-v lists more)" if len(listed) < len(rows.rows) else ""
             yield self.terminal.dim(f"     … and {plural(left, 'more row')}{hint}")
@@ -133,7 +172,11 @@ class _Page:
         if not self.report.scanned:
             return
         formats = Counter(safe(entry.format, 40) for entry in self.report.scanned)
-        what = ", ".join(f"{count:,} {name}" for name, count in formats.most_common())
+        named = formats.most_common(None if self.verbose else _FORMATS_SHOWN)
+        counted = [f"{count:,} {name}" for name, count in named]
+        if others := formats.total() - sum(count for _, count in named):
+            counted.append(f"{others:,} of {plural(len(formats) - len(named), 'other format')}")
+        what = ", ".join(counted)
         yield from self.terminal.wrap(what, 0, "Scanned")
         if self.verbose and self.report.isolation:
             layers = ", ".join(self.report.isolation)
@@ -142,19 +185,30 @@ class _Page:
             count = plural(sum(file.verified for file in origin.files), "file")
             text = f"{safe(origin.path)}: {count} fetched, with the hashes that the Hub lists"
             yield from self.terminal.wrap(text, 2)
-        for entry in self.report.scanned:
-            if not (self.verbose or entry.facts):
-                continue
-            yield f"  {safe(entry.path)}  {self.terminal.dim(described(entry))}"
-            for name, value in self.facts(entry):
-                yield from self.fact(safe(name.replace("_", " "), 40), value)
+        told = [entry for entry in self.report.scanned if self.verbose or entry.facts]
+        most = self.part(6)
+        # A block is a line at least, so that no more of them can fit.
+        blocks = [list(self.entry(entry)) for entry in told[:most]]
+        shown = leading(blocks, most)
+        for block in blocks[:shown]:
+            yield from block
+        if len(told) > shown:
+            left = plural(len(told) - shown, "more dataset")
+            yield self.terminal.dim(f"  … and {left} (-v lists them)")
         yield ""
+
+    def entry(self, entry: Scanned) -> Iterator[str]:
+        yield f"  {safe(entry.path)}  {self.terminal.dim(described(entry))}"
+        for name, value in self.facts(entry):
+            yield from self.fact(safe(name.replace("_", " "), 40), value)
 
     def facts(self, entry: Scanned) -> Iterator[tuple[str, Json]]:
         """What to show of a dataset: usually what each column was taken for, and the labels."""
         for name, value in entry.facts.items():
             if self.verbose:
                 yield name, value
+            elif name == "not applicable" and isinstance(value, Mapping):
+                yield name, "; ".join(_without(why, each) for why, each in value.items())
             elif name == "roles" and isinstance(value, Mapping):
                 yield name, with_inferred(value, entry.facts.get("inferred"))
             elif value and _is_brief(name, value):
@@ -162,10 +216,22 @@ class _Page:
 
     def fact(self, name: str, value: Json) -> Iterator[str]:
         by_name = counts(value) if "label" in name else {}
-        if by_name:
+        if by_name and self.verbose:
             yield from self.bars(name, by_name)
+        elif by_name:
+            yield from self.terminal.wrap(self.columns(by_name), 4, name)
         else:
             yield from self.terminal.wrap(in_words(value), 4, name)
+
+    def columns(self, counts: Mapping[str, int]) -> str:
+        """Counts on one line: a column for each, the largest first, and the names that fit."""
+        top = sorted(counts.items(), key=lambda item: -item[1])
+        drawn = spark((count for _, count in top[:_COLUMNS]), max(counts.values()))
+        named = [f"{_label(key)} {count:,}" for key, count in top]
+        if len(named) > _LABELS_NAMED:
+            hidden = len(named) - _LABELS_NAMED
+            named[_LABELS_NAMED - 1 : -1] = [f"… {hidden:,} more …"]
+        return f"{drawn}  {', '.join(named)}"
 
     def bars(self, name: str, counts: Mapping[str, int]) -> Iterator[str]:
         top = sorted(counts.items(), key=lambda item: -item[1])[:_LABELS_SHOWN]
@@ -187,10 +253,18 @@ class _Page:
             yield f"{heading}  The findings above are not the whole picture."
         else:
             yield f"{heading}  That nothing was found says nothing about these."
-        for gap in gaps:
-            by = f" ({safe(gap.detector)})" if gap.detector else ""
-            yield from self.terminal.wrap(f"{safe(gap.path)}: {safe(gap.reason)}{by}", 2)
+        most = self.part(8)
+        blocks = [list(self.gap(gap)) for gap in gaps[:most]]
+        shown = leading(blocks, most)
+        for block in blocks[:shown]:
+            yield from block
+        if len(gaps) > shown:
+            yield self.terminal.dim(f"  … and {len(gaps) - shown:,} more (-v lists them)")
         yield ""
+
+    def gap(self, gap: Gap) -> Iterator[str]:
+        by = f" ({safe(gap.detector)})" if gap.detector else ""
+        yield from self.terminal.wrap(f"{safe(gap.path)}: {safe(gap.reason)}{by}", 2)
 
     def skipped(self) -> Iterator[str]:
         skipped = self.report.skipped
@@ -242,17 +316,25 @@ def _is_brief(name: str, value: Json) -> bool:
     )
 
 
+def _without(why: str, detectors: Json) -> str:
+    """``no label: 10 detectors``, or their names if they are few."""
+    if isinstance(detectors, list) and len(detectors) > _DETECTORS_NAMED:
+        return f"{safe(why)}: {plural(len(detectors), 'detector')} (-v names them)"
+    return f"{safe(why)}: {in_words(detectors)}"
+
+
 def _label(name: str) -> str:
     """A label as it is; in quotes if it begins or ends with white space."""
     return safe(name, 40) if name == name.strip() else quote(name, 40)
 
 
-def _row(row: Row) -> tuple[str, ...]:
-    line = f":{row.line[0]}" if row.line else ""
+def _row(row: Row, path: str) -> tuple[str, ...]:
+    """Cells for a row; its file is left out where it stands above."""
+    line = f"line {row.line[0]}" if row.line else ""
+    place = line if row.path == path else safe(row.path) + (f":{row.line[0]}" if row.line else "")
     return (
-        safe(row.path) + line,
+        place,
         f"row {row.index}",
         f"class {quote(row.label, 40)}" if row.label else "",
         "" if row.score is None else f"score {row.score:.4g}",
-        "" if row.excerpt is None else quote(row.excerpt, _EXCERPT),
     )

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import pytest
 from hypothesis import given, settings
 
 from poisonscan.escape import escape
-from poisonscan.finding import Gap, Location, Report, Scanned, Severity, Span
+from poisonscan.finding import Gap, Json, Location, Report, Row, Rows, Scanned, Severity, Span
 from poisonscan.reporters.base import REPORTERS, Options, advice
 from poisonscan.reporters.terminal import Terminal, bar, no_command, size
 from poisonscan.reporters.text import ROWS_SHOWN, render
@@ -42,14 +43,14 @@ def test_exact_page() -> None:
         "a.pt  zip, 2 kB\n"
         "  CRITICAL  PS901 runs-code\n"
         "    Loading runs 'os.system'.\n"
-        "     at  a.pt!/archive/data.pkl @ bytes 48–50 (byte 1096 of a.pt)\n"
+        "     at  archive/data.pkl, bytes 48–50 (byte 1096 of the file)\n"
         "    why  The code runs with your rights.\n"
         "     do  Do not load the file.\n"
         "\n"
         "b.pkl  pickle, 10 bytes\n"
         "  CRITICAL  PS901 runs-code\n"
         "    Loading runs 'nt.system'.\n"
-        "     at  b.pkl @ byte 9\n"
+        "     at  byte 9\n"
         "  LOW       PS904 odd-column\n"
         "    Odd.\n"
         "    why  The code runs with your rights.\n"
@@ -79,9 +80,9 @@ def test_quiet_is_findings_and_totals() -> None:
 def test_rows_have_file_line_index_class_and_score() -> None:
     report = Report(("x",), findings=[MEDIUM.finding(Location("d", csv_rows(8)), "Wrong.")])
     text = plain(report)
-    assert "data/train.csv:2  row 0  class '7'  score 1     'text 0'" in text
+    assert "data/train.csv:2  row 0  class '7'  score 1     'text 0'" in text  # in folder d
     assert text.count("  row ") == ROWS_SHOWN
-    assert "… and 3 more rows (-v lists more)" in text
+    assert "… and 5 more rows (-v lists more)" in text
 
 
 def test_verbose_lists_every_row_and_says_when_there_are_more() -> None:
@@ -108,15 +109,95 @@ def test_facts_of_a_dataset() -> None:
     for fact in ("columns  text (content), y (label)", "splits  train (2), test (1)"):
         assert fact not in text
         assert fact in verbose
-    bars = [line.count("█") for line in text.splitlines() if "█" in line]
+    bars = [line.count("█") for line in verbose.splitlines() if "█" in line]
     assert bars == [24, 8]
+    assert "labels  █▃  " in text
 
 
 def test_many_labels_are_cut() -> None:
-    entry = Scanned("d", "dataset", "csv", 1, 1, {"labels": {str(i): i for i in range(30)}})
-    text = plain(Report(("d",), scanned=[entry]))
-    assert "… and 20 more" in text
-    assert text.count("█") > 0
+    entry = Scanned("d", "dataset", "csv", 1, 1, {"labels": {str(i): i for i in range(90)}})
+    report = Report(("d",), scanned=[entry])
+    assert "… and 80 more" in plain(report, 1)
+    line = next(line for line in plain(report).splitlines() if "█" in line)
+    assert re.fullmatch(r"    labels  [▅▆▇█]{40}  89 89, 88 88, 87 87, … 86 more …, 0 0", line)
+
+
+def screen(report: Report, height: int | None, verbosity: int = 0) -> list[str]:
+    return render(report, Options(width=100, height=height, verbosity=verbosity)).splitlines()
+
+
+def crowd() -> Report:
+    """More of everything than fits on a screen; the one critical finding is in the last file."""
+    findings = [
+        by.finding(Location(f"m/{n}.bin", Span(n)), f"Number {n} is wrong.", key=str(n))
+        for by in (LOW, MEDIUM, HIGH)
+        for n in range(200)
+    ]
+    findings.append(CRITICAL.finding(Location("m/z.bin"), "Loading runs 'os.system'."))
+    labels: dict[str, Json] = {"labels": {"a": 3, "b": 2}}
+    return Report(
+        ("m",),
+        findings=findings,
+        gaps=[Gap(f"g/{n}", "cannot be read: no") for n in range(80)],
+        scanned=[Scanned(f"d/{n}.csv", "dataset", "csv", 9, 5, labels) for n in range(70)],
+    )
+
+
+@pytest.mark.parametrize("height", [23, 40, 80, 120])
+def test_a_screen_is_enough_and_says_what_it_leaves_out(height: int) -> None:
+    lines = screen(crowd(), height)
+    assert height * 0.6 < len(lines) <= height
+    assert "Loading runs 'os.system'." in lines[2]
+    shown = sum(line.lstrip().startswith("Number ") for line in lines) + 1
+    text = "\n".join(lines)
+    assert f"{601 - shown} more findings  (-v shows all)" in text
+    counted = sum(int(n) for n in re.findall(r"PS90\d [\w-]+ +(\d+) in ", text))
+    assert counted == 601 - shown
+    gaps = text.count("cannot be read")
+    assert f"… and {80 - gaps} more (-v lists them)" in text
+    assert lines[-1].startswith("601 findings (1 critical, 200 high, 200 medium, 200 low)")
+
+
+def test_of_equally_severe_findings_each_rule_has_one() -> None:
+    other = dataclasses.replace(CRITICAL, id="PS909", name="other")
+    findings = [CRITICAL.finding(Location(f"{n}.pkl"), "One.", key=str(n)) for n in range(99)]
+    findings.append(other.finding(Location("z.pkl"), "Another."))
+    assert "    Another." in screen(Report(("m",), findings=findings), 23)
+
+
+def test_what_fits_is_shown_whole_and_verbose_shows_all() -> None:
+    assert screen(full(), 500) == screen(full(), None)
+    assert screen(crowd(), 23, verbosity=1) == screen(crowd(), None, verbosity=1)
+    assert len(screen(crowd(), None)) > 1500
+
+
+def test_rows_name_their_file_only_where_it_is_not_above() -> None:
+    here, there = csv_rows(2), csv_rows(2, "data/b.csv")
+    rows = Rows(here.rows + there.rows, 4)
+    text = plain(Report(("x",), findings=[MEDIUM.finding(Location("data/train.csv", rows), "W.")]))
+    assert "     line 2        row 0  class '7'" in text
+    assert "     data/b.csv:2  row 0  class '7'" in text
+
+
+def test_excerpts_end_with_the_line() -> None:
+    row = Row("d.csv", 5, line=(7, 7), label="a", excerpt="word " * 200)
+    finding = MEDIUM.finding(Location("d.csv", Rows((row,), 1)), "Wrong.")
+    for width in (60, 80, 120):
+        (line,) = (
+            line
+            for line in plain(Report(("x",), findings=[finding]), width=width).splitlines()
+            if "row 5" in line
+        )
+        assert width - 8 < len(line) <= width
+
+
+def test_detectors_that_could_not_be_applied_are_counted() -> None:
+    facts: dict[str, Json] = {
+        "not applicable": {"no label": ["a", "b", "c", "d"], "no text": ["e f"]}
+    }
+    report = Report(("d",), scanned=[Scanned("d", "dataset", "csv", 1, 1, facts)])
+    assert "no label: 4 detectors (-v names them); no text: e f" in plain(report)
+    assert "no label: a, b, c, d" in plain(report, 1)
 
 
 @pytest.mark.parametrize(
