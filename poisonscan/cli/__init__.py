@@ -21,6 +21,7 @@ _COMMANDS: Final = {
     "baseline": "poisonscan.cli.baseline",
     "rules": "poisonscan.cli.rules",
     "explain": "poisonscan.cli.rules",
+    "completion": "poisonscan.cli.completion",
 }
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 from typing import Final
 
 import click
@@ -13,17 +11,8 @@ _SIZE: Final = re.compile(r"(\d{1,15})(?:\.(\d{1,6}))?\s*([kmgt]?)(i?)b?", re.IG
 _POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
-def placed(
-    ctx: click.Context,  # noqa: ARG001 - click's
-    param: click.Parameter,  # noqa: ARG001
-    values: tuple[str, ...],
-) -> tuple[str | Path, ...]:
-    """Targets that exist as paths; the others as they are, as they may be addresses."""
-    return tuple(Path(value) if os.path.lexists(value) else value for value in values)
-
-
 def size(
-    ctx: click.Context,  # noqa: ARG001
+    ctx: click.Context,  # noqa: ARG001 - click's
     param: click.Parameter,  # noqa: ARG001
     value: str | None,
 ) -> int | None:

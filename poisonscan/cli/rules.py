@@ -6,6 +6,7 @@ import json
 
 import click
 
+from poisonscan.cli import completing
 from poisonscan.finding import Rule, as_json
 from poisonscan.rules import all_rules
 
@@ -26,7 +27,7 @@ def rules(form: str) -> None:
 
 
 @click.command()
-@click.argument("rule_id", metavar="RULE")
+@click.argument("rule_id", metavar="RULE", shell_complete=completing.rules)
 def explain(rule_id: str) -> None:
     """Print a rule with its help. RULE is an id such as PS101, or a name.
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from poisonscan.cli import anchor, hub, rows_out, settings
+from poisonscan.cli import anchor, completing, hub, rows_out, settings, targets
 from poisonscan.cli.delivery import OPTIONS, Delivery
 from poisonscan.cli.progress import ProgressLine
 from poisonscan.engines.base import EngineError
@@ -24,6 +24,10 @@ from poisonscan.scan import scan as run_scan
 
 _SEVERITIES: Final = [str(severity) for severity in Severity]
 
+_NOT_THE_SCANS: Final = (
+    "settings", "no_settings", "baseline", "rows_out", "rows_min_severity", "files_from",
+)  # fmt: skip
+
 Command = Callable[..., None]
 
 
@@ -37,13 +41,7 @@ def _common(command: Command) -> Command:
     """Targets, and the options that every scan has."""
     return _apply(
         [
-            click.argument(
-                "targets",
-                nargs=-1,
-                required=True,
-                callback=hub.placed,
-                metavar="TARGET...",
-            ),
+            *targets.OPTIONS,
             *hub.OPTIONS,
             *settings.OPTIONS,
             click.option(
@@ -52,6 +50,7 @@ def _common(command: Command) -> Command:
                 "outputs",
                 multiple=True,
                 metavar="FMT[=PATH]",
+                shell_complete=completing.formats,
                 help=f"Write a report ({', '.join(REPORTERS)}) to standard output or to a "
                 "file. Repeatable.  [default: text]",
             ),
@@ -73,10 +72,15 @@ def _common(command: Command) -> Command:
                 "--select",
                 multiple=True,
                 metavar="RULE",
+                shell_complete=completing.rules,
                 help="Apply only these rules: an id, the start of one (PS1) or a name. Repeatable.",
             ),
             click.option(
-                "--ignore", multiple=True, metavar="RULE", help="Leave these rules out. Repeatable."
+                "--ignore",
+                multiple=True,
+                metavar="RULE",
+                shell_complete=completing.rules,
+                help="Leave these rules out. Repeatable.",
             ),
             click.option(
                 "--category",
@@ -204,8 +208,9 @@ def _columns(command: Command) -> Command:
 def scan(**options: Any) -> None:
     """Scan files and folders, model files and datasets alike, on disk or on the Hugging Face Hub.
 
-    What a file is shows in its content, not in its name. Columns of datasets are inferred from
-    types and names where they are not given, and the report says how.
+    A TARGET is a file, a folder, a pattern such as "models/*.pt", an address, or - for a list on
+    standard input. What a file is shows in its content, not in its name. Columns of datasets are
+    inferred from types and names where they are not given, and the report says how.
 
     Options count in this order: command line, environment, settings file, default. Settings in a
     folder that is scanned count only if it is the current one; see --no-settings.
@@ -216,6 +221,7 @@ def scan(**options: Any) -> None:
       poisonscan scan . -o text -o sarif=poisonscan.sarif
       poisonscan scan train.parquet --label-column y --fail-on high
       poisonscan scan hf://org/model@v1.0 hf://datasets/org/data
+      git diff --name-only -z main | poisonscan scan -
     """  # noqa: D301 - \b is click's
     _run("all", options)
 
@@ -265,7 +271,7 @@ def findings_of(kind: Kind, options: dict[str, Any], *, quiet: bool = False) -> 
     Raises:
         click.UsageError: an option does not fit.
     """
-    for name in (*OPTIONS, "settings", "no_settings", "baseline", "rows_out", "rows_min_severity"):
+    for name in (*OPTIONS, *_NOT_THE_SCANS):
         options.pop(name, None)
     for name in ("select", "ignore"):
         options[name] = [rule for value in options[name] for rule in value.split(",")]

@@ -15,6 +15,7 @@ import click
 from click.core import ParameterSource
 
 from poisonscan.baseline import Baseline, BaselineError
+from poisonscan.cli.targets import expanded
 from poisonscan.escape import clip, escape, quote
 from poisonscan.ignores import Ignore, IgnoreError, check_rule
 from poisonscan.reporters.base import REPORTERS
@@ -81,8 +82,10 @@ class Configured(click.Command):
             named = self._given(ctx, given, "settings")
             if named is not None:
                 return read(Path(named))
-            targets = given.get("targets")
-            paths = [Path(target) for target in targets] if isinstance(targets, tuple) else []
+            lists = self._given(ctx, given, "files_from") or ()
+            targets = given.get("targets")  # no tuple where none is given
+            given_ones = targets if isinstance(targets, tuple) else ()
+            paths = [Path(each) for each in expanded(ctx, given_ones, lists)]
             settings, passed = find(Path.cwd(), paths)
         except SettingsError as error:
             raise click.UsageError(str(error), ctx) from error
