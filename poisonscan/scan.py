@@ -94,7 +94,8 @@ def scan(
         features_column: holds a vector per row.
         prompt_column: holds what a language model is asked.
         response_column: holds what it is to answer.
-        activations: a ``.npy`` or ``.safetensors`` file; its row i belongs to row i of the dataset.
+        activations: a ``.npy``, ``.npz`` or ``.safetensors`` file; its row i belongs to row i of
+            the dataset.
         split: read only this split.
         config: read only this configuration of those that a dataset's card lists.
         max_rows: look at the first so many rows of each dataset only.

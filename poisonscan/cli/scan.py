@@ -151,7 +151,8 @@ def _columns(command: Command) -> Command:
             click.option(
                 "--activations",
                 type=click.Path(path_type=Path, exists=True, dir_okay=False),
-                help="A .npy or .safetensors file with a vector per row, such as activations.",
+                help="A .npy, .npz or .safetensors file with a vector per row, such as "
+                "activations.",
             ),
             click.option("--split", metavar="NAME", help="Read only this split."),
             click.option("--config", metavar="NAME", help="Read only this configuration."),

@@ -1,4 +1,4 @@
-"""Activations that the user brings: a matrix in a ``.npy`` or ``.safetensors`` file.
+"""Activations that the user brings: a matrix in a ``.npy``, ``.npz`` or ``.safetensors`` file.
 
 Its row *i* belongs to row *i* of the dataset in reading order. Rows are read with plain reads at
 computed places, never mapped into memory and never unpickled.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -25,8 +26,18 @@ if TYPE_CHECKING:
 MAX_HEADER = 100_000_000
 """Bytes of a safetensors header, the bound of its specification."""
 MAX_NPY_HEADER = 10_000
+MAX_MEMBERS = 1_000
+"""Arrays of a ``.npz`` file that are looked at."""
 _NAMES = ("activations", "features", "embeddings", "penultimate", "hidden_states")
 _TYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2"}
+_ZIP, _ZIP_ENTRY = b"PK\3\4", 30
+"""How a zip archive and each of its entries starts, and the bytes before an entry's name."""
+
+_BROKEN = (
+    OSError, ValueError, KeyError, TypeError, struct.error, RecursionError, RuntimeError,
+    EOFError, zipfile.BadZipFile,
+)  # fmt: skip
+"""What the libraries raise on broken files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +66,11 @@ class Activations:
         return ()
 
     @property
+    def size(self) -> int:
+        """Length of the matrix in the file."""
+        return self.rows * self.dimension * np.dtype(self.dtype).itemsize
+
+    @property
     def source(self) -> str:
         """What the vectors are made of, for people."""
         return f"activations in {Path(self.file).name} ({self.dimension} numbers)"
@@ -69,16 +85,23 @@ class Activations:
         """
         try:
             with Path(file).open("rb") as source:
-                is_npy = source.read(6) == npy.MAGIC_PREFIX
+                start = source.read(6)
                 source.seek(0)
-                found = _open_npy(file, source) if is_npy else _open_safetensors(file, source)
+                if start == npy.MAGIC_PREFIX:
+                    found = _open_npy(file, source)
+                elif start.startswith(_ZIP):
+                    found = _open_npz(file, source)
+                else:
+                    found = _open_safetensors(file, source)
                 size = source.seek(0, 2)
-        except (OSError, ValueError, KeyError, TypeError, struct.error, RecursionError) as error:
+        except _BROKEN as error:
             if isinstance(error, OptionError):
                 raise
-            message = f"{quote(file)} is no readable .npy or .safetensors file: {quote(error)}"
+            message = (
+                f"{quote(file)} is no readable .npy, .npz or .safetensors file: {quote(error)}"
+            )
             raise OptionError(message) from None
-        if found.offset + found.rows * found.dimension * np.dtype(found.dtype).itemsize > size:
+        if found.offset + found.size > size:
             message = f"{quote(file)} is shorter than its header says"
             raise OptionError(message)
         return found
@@ -106,7 +129,55 @@ class Activations:
         return out
 
 
-def _open_npy(file: str, source: BinaryIO) -> Activations:
+def _chosen(file: str, names: list[str]) -> str:
+    """The one matrix, or the one with a telling name.
+
+    Raises:
+        OptionError: there is none.
+    """
+    if len(names) == 1:
+        return names[0]
+    for name in _NAMES:
+        if name in names:
+            return name
+    shown = ", ".join(quote(name, 40) for name in names[:20]) or "none"
+    message = f"{quote(file)}: name one matrix 'activations'; matrices in it: {shown}"
+    raise OptionError(message)
+
+
+def _open_npz(file: str, source: BinaryIO) -> Activations:
+    """A member that is stored as it is: of a compressed one no row can be read by itself."""
+    matrices: dict[str, Activations] = {}
+    refused: OptionError | None = None
+    with zipfile.ZipFile(source) as archive:
+        members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+    for info in members[:MAX_MEMBERS]:
+        if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
+            message = f"{quote(file)} is compressed; save with numpy.savez or numpy.save instead"
+            refused = OptionError(message)
+            continue
+        source.seek(info.header_offset)
+        entry = source.read(_ZIP_ENTRY)
+        if len(entry) < _ZIP_ENTRY or not entry.startswith(_ZIP):
+            raise ValueError("a member is not where the archive says")
+        lengths = struct.unpack("<HH", entry[-4:])
+        first = source.seek(sum(lengths), 1)
+        try:
+            found = _open_npy(file, source, first)
+        except OptionError as error:  # labels, for one, may be stored beside
+            refused = error
+            continue
+        if found.offset + found.size > first + info.file_size:
+            message = f"{quote(file)} is shorter than its header says"
+            raise OptionError(message)
+        matrices[info.filename.removesuffix(".npy")] = found
+    if not matrices and refused is not None:
+        raise refused
+    return matrices[_chosen(file, list(matrices))]
+
+
+def _open_npy(file: str, source: BinaryIO, start: int = 0) -> Activations:
+    source.seek(start)
     version = npy.read_magic(source)
     width = 2 if version == (1, 0) else 4
     length = int.from_bytes(source.read(width), "little")
@@ -131,7 +202,7 @@ def _open_npy(file: str, source: BinaryIO) -> Activations:
 def _open_safetensors(file: str, source: BinaryIO) -> Activations:
     (length,) = struct.unpack("<Q", source.read(8))
     if length > MAX_HEADER:
-        message = f"{quote(file)} is no .npy or .safetensors file, or its header is too long"
+        message = f"{quote(file)} is no .npy, .npz or .safetensors file, or its header is too long"
         raise OptionError(message)
     header = json.loads(source.read(length))
     matrices = {
@@ -142,15 +213,7 @@ def _open_safetensors(file: str, source: BinaryIO) -> Activations:
         and len(entry["shape"]) == 2
         and all(type(n) is int and n > 0 for n in entry["shape"])
     }
-    chosen = (
-        next(iter(matrices))
-        if len(matrices) == 1
-        else next((name for name in _NAMES if name in matrices), None)
-    )
-    if chosen is None:
-        names = ", ".join(quote(name, 40) for name in list(matrices)[:20]) or "none"
-        message = f"{quote(file)}: name one matrix 'activations'; matrices in it: {names}"
-        raise OptionError(message)
+    chosen = _chosen(file, list(matrices))
     entry = matrices[chosen]
     start, end = entry["data_offsets"]
     dtype = _TYPES[entry["dtype"]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,6 +62,50 @@ def test_one_of_several_matrices_by_name(tmp_path: Path) -> None:
     two = {"b": ("F32", MATRIX), "a": ("F32", MATRIX)}
     with pytest.raises(OptionError, match="matrices in it: 'b', 'a'"):
         Activations.open(_safetensors(tmp_path / "b.safetensors", two))
+
+
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f8"])
+def test_npz(tmp_path: Path, dtype: str) -> None:
+    """Labels beside it are no matrix; an archive may stand behind other bytes."""
+    np.savez(tmp_path / "a.npz", labels=np.zeros(4, np.int64), x=MATRIX.astype(dtype))
+    found = Activations.open(str(tmp_path / "a.npz"))
+    assert (found.rows, found.dimension) == (4, 3)
+    assert np.array_equal(found.read(1, 2), MATRIX[1:3])
+
+
+def test_one_of_several_matrices_of_an_npz(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", other=MATRIX, embeddings=MATRIX[::-1])
+    found = Activations.open(str(tmp_path / "a.npz"))
+    assert np.array_equal(found.read(0, 4), MATRIX[::-1])
+    np.savez(tmp_path / "b.npz", b=MATRIX, a=MATRIX)
+    with pytest.raises(OptionError, match="matrices in it: 'b', 'a'"):
+        Activations.open(str(tmp_path / "b.npz"))
+
+
+def test_an_npz_that_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.npz"
+    np.savez_compressed(file, x=MATRIX)
+    with pytest.raises(OptionError, match=r"compressed; save with numpy\.savez"):
+        Activations.open(str(file))
+    np.savez(file, x=np.zeros((3, 2), np.int64))
+    with pytest.raises(OptionError, match="holds int64"):
+        Activations.open(str(file))
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("notes.txt", "none")
+    with pytest.raises(OptionError, match="matrices in it: none"):
+        Activations.open(str(file))
+    np.savez(file, x=MATRIX)
+    whole = file.read_bytes()
+    header = whole.index(b"(4, 3)")
+    for bad in [
+        whole[:header] + b"(9, 3)" + whole[header + 6 :],  # more rows than its member has
+        whole[: len(whole) // 2],
+        whole[:4],
+        whole[:50] + whole[200:],
+    ]:
+        file.write_bytes(bad)
+        with pytest.raises(OptionError):
+            Activations.open(str(file))
 
 
 def test_what_is_refused(tmp_path: Path) -> None:
