@@ -8,6 +8,7 @@
 import poisonscan.run_as_module  # noqa: F401 - before anything else
 from poisonscan.aside import set_aside
 from poisonscan.baseline import Baseline, BaselineError
+from poisonscan.datasets.own_model import OwnModel
 from poisonscan.finding import (
     Aside,
     Column,
@@ -43,6 +44,7 @@ __all__ = [
     "IgnoreError",
     "Limits",
     "Location",
+    "OwnModel",
     "Report",
     "Row",
     "Rows",

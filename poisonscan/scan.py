@@ -33,10 +33,12 @@ from poisonscan.sources.base import Blob
 from poisonscan.sources.hub.errors import HubError, NoSuchRepository
 from poisonscan.targets import TargetError, divided, files_of, root_of
 from poisonscan.version import VERSION
+from poisonscan.vetting import vet
 
 if TYPE_CHECKING:
     from poisonscan.datasets.batch import Aggregate
     from poisonscan.datasets.dataset import Dataset
+    from poisonscan.datasets.own_model import OwnModel
     from poisonscan.datasets.reference import Reference
     from poisonscan.detectors.base import DatasetDetector
     from poisonscan.engines.cluster import ClusterEngine
@@ -62,6 +64,7 @@ def scan(
     prompt_column: str | None = None,
     response_column: str | None = None,
     activations: str | Path | None = None,
+    model: OwnModel | None = None,
     split: str | None = None,
     config: str | None = None,
     max_rows: int | None = None,
@@ -96,6 +99,8 @@ def scan(
         response_column: holds what it is to answer.
         activations: a ``.npy``, ``.npz`` or ``.safetensors`` file; its row i belongs to row i of
             the dataset.
+        model: a network to look at pictures with. It is scanned first, and not used if anything is
+            found in it.
         split: read only this split.
         config: read only this configuration of those that a dataset's card lists.
         max_rows: look at the first so many rows of each dataset only.
@@ -122,7 +127,8 @@ def scan(
         early and is marked in the report.
 
     Raises:
-        TargetError: a target does not exist, or an option names what is not there.
+        TargetError: a target does not exist, an option names what is not there, or there is
+            something in ``model``.
         poisonscan.engines.base.EngineError: there is no such engine or cluster.
         poisonscan.rules.RuleError: ``select`` or ``ignore`` matches no rule.
         poisonscan.isolation.workers.IsolationError: isolation is required and there is none.
@@ -149,6 +155,7 @@ def scan(
         "prompt_column": prompt_column,
         "response_column": response_column,
         "activations": os.fspath(activations) if activations is not None else None,
+        "model": model,
         "split": split,
         "config": config,
         "max_rows": max_rows,
@@ -167,6 +174,8 @@ def scan(
         os.fspath(scratch) if scratch is not None else None,
     )
     try:
+        if model is not None and kind != "model":
+            vet(model.file, replace(work, rules=select_rules((), ()), kind="model").files)
         if local:
             work.run(local, base, columns, reference, report)
         for one in remote:
@@ -292,7 +301,7 @@ class _Work:
 
         blobs, about = files_of([target], root_of([target], None))
         found = replace(self, kind="dataset").files(blobs, about)
-        apart = dict.fromkeys(["activations", "split", "config", "max_rows", "sample"])
+        apart = dict.fromkeys(["activations", "model", "split", "config", "max_rows", "sample"])
         tables, beside = sorted_out(blobs, found, self.scratch)
         try:
             datasets, notes = open_apart(

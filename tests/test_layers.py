@@ -23,7 +23,7 @@ LAYERS = [
     ["detectors"],
     ["files"],
     ["isolation"],
-    ["beside", "references", "passes", "opening", "remote", "targets", "scan"],
+    ["beside", "references", "passes", "opening", "remote", "targets", "vetting", "scan"],
     ["ignores", "baseline"],
     ["aside", "settings"],
     ["cleaning"],

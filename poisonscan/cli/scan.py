@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from poisonscan.cli import anchor, completing, hub, rows_out, settings, targets
+from poisonscan.cli import anchor, completing, hub, model_options, rows_out, settings, targets
 from poisonscan.cli.delivery import OPTIONS, Delivery
 from poisonscan.cli.progress import ProgressLine
 from poisonscan.engines.base import EngineError
@@ -154,6 +154,7 @@ def _columns(command: Command) -> Command:
                 help="A .npy, .npz or .safetensors file with a vector per row, such as "
                 "activations.",
             ),
+            *model_options.OPTIONS,
             click.option("--split", metavar="NAME", help="Read only this split."),
             click.option("--config", metavar="NAME", help="Read only this configuration."),
             click.option(
@@ -276,6 +277,7 @@ def findings_of(kind: Kind, options: dict[str, Any], *, quiet: bool = False) -> 
         options.pop(name, None)
     for name in ("select", "ignore"):
         options[name] = [rule for value in options[name] for rule in value.split(",")]
+    model_options.gather(options)
     line = ProgressLine(enabled=options.pop("progress") and not quiet)
     report = _scan(options.pop("targets"), kind, options, line)
     apply(report, settings.ignores())

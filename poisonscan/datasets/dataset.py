@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 
     from poisonscan.datasets.activations import Activations
     from poisonscan.datasets.describe import Later
+    from poisonscan.datasets.network import Network
     from poisonscan.datasets.numbers import Embedding, Numbers
     from poisonscan.datasets.pictures import Pictures, Pixels
     from poisonscan.datasets.reference import Reference
     from poisonscan.datasets.words import Words
     from poisonscan.finding import Json, Row
+    from poisonscan.formats.base import TableFile
 
-    Vectors = Activations | Embedding | Pictures | Words | Numbers
+    Vectors = Activations | Network | Embedding | Pictures | Words | Numbers
 
 FILES = 256
 """Picture files in a batch."""
@@ -286,9 +288,7 @@ class Dataset:
         if image is not None and image in table.schema.names:
             from poisonscan.datasets.pictures import Encoded, decode_column
 
-            file = self.shards[index].files[0]
-            # What a member of an archive names is not beside the archive.
-            folder = Path(file.file) if file.steps else Path(file.file).parent
+            folder = _folder(self.shards[index].files[0])
             if Role.ENCODED in roles:
                 values[Role.ENCODED] = Encoded(table.column(image), folder)
             if self._decodes(roles):
@@ -310,9 +310,12 @@ class Dataset:
 
     def _decodes(self, roles: frozenset[Role]) -> bool:
         """Whether any of the roles is made of decoded pictures."""
+        from poisonscan.datasets.network import Network
         from poisonscan.datasets.pictures import Pictures
 
-        seen = {Role.PICTURES} | ({Role.FEATURES} if isinstance(self.vectors, Pictures) else set())
+        # A network decodes by itself; what does not decode is told here.
+        shown = isinstance(self.vectors, Pictures | Network)
+        seen = {Role.PICTURES} | ({Role.FEATURES} if shown else set())
         if self.roles.get("image", ())[:1] and self.roles["image"][0] in self.content:
             seen |= {Role.CONTENT}
         return bool(roles & seen)
@@ -339,11 +342,14 @@ class Dataset:
         self, index: int, start: int, table: pa.RecordBatch, pixels: Pixels | None
     ) -> NDArray[np.float32]:
         from poisonscan.datasets.activations import Activations
+        from poisonscan.datasets.network import Network
         from poisonscan.datasets.pictures import Pictures, residuals
 
-        vectors = self.vectors
+        vectors, shard = self.vectors, self.shards[index]
         if isinstance(vectors, Activations):
-            return vectors.read((self.shards[index].first or 0) + start, table.num_rows)
+            return vectors.read((shard.first or 0) + start, table.num_rows)
+        if isinstance(vectors, Network):
+            return vectors.of_column(table.column(vectors.columns[0]), _folder(shard.files[0]))
         if isinstance(vectors, Pictures) and pixels is not None:
             return residuals(pixels.planes)
         if vectors is None or isinstance(vectors, Pictures):
@@ -375,14 +381,23 @@ class Dataset:
                 values[Role.PICTURES] = pixels
                 if isinstance(self.vectors, Pictures):
                     values[Role.FEATURES] = residuals(pixels.planes)
-                elif self.vectors is not None:
-                    values[Role.FEATURES] = self._brought(shard, start, len(files))
+                elif Role.FEATURES in roles and self.vectors is not None:
+                    values[Role.FEATURES] = self._brought(shard, start, files)
             columns = {role: values[role] for role in roles if role in values}
             yield Batch(index, start, len(files), columns, named.take())
 
-    def _brought(self, shard: Shard, start: int, count: int) -> NDArray[np.float32]:
+    def _brought(self, shard: Shard, start: int, files: Sequence[TableFile]) -> NDArray[np.float32]:
         from poisonscan.datasets.activations import Activations
+        from poisonscan.datasets.network import Network
+        from poisonscan.datasets.pictures import read_file
 
+        if isinstance(self.vectors, Network):
+            return self.vectors.vectors(read_file(file) for file in files)
         if not isinstance(self.vectors, Activations):
             raise ValueError("picture files have no columns")
-        return self.vectors.read((shard.first or 0) + start, count)
+        return self.vectors.read((shard.first or 0) + start, len(files))
+
+
+def _folder(file: TableFile) -> Path:
+    """Where paths in a table lead: what a member of an archive names is not beside the archive."""
+    return Path(file.file) if file.steps else Path(file.file).parent

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from poisonscan.datasets.activations import Activations
 from poisonscan.datasets.arrange import Arranged, arrange, as_documentation
+from poisonscan.datasets.batch import Role
 from poisonscan.datasets.dataset import Dataset
 from poisonscan.datasets.documentation import is_documentation
 from poisonscan.datasets.entries import split_called
@@ -19,6 +20,7 @@ from poisonscan.datasets.errors import DatasetError, OptionError
 from poisonscan.datasets.folders import open_folders
 from poisonscan.datasets.layouts import BATCH_BYTES, Layout, reading
 from poisonscan.datasets.naming import called, family, split_of
+from poisonscan.datasets.network import Network
 from poisonscan.datasets.numbers import Embedding, Numbers
 from poisonscan.datasets.pictures import Pictures
 from poisonscan.datasets.roles import Roles, assign, vector_length
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from poisonscan.datasets.dataset import Vectors
     from poisonscan.datasets.entries import Entry
+    from poisonscan.datasets.own_model import OwnModel
 
 SAMPLE = 2_048
 """Rows from which roles and scales are inferred."""
@@ -96,8 +99,12 @@ def open_datasets(
         message = f"there is no split {quote(options.split)}; splits: {splits}"
         raise OptionError(message)
     found = [limited(dataset, options) for dataset in found]
+    if options.activations is not None and options.model is not None:
+        raise OptionError("activations are given already: leave out the model, or them")
     if options.activations is not None:
         found = [_with_activations(found, options.activations)]
+    if options.model is not None and found:
+        found = _seen_by(found, options.model)
     return sorted(_named(found), key=lambda dataset: dataset.path), notes
 
 
@@ -344,6 +351,23 @@ def _with_activations(found: Sequence[Dataset], file: str) -> Dataset:
         message = f"{quote(file)} has {vectors.rows:,} rows, the dataset {rows:,}"
         raise OptionError(message)
     return replace(dataset, shards=tuple(shards), vectors=vectors)
+
+
+def _seen_by(found: Sequence[Dataset], model: OwnModel) -> list[Dataset]:
+    """Let a network look at the pictures of all datasets that have some.
+
+    Raises:
+        OptionError: none has, or the network cannot be used.
+    """
+    if not any(Role.ENCODED in dataset.offers for dataset in found):
+        raise OptionError("the model is given pictures, and there are none")
+    out = []
+    for dataset in found:
+        if Role.ENCODED in dataset.offers:
+            columns = dataset.roles.get("image", ())[:1]
+            dataset = replace(dataset, vectors=Network.open(model, columns))  # noqa: PLW2901
+        out.append(dataset)
+    return out
 
 
 def _named(found: Sequence[Dataset]) -> list[Dataset]:

@@ -9,6 +9,7 @@ perspective").
 from __future__ import annotations
 
 import io
+import itertools
 import struct
 import warnings
 import zlib
@@ -27,7 +28,7 @@ from poisonscan.escape import clip, escape
 from poisonscan.formats.members import opened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -146,9 +147,21 @@ def residuals(planes: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def decode_column(column: pa.Array, folder: Path) -> Pixels:
-    """Decode a column of pictures: bytes, or structs of bytes and path.
+    """Decode a column of pictures; see ``sources``."""
+    items, indices = sources(column, folder)
+    return _gather(decode(items), indices)
+
+
+def sources(
+    column: pa.Array, folder: Path
+) -> tuple[Iterator[bytes | pa.Buffer | str], NDArray[np.int64]]:
+    """The different pictures of a column of bytes, or of structs of bytes and path.
 
     A path is followed only when there are no bytes and it stays inside ``folder``.
+
+    Returns:
+        The bytes of each, read when it is its turn, or why there are none; and for each row which
+        of them it shows, -1 where it has none.
     """
     if pa.types.is_struct(column.type):
         fields = {f.name: column.field(i) for i, f in enumerate(column.type)}
@@ -163,13 +176,12 @@ def decode_column(column: pa.Array, folder: Path) -> Pixels:
         present = np.ones(len(column), bool)
     indices, values = encoded(data)
     indices = np.where(present, indices, -1)
-    pixels = decode(value.as_buffer() for value in values)
     outside = np.flatnonzero((indices < 0) & np.asarray(paths.is_valid(), bool) & present)
     # One file after the other, each once: rows may all name the same large one.
     which, names = encoded(paths.take(pa.array(outside)))
-    from_files = decode(inside(folder, name.as_py()) for name in names)
     indices[outside] = len(values) + which
-    return _gather(pixels, from_files, indices)
+    from_files = (inside(folder, name.as_py()) for name in names)
+    return itertools.chain((value.as_buffer() for value in values), from_files), indices
 
 
 def _holds_paths(kind: pa.DataType) -> bool:
@@ -177,33 +189,26 @@ def _holds_paths(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _gather(first: Pixels, second: Pixels, indices: NDArray[np.int64]) -> Pixels:
-    """Pictures by index into both; index -1 is a row without one."""
+def _gather(pixels: Pixels, indices: NDArray[np.int64]) -> Pixels:
+    """Pictures by index; index -1 is a row without one."""
     none = np.full((1, SIDE, SIDE), np.nan, np.float32)
-    planes = np.concatenate([first.planes, second.planes, none])[indices]
-    digests = np.concatenate([first.digests, second.digests, np.zeros((1, 2), np.uint64)])[indices]
-    shift = np.where(second.kinds >= 0, len(first.kind_names), 0)
-    kinds = np.concatenate([first.kinds, second.kinds + shift, [-1]]).astype(np.int32)[indices]
-    size = len(first.planes)
     return Pixels(
-        planes,
-        digests,
-        _spread(first.problems, second.problems, size, indices),
-        kinds,
-        first.kind_names + second.kind_names,
-        _spread(first.carried, second.carried, size, indices),
+        np.concatenate([pixels.planes, none])[indices],
+        np.concatenate([pixels.digests, np.zeros((1, 2), np.uint64)])[indices],
+        _spread(pixels.problems, indices),
+        np.append(pixels.kinds, np.int32(-1))[indices],
+        pixels.kind_names,
+        _spread(pixels.carried, indices),
     )
 
 
-def _spread(
-    first: Notes, second: Notes, size: int, indices: NDArray[np.int64]
-) -> tuple[tuple[int, str], ...]:
+def _spread(notes: Notes, indices: NDArray[np.int64]) -> Notes:
     """Notes on pictures as notes on the rows that show them."""
-    notes = dict(first) | {size + number: note for number, note in second}
     if not notes:
         return ()
-    rows = np.flatnonzero(np.isin(indices, list(notes))).tolist()
-    return tuple((row, notes[int(indices[row])]) for row in rows)
+    known = dict(notes)
+    rows = np.flatnonzero(np.isin(indices, list(known))).tolist()
+    return tuple((row, known[int(indices[row])]) for row in rows)
 
 
 def decode(items: Iterable[bytes | pa.Buffer | str]) -> Pixels:
@@ -256,14 +261,23 @@ def _stacked(planes: Sequence[NDArray[np.float32] | bytes]) -> NDArray[np.float3
     return out.reshape(-1, SIDE, SIDE)
 
 
-def _one(item: bytes | pa.Buffer | str) -> tuple[NDArray[np.float32] | bytes, bytes, Kind, str]:
-    """Luminance (or RGB values of 32×32 pixels), digest, kind and what else the file carries."""
+def picture_bytes(item: bytes | pa.Buffer | str) -> bytes:
+    """The bytes of a picture.
+
+    Raises:
+        OSError: there are none, for the reason that a string gives, or too many.
+    """
     if isinstance(item, str):
         raise OSError(item)
     if len(item) > MAX_FILE:
         message = f"a picture of more than {MAX_FILE:,} bytes"
         raise OSError(message)
-    data = item if isinstance(item, bytes) else item.to_pybytes()
+    return item if isinstance(item, bytes) else item.to_pybytes()
+
+
+def _one(item: bytes | pa.Buffer | str) -> tuple[NDArray[np.float32] | bytes, bytes, Kind, str]:
+    """Luminance (or RGB values of 32×32 pixels), digest, kind and what else the file carries."""
+    data = picture_bytes(item)
     with open_picture(data) as opened:
         animated = bool(getattr(opened, "is_animated", False))
         opened.load()

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from poisonscan.datasets.layouts import Layout, Span
+    from poisonscan.datasets.own_model import OwnModel
     from poisonscan.datasets.sampling import Sample
     from poisonscan.datasets.tables import Part
     from poisonscan.formats.base import TableFile
@@ -29,6 +30,7 @@ class DatasetOptions:
     prompt_column: str | None = None
     response_column: str | None = None
     activations: str | None = None
+    model: OwnModel | None = None
     split: str | None = None
     config: str | None = None
     max_rows: int | None = None

@@ -1,0 +1,90 @@
+"""The options that say which network looks at the pictures, and how it wants to see them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+_SIZE: Final = re.compile(r"(\d{1,5})x(\d{1,5})")
+
+
+def _size(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """Height and width, from width by height."""
+    if value is None:
+        return None
+    found = _SIZE.fullmatch(value)
+    if found is None:
+        raise click.BadParameter("a size is width by height, such as 224x224")
+    return int(found[2]), int(found[1])
+
+
+def _numbers(_: click.Context, __: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    try:
+        return tuple(float(part) for part in value.split(","))
+    except ValueError:
+        message = "one number, or one for each channel with commas between"
+        raise click.BadParameter(message) from None
+
+
+OPTIONS: Final = [
+    click.option(
+        "--model",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="An ONNX network to look at pictures with, instead of built-in features. It is "
+        "scanned first, and refused if anything is found in it. Needs 'poisonscan[onnx]'.",
+    ),
+    click.option(
+        "--layer",
+        metavar="NAME",
+        help="Which tensor of the network to read.  [default: its first output]",
+    ),
+    click.option(
+        "--model-size",
+        callback=_size,
+        metavar="WxH",
+        help="Scale pictures to this size for the network.  [default: what it says]",
+    ),
+    click.option(
+        "--model-mean",
+        callback=_numbers,
+        metavar="NUMBERS",
+        help="Take this from values between 0 and 1: a number, or one for each channel, with "
+        "commas between.  [default: 0]",
+    ),
+    click.option(
+        "--model-std",
+        callback=_numbers,
+        metavar="NUMBERS",
+        help="Divide by this then.  [default: 1]",
+    ),
+]
+
+
+def gather(options: dict[str, Any]) -> None:
+    """Put one value in place of these options.
+
+    Raises:
+        click.UsageError: there is no network that the others could be about.
+    """
+    if "layer" not in options:
+        return
+    about = {
+        name: options.pop(option)
+        for name, option in (
+            ("layer", "layer"), ("size", "model_size"), ("mean", "model_mean"),
+            ("std", "model_std"),
+        )
+    }  # fmt: skip
+    given = {name: value for name, value in about.items() if value is not None}
+    if options["model"] is None:
+        if given:
+            raise click.UsageError("--layer and --model-… say something about a --model")
+        return
+    from poisonscan.datasets.own_model import OwnModel
+
+    options["model"] = OwnModel(str(options["model"]), **given)
