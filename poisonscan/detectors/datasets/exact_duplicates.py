@@ -12,6 +12,7 @@ from poisonscan.detectors.datasets.hit_findings import counted
 from poisonscan.detectors.datasets.label_counts import is_continuous
 from poisonscan.detectors.datasets.label_ties import carried, worst
 from poisonscan.detectors.datasets.row_keys import Copies, Ints, RowKeys
+from poisonscan.detectors.datasets.split_leaks import PAIRED, Leak, leaks
 from poisonscan.escape import quote
 from poisonscan.finding import Fact, Gap, Location
 from poisonscan.rules import rule
@@ -44,8 +45,10 @@ class ExactDuplicates:
         """Ask for the rows whose digests repeat, with their labels."""
         keys: RowKeys = yield RowKeys()
         copies = keys.copies()
-        found: list[Finding | Fact | Gap] = [*_duplicates(dataset, copies)]
-        found += _conflicts(dataset, copies)
+        leaked = [leak for leak in _leaks(dataset, copies) if leak.matters("PS510")]
+        found: list[Finding | Fact | Gap] = [_leak(dataset, copies, leak) for leak in leaked]
+        told = np.concatenate([np.empty(0, np.int64), *(leak.rows for leak in leaked)])
+        found += [*_duplicates(dataset, copies.without(told)), *_conflicts(dataset, copies)]
         if copies.unlisted:
             message = (
                 f"{copies.unlisted:,} of the copied rows were only counted, as there are too many: "
@@ -56,6 +59,24 @@ class ExactDuplicates:
 
 
 DETECTOR = ExactDuplicates()
+
+
+def _leaks(dataset: Dataset, copies: Copies) -> Iterator[Leak]:
+    """What splits for evaluation have in common with training splits."""
+    splits, split_of, sizes = _splits(dataset, copies)
+    return leaks(splits, split_of[copies.rows[:, 0]], copies.groups, sizes)
+
+
+def _leak(dataset: Dataset, copies: Copies, leak: Leak) -> Finding:
+    """The finding, with the rows of the training split to take out."""
+    named = dataset.named(
+        copies.rows[leak.pairs],
+        count=len(leak.rows) + len(leak.sources),
+        shown=PAIRED,
+        taken=copies.rows[leak.sources],
+        partial=copies.unlisted > 0,
+    )
+    return leak.finding("PS510", Location(dataset.path, named), "as well")
 
 
 def _duplicates(dataset: Dataset, copies: Copies) -> Iterator[Finding]:
@@ -69,8 +90,8 @@ def _duplicates(dataset: Dataset, copies: Copies) -> Iterator[Finding]:
         reasons.append(f"surplus copies are {copies.surplus / total:.1%} of all rows")
     if largest >= max(limits["flood_rows"], limits["flood_share"] * total):
         reasons.append(f"one content fills {largest:,} rows")
-    leaks = _leaks(dataset, copies)
-    for split, (count, size) in leaks.items():
+    others = _in_others(dataset, copies)
+    for split, (count, size) in others.items():
         if count >= limits["rows"] and count > limits["leak_share"] * size:
             part = f"{count:,} of {size:,} rows of {quote(split)} ({count / size:.1%})"
             reasons.append(f"{part} are also in another split")
@@ -93,7 +114,7 @@ def _duplicates(dataset: Dataset, copies: Copies) -> Iterator[Finding]:
         "surplus": copies.surplus,
         "share": copies.surplus / total,
         "largest": sizes[top].tolist(),
-        "in_another_split": {split: count for split, (count, _) in leaks.items()},
+        "in_another_split": {split: count for split, (count, _) in others.items()},
     }
     yield rule("PS501").finding(
         Location(dataset.path, named),
@@ -105,19 +126,24 @@ def _duplicates(dataset: Dataset, copies: Copies) -> Iterator[Finding]:
     )
 
 
-def _leaks(dataset: Dataset, copies: Copies) -> dict[str, tuple[int, int]]:
-    """For each split: rows whose content is in another split too, and rows in all."""
+def _splits(dataset: Dataset, copies: Copies) -> tuple[list[str], Ints, Ints]:
+    """Names of the splits, the number of each shard's split, and rows in each split."""
     names, split_of = np.unique([shard.split for shard in dataset.shards], return_inverse=True)
-    sizes = np.bincount(
-        split_of[: len(copies.rows_per_shard)], copies.rows_per_shard, minlength=len(names)
-    ).astype(np.int64)
+    counts = copies.rows_per_shard
+    sizes = np.bincount(split_of[: len(counts)], counts, minlength=len(names))
+    return names.tolist(), split_of, sizes.astype(np.int64)
+
+
+def _in_others(dataset: Dataset, copies: Copies) -> dict[str, tuple[int, int]]:
+    """For each split: rows whose content is in another split too, and rows in all."""
+    names, split_of, sizes = _splits(dataset, copies)
     splits = split_of[copies.rows[:, 0]]
     seen = np.unique(np.stack([copies.groups, splits], axis=1), axis=0)
     over = np.bincount(seen[:, 0], minlength=1) > 1
-    leaked = np.bincount(splits[over[copies.groups]], minlength=len(names))
+    shared = np.bincount(splits[over[copies.groups]], minlength=len(names))
     return {
-        str(name): (int(count), int(size))
-        for name, count, size in zip(names, leaked, sizes, strict=True)
+        name: (count, size)
+        for name, count, size in zip(names, shared.tolist(), sizes.tolist(), strict=True)
         if count
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from poisonscan.detectors.datasets.candidates import Chosen, choose
 from poisonscan.detectors.datasets.hit_findings import counted
 from poisonscan.detectors.datasets.label_counts import is_continuous
 from poisonscan.detectors.datasets.label_ties import carried, worst
+from poisonscan.detectors.datasets.split_leaks import PAIRED, Leak, leaks
 from poisonscan.detectors.datasets.text_bands import MAX_CROWD, Pairs, TextBands
 from poisonscan.detectors.datasets.text_sketches import Members, TextSketches
 from poisonscan.escape import quote
@@ -54,13 +55,15 @@ class NearDuplicates:
         chosen = choose(pairs)
         strict, loose = (rule(name).thresholds["similarity"] for name in ("PS503", "PS505"))
         sketches: TextSketches = yield TextSketches(chosen.candidates, (strict, loose))
-        members = sketches.members(strict)
-        groups = Groups.of(dataset, members, bands)
+        groups = Groups.of(dataset, sketches.members(strict), bands)
         families = Groups.of(dataset, sketches.members(loose), bands)
         planted = yield from campaigns(families)
-        findings = [*_copies(groups, pairs), *_conflicts(groups), *planted]
+        leaked = [leak for leak in _leaks(groups) if leak.matters("PS511")]
+        told = np.concatenate([np.empty(0, np.int64), *(leak.rows for leak in leaked)])
+        findings = [_leak(groups, leak) for leak in leaked]
+        findings += [*_copies(groups.without(told), pairs), *_conflicts(groups), *planted]
         gaps = _gaps(dataset, pairs, chosen, reported=bool(findings))
-        return [*findings, *gaps, Fact("rows with near copies", len(members.groups))]
+        return [*findings, *gaps, Fact("rows with near copies", len(groups.members.groups))]
 
 
 DETECTOR = NearDuplicates()
@@ -91,8 +94,6 @@ class Groups:
     @classmethod
     def of(cls, dataset: Dataset, members: Members, bands: TextBands) -> Groups:
         """What the groups of a dataset are like."""
-        count = int(members.groups.max(initial=-1)) + 1
-        different = np.unique(np.stack([members.groups, members.texts], axis=1), axis=0)
         rows_per_split: dict[str, int] = {}
         for shard, rows in bands.rows.items():
             split = dataset.shards[shard].split
@@ -102,11 +103,27 @@ class Groups:
             dataset,
             members,
             sum(rows_per_split.values()),
-            np.bincount(members.groups, minlength=count),
-            np.bincount(different[:, 0], minlength=count),
+            *_counted(members),
             {name: bands.labels.rows[code] for code, name in names.items()},
             rows_per_split,
         )
+
+    def without(self, positions: Ints) -> Groups:
+        """The groups that are left when some rows are not looked at."""
+        members = self.members
+        kept = np.ones(len(members.groups), bool)
+        kept[positions] = False
+        kept &= np.bincount(members.groups[kept], minlength=len(self.sizes))[members.groups] > 1
+        left = Members(
+            members.rows[kept],
+            np.unique(members.groups[kept], return_inverse=True)[1].reshape(-1),
+            members.similarity[kept],
+            members.texts[kept],
+            members.labels[kept],
+            members.names,
+        )
+        sizes, variants = _counted(left)
+        return replace(self, members=left, sizes=sizes, variants=variants)
 
     def rows(self, group: int) -> NDArray[np.intp]:
         """Positions of a group's members."""
@@ -127,6 +144,28 @@ class Groups:
         return Location(self.dataset.path, rows)
 
 
+def _counted(members: Members) -> tuple[Ints, Ints]:
+    """Rows and different texts of each group."""
+    different = np.unique(np.stack([members.groups, members.texts], axis=1), axis=0)
+    return np.bincount(members.groups), np.bincount(different[:, 0])
+
+
+def _leaks(groups: Groups) -> Iterator[Leak]:
+    """Near copies that splits for evaluation have of training splits, equal ones apart."""
+    members = groups.members
+    names, split_of = np.unique([s.split for s in groups.dataset.shards], return_inverse=True)
+    sizes = np.array([groups.rows_per_split.get(name, 0) for name in names.tolist()])
+    splits = split_of[members.rows[:, 0]]
+    return leaks(names.tolist(), splits, members.groups, sizes, members.texts)
+
+
+def _leak(groups: Groups, leak: Leak) -> Finding:
+    """The finding, with the rows of the training split to take out."""
+    count = len(leak.rows) + len(leak.sources)
+    at = groups.location(leak.pairs[:PAIRED], count, leak.sources)
+    return leak.finding("PS511", at, "in nearly the same words")
+
+
 def _copies(groups: Groups, pairs: Pairs) -> Iterator[Finding]:
     """One finding, if near copies are many, of one text, or over splits; equal ones apart."""
     limits = rule("PS503").thresholds
@@ -142,8 +181,8 @@ def _copies(groups: Groups, pairs: Pairs) -> Iterator[Finding]:
     if pairs.crowd:
         part = f"{pairs.crowd:,} rows share a part of their signature"
         reasons.append(f"{part}, of which {MAX_CROWD:,} were compared")
-    leaks = _leaks(groups)
-    for split, count in leaks.items():
+    others = _in_others(groups)
+    for split, count in others.items():
         size = groups.rows_per_split[split]
         if count >= limits["rows"] and count > limits["leak_share"] * size:
             part = f"{count:,} of {size:,} rows of {quote(split)} ({count / size:.1%})"
@@ -162,7 +201,7 @@ def _copies(groups: Groups, pairs: Pairs) -> Iterator[Finding]:
         "surplus": surplus,
         "share": surplus / groups.total,
         "largest": groups.variants[top[:LARGEST]].tolist(),
-        "in_another_split": dict(leaks),
+        "in_another_split": dict(others),
         "crowd": pairs.crowd,
     }
     yield rule("PS503").finding(
@@ -175,7 +214,7 @@ def _copies(groups: Groups, pairs: Pairs) -> Iterator[Finding]:
     )
 
 
-def _leaks(groups: Groups) -> dict[str, int]:
+def _in_others(groups: Groups) -> dict[str, int]:
     """For each split: rows that have a near copy in another split, but no equal one."""
     shards, members = groups.dataset.shards, groups.members
     names, split_of = np.unique([shard.split for shard in shards], return_inverse=True)

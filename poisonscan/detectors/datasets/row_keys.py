@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,6 +55,14 @@ class Copies:
     def surplus(self) -> int:
         """Rows beyond the first of each content."""
         return len(self.groups) - len(self.sizes) + self.unlisted
+
+    def without(self, positions: Ints) -> Copies:
+        """The copies that are left when some rows are not looked at."""
+        kept = np.ones(len(self.groups), bool)
+        kept[positions] = False
+        kept &= np.bincount(self.groups[kept], minlength=len(self.sizes))[self.groups] > 1
+        groups = np.unique(self.groups[kept], return_inverse=True)[1].reshape(-1)
+        return replace(self, rows=self.rows[kept], groups=groups, labels=self.labels[kept])
 
 
 @dataclass(frozen=True, slots=True)

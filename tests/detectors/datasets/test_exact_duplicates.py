@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poisonscan.datasets.batch import Batch, Role
+from poisonscan.datasets.places import ListedRows
 from poisonscan.detectors.datasets import label_hashes, row_keys
 from poisonscan.detectors.datasets.exact_duplicates import DETECTOR
 from poisonscan.detectors.datasets.row_keys import RowKeys
@@ -76,11 +77,44 @@ def test_one_content_that_fills_many_rows() -> None:
 
 
 def test_rows_in_two_splits() -> None:
+    findings = found(part(range(4_000), split="en"), part(range(3_980, 4_980), split="fr"))
+    (finding,) = findings["PS501"]  # neither is known to be a test of the other
+    assert "20 of 1,000 rows of 'fr' (2.0%) are also in another split" in finding.message
+    assert finding.evidence["in_another_split"] == {"en": 20, "fr": 20}
+    assert "'en'" not in finding.message  # 20 of its 4,000 rows do not matter
+
+
+def test_rows_of_the_test_split_in_the_training_split() -> None:
     findings = found(part(range(4_000)), part(range(3_980, 4_980), split="test"))
-    (finding,) = findings["PS501"]
-    assert "20 of 1,000 rows of 'test' (2.0%) are also in another split" in finding.message
-    assert finding.evidence["in_another_split"] == {"test": 20, "train": 20}
-    assert "'train'" not in finding.message  # 20 of its 4,000 rows do not matter
+    assert list(findings) == ["PS510"]  # they are no copies besides
+    (finding,) = findings["PS510"]
+    assert "20 of 1,000 rows of 'test' (2.0%) are in 'train' as well" in finding.message
+    named = places(finding)
+    assert [path for path, _ in named] == ["data/0.csv", "data/1.csv"] * 20
+    assert {
+        train - test for (_, train), (_, test) in zip(named[::2], named[1::2], strict=True)
+    } == {3_980}
+    assert finding.key == "test\0train"
+    assert isinstance(finding.at.part, Rows)
+    assert isinstance(finding.at.part.every, ListedRows)
+    assert set(finding.at.part.every.shard.tolist()) == {0}  # rows of the training split
+
+
+def test_copies_besides_a_leak_are_told_apart() -> None:
+    train, test = part([*range(1_000), *range(500, 530)]), part(range(100), split="test")
+    findings = found(train, test)
+    (leak,), (copies,) = findings["PS510"], findings["PS501"]
+    assert leak.evidence["rows"] == 100
+    assert copies.evidence["rows"] == 60
+
+
+def test_what_repeats_by_nature_is_no_leak() -> None:
+    # Cells of few values: a fifth of the rows repeat, in a split as between splits.
+    draw = np.random.default_rng(3)
+    rows = [tuple(row) for row in draw.integers(0, 25, (5_000, 3)).tolist()]
+    findings = found(part(rows[:4_000]), part(rows[4_000:], split="test"))
+    assert list(findings) == ["PS501"]
+    assert "of 'test'" in findings["PS501"][0].message
 
 
 def test_shards_of_one_split_are_no_leak() -> None:

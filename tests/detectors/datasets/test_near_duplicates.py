@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from poisonscan.datasets.places import ListedRows
 from poisonscan.detectors.datasets import candidates, text_bands
 from poisonscan.detectors.datasets.near_duplicates import DETECTOR
 from poisonscan.finding import Fact, Finding, Gap, Rows
@@ -91,9 +92,31 @@ def test_what_people_overlook_makes_near_copies() -> None:
 def test_copies_in_another_split() -> None:
     plain = texts(500)
     test = texts(200, seed=5) + [v for text in plain[:20] for v in versions(text, 1)]
-    (finding,) = found(part(plain), part(test, split="test"))["PS503"]
-    assert "20 of 220 rows of 'test' (9.1%) are in another split in other words" in finding.message
-    assert finding.evidence["in_another_split"] == {"test": 20, "train": 20}
+    (finding,) = found(part(plain, split="a"), part(test, split="b"))["PS503"]
+    assert "20 of 220 rows of 'b' (9.1%) are in another split in other words" in finding.message
+    assert finding.evidence["in_another_split"] == {"a": 20, "b": 20}
+
+
+def test_copies_that_the_test_split_has_of_the_training_split() -> None:
+    plain = texts(500)
+    test = texts(200, seed=5) + [v for text in plain[:20] for v in versions(text, 1)]
+    findings = found(part(plain), part(test, split="test"))
+    assert list(findings) == ["PS511"]
+    (finding,) = findings["PS511"]
+    assert "20 of 220 rows of 'test' (9.1%) are in 'train' in nearly the same" in finding.message
+    assert isinstance(finding.at.part, Rows)
+    assert [row.split for row in finding.at.part.rows] == ["train", "test"] * 20
+    assert isinstance(finding.at.part.every, ListedRows)
+    assert set(finding.at.part.every.shard.tolist()) == {0}  # rows of the training split
+
+
+def test_templates_vary_in_all_splits() -> None:
+    forms = [v for text in texts(60) for v in versions(text, 8)]
+    order = np.random.default_rng(0).permutation(len(forms)).tolist()
+    mixed = [forms[row] for row in order]
+    findings = found(part(mixed[:400]), part(mixed[400:], split="test"))
+    assert "PS511" not in findings
+    assert "PS503" in findings
 
 
 def test_equal_rows_in_another_split_are_another_rules() -> None:
