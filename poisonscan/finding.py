@@ -81,6 +81,20 @@ class Row:
     thumbnail: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """How a file holds rows.
+
+    Attributes:
+        whole: whether it is a row by itself, as a picture is.
+        header: whether the first record of delimited text was taken for the names of its columns;
+            None for others.
+    """
+
+    whole: bool
+    header: bool | None = None
+
+
 class Places(Protocol):
     """All rows of a group that one would take out, in little memory: without line and excerpt."""
 
@@ -95,8 +109,8 @@ class Places(Protocol):
     def __len__(self) -> int:
         """How many are listed."""
 
-    def files(self) -> dict[str, bool]:
-        """Paths of the files that hold them, and whether each such file is a row by itself."""
+    def files(self) -> dict[str, Held]:
+        """The files that hold them, by path."""
 
     def rows(self) -> Iterator[Row]:
         """The rows, the most suspicious first."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from poisonscan.finding import Finding, Gap, Location, Places, Report, Row, Rows
+from poisonscan.finding import Finding, Gap, Held, Location, Places, Report, Row, Rows
 from poisonscan.origin import Origin, OriginFile
 from poisonscan.sources.hub.address import Address, is_address, parse
 from poisonscan.sources.hub.environment import Environment, read_environment
@@ -181,8 +181,8 @@ class _Renamed:
     def __len__(self) -> int:
         return len(self.places)
 
-    def files(self) -> dict[str, bool]:
-        return {self.name(path): alone for path, alone in self.places.files().items()}
+    def files(self) -> dict[str, Held]:
+        return {self.name(path): held for path, held in self.places.files().items()}
 
     def rows(self) -> Iterator[Row]:
         for row in self.places.rows():

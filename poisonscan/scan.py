@@ -63,6 +63,7 @@ def scan(
     features_column: str | None = None,
     prompt_column: str | None = None,
     response_column: str | None = None,
+    header: bool | None = None,
     activations: str | Path | None = None,
     model: OwnModel | None = None,
     split: str | None = None,
@@ -97,6 +98,8 @@ def scan(
         features_column: holds a vector per row.
         prompt_column: holds what a language model is asked.
         response_column: holds what it is to answer.
+        header: whether delimited text begins with the names of its columns; None: its content
+            tells, and so does a column that is named here.
         activations: a ``.npy``, ``.npz`` or ``.safetensors`` file; its row i belongs to row i of
             the dataset.
         model: a network to look at pictures with. It is scanned first, and not used if anything is
@@ -154,6 +157,7 @@ def scan(
         "features_column": features_column,
         "prompt_column": prompt_column,
         "response_column": response_column,
+        "header": header,
         "activations": os.fspath(activations) if activations is not None else None,
         "model": model,
         "split": split,

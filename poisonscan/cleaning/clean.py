@@ -8,7 +8,7 @@ import secrets
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -88,16 +88,17 @@ def clean(
         ),
     )
     files = list(members(source, Path(rows)))
-    number = _target(listing, source)
-    taken = _taken(listing, number, {item.within: item for item in files if not item.left})
-    done = Cleaned(reasons=listing.reasons, gone=_by_split(listing, taken))
-    for (of, rule), count in listing.by_rule.items():
-        done.by_rule[rule] += count if of == number else 0
+    chosen = _chosen(listing, source)
+    taken = _taken(listing, chosen, {item.within: item for item in files if not item.left})
+    done = Cleaned(reasons=listing.reasons, gone=_by_split(listing, chosen, taken))
+    for (path, rule), count in listing.by_rule.items():
+        done.by_rule[rule] += count if path in {file.path for file in chosen} else 0
     temporary = target.with_name(f".poisonscan-{secrets.token_hex(8)}.tmp")
     try:
         if source.is_dir():
             temporary.mkdir()
-        _write(files, taken, temporary, done)
+        headers = {file.within: file.header for file in chosen}
+        _write(files, taken, headers, temporary, done)
         temporary.rename(target)
     finally:
         if temporary.is_dir():
@@ -119,13 +120,63 @@ def _check_places(source: Path, target: Path) -> None:
         raise CleanError(f"{quote(str(target))} would be inside of the dataset: write it elsewhere")
 
 
+def _chosen(listing: Listing, source: Path) -> list[Listed]:
+    """The files that lose rows, with their places in the dataset that is named.
+
+    That may be a target of the scan, a file or folder in one, or either moved since: of a moved
+    file tells its digest which it is.
+
+    Raises:
+        CleanError: it is none of these, or loses no rows.
+    """
+    absolute = [os.path.abspath(target) for target in listing.targets]  # noqa: PTH100 - links stay
+    place = os.path.abspath(source)  # noqa: PTH100
+    found = listing.chosen()
+    if place in absolute:
+        found = [file for file in found if file.target in (absolute.index(place), -1)]
+    elif above := [each for each in absolute if Path(place).is_relative_to(each)]:
+        within = Path(place).relative_to(above[0]).as_posix()
+        mine = [file for file in found if file.target == absolute.index(above[0])]
+        found = [part for file in mine if (part := _part_of(file, within)) is not None]
+    elif source.is_file() and not any(file.within == "." for file in found):
+        found = _moved(found, source)
+    elif len(listing.targets) > 1:
+        named = ", ".join(quote(target) for target in listing.targets[:5])
+        raise CleanError(f"the list is of {named}, not of {quote(str(source))}")
+    if not found:
+        raise CleanError("no row of it is listed: there is nothing to take out")
+    return found
+
+
+def _part_of(file: Listed, within: str) -> Listed | None:
+    """A file with its place in a part of the target; None: it is not in that."""
+    if file.within == within:
+        return replace(file, within=".")
+    if not file.within.startswith(f"{within}/"):
+        return None
+    return replace(file, within=file.within.removeprefix(f"{within}/"))
+
+
+def _moved(files: Sequence[Listed], source: Path) -> list[Listed]:
+    """The one of these files that another is a copy of, as the only file of a dataset."""
+    with source.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    same = [file for file in files if file.digest == digest]
+    if len(same) > 1:
+        same = [file for file in same if PurePosixPath(file.within).name == source.name]
+    if len(same) != 1:
+        name = quote(str(source))
+        raise CleanError(
+            f"{name} is not one file of those that the list is of, or loses no rows: "
+            "name what was scanned, or scan again"
+        )
+    return [replace(same[0], within=".")]
+
+
 def _taken(
-    listing: Listing, number: int, known: Mapping[str, Member]
+    listing: Listing, chosen: Sequence[Listed], known: Mapping[str, Member]
 ) -> dict[str, NDArray[np.int64] | None]:
     """Rows to take out of each file, by its path in the dataset; None: the whole file is one."""
-    chosen = [file for file in listing.chosen() if file.target in (number, -1)]
-    if not chosen:
-        raise CleanError("no row of it is listed: there is nothing to take out")
     taken: dict[str, NDArray[np.int64] | None] = {}
     for file in chosen:
         _check(file, known)
@@ -139,29 +190,18 @@ def _taken(
 
 
 def _by_split(
-    listing: Listing, taken: Mapping[str, NDArray[np.int64] | None]
+    listing: Listing,
+    chosen: Sequence[Listed],
+    taken: Mapping[str, NDArray[np.int64] | None],
 ) -> Counter[str] | None:
     """How many rows go of each split; None where a file belongs to several."""
     gone: Counter[str] = Counter()
-    for file in listing.chosen():
-        if file.within in taken:
-            rows, splits = taken[file.within], listing.splits[file.path]
-            if len(splits) > 1:
-                return None
-            gone[next(iter(splits))] += 1 if rows is None else len(rows)
+    for file in chosen:
+        rows, splits = taken[file.within], listing.splits[file.path]
+        if len(splits) > 1:
+            return None
+        gone[next(iter(splits))] += 1 if rows is None else len(rows)
     return gone
-
-
-def _target(listing: Listing, source: Path) -> int:
-    """Which of the targets of the scan the dataset is."""
-    if len(listing.targets) == 1:
-        return 0
-    absolute = [os.path.abspath(target) for target in listing.targets]  # noqa: PTH100 - links stay
-    place = os.path.abspath(source)  # noqa: PTH100
-    if place not in absolute:
-        named = ", ".join(quote(target) for target in listing.targets[:5])
-        raise CleanError(f"the list is of {named}, not of {quote(str(source))}")
-    return absolute.index(place)
 
 
 def _check(file: Listed, known: Mapping[str, Member]) -> None:
@@ -184,6 +224,7 @@ def _check(file: Listed, known: Mapping[str, Member]) -> None:
 def _write(
     files: Sequence[Member],
     taken: Mapping[str, NDArray[np.int64] | None],
+    headers: Mapping[str, bool | None],
     out: Path,
     done: Cleaned,
 ) -> None:
@@ -199,12 +240,14 @@ def _write(
             done.left[member.within] = member.left
         elif taken.get(member.within, ()) is not None:
             place.parent.mkdir(parents=True, exist_ok=True)
-            _write_one(member, rows.get(member.within), place, taken, done)
+            header = headers.get(member.within)
+            _write_one(member, rows.get(member.within), header, place, taken, done)
 
 
 def _write_one(
     member: Member,
     rows: NDArray[np.int64] | None,
+    header: bool | None,
     place: Path,
     taken: Mapping[str, NDArray[np.int64] | None],
     done: Cleaned,
@@ -213,7 +256,7 @@ def _write_one(
         table = opened(member.file, member.name)
         if table is None:
             raise CleanError(f"{quote(member.name)}: rows cannot be taken out of such files")
-        done.changed[member.name] = write_without(table, rows, place)
+        done.changed[member.name] = write_without(replace(table, header=header), rows, place)
         return
     other = adjusted(member, taken, done.gone)
     if other is not None:

@@ -41,6 +41,7 @@ class Listed:
         size: bytes.
         digest: SHA-256, 64 hex digits; empty for a file that was not there to be read.
         whole: whether the file is a row by itself; None: not known.
+        header: whether the first record of delimited text was no row; None: not known.
     """
 
     path: str
@@ -49,6 +50,7 @@ class Listed:
     size: int
     digest: str
     whole: bool | None
+    header: bool | None
 
 
 @dataclass(slots=True)
@@ -60,7 +62,7 @@ class Listing:
         complete: whether the scan said that its list is complete.
         reasons: why it is not, for people.
         files: by path.
-        by_rule: rows by target and rule.
+        by_rule: rows by file and rule.
         splits: that rows of a file belong to, by its path.
     """
 
@@ -68,7 +70,7 @@ class Listing:
     complete: bool
     reasons: tuple[str, ...]
     files: dict[str, Listed] = field(default_factory=dict)
-    by_rule: Counter[tuple[int, str]] = field(default_factory=Counter)
+    by_rule: Counter[tuple[str, str]] = field(default_factory=Counter)
     splits: dict[str, set[str]] = field(default_factory=dict)
     _rows: dict[str, array[int]] = field(default_factory=dict)
 
@@ -84,7 +86,7 @@ class Listing:
         """Note a row."""
         self.splits.setdefault(path, set()).add(split)
         self._rows.setdefault(path, array("q")).append(index)
-        self.by_rule[self.files[path].target, rule] += 1
+        self.by_rule[path, rule] += 1
 
 
 def read(path: Path, wanted: Callable[[str, Severity], bool]) -> Listing:
@@ -133,7 +135,7 @@ def _fill(
         if line["type"] == "file":
             known = Listed(
                 str(line["file"]), int(line["target"]), str(line["within"]), int(line["size"]),
-                str(line["sha256"]), line["whole"],
+                str(line["sha256"]), line["whole"], line["header"],
             )  # fmt: skip
             listing.files[known.path] = known
         elif line["type"] == "row":

@@ -149,6 +149,12 @@ def _columns(command: Command) -> Command:
             click.option("--prompt-column", metavar="NAME", help="Column with what is asked."),
             click.option("--response-column", metavar="NAME", help="Column with what is answered."),
             click.option(
+                "--header/--no-header",
+                default=None,
+                help="Whether delimited text begins with the names of its columns.  [default: its "
+                "content tells; a column that is named is one]",
+            ),
+            click.option(
                 "--activations",
                 type=click.Path(path_type=Path, exists=True, dir_okay=False),
                 help="A .npy, .npz or .safetensors file with a vector per row, such as "

@@ -25,7 +25,7 @@ _PROJECT: Final = frozenset({
     "select", "ignore", "fail-on", "min-severity", "category", "output", "root", "jobs",
     "baseline", "show-baselined", "anchor", "no-content", "quiet", "verbose", "color", "progress",
     "label-column", "text-column", "image-column", "features-column", "prompt-column",
-    "response-column", "activations", "split", "config", "max-rows", "sample", "seed",
+    "response-column", "header", "activations", "split", "config", "max-rows", "sample", "seed",
     "reference",
 })  # fmt: skip
 """Keys that a file may have which was found and not named."""

@@ -13,13 +13,13 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from poisonscan.datasets.dialects import HEAD, Dialect, is_number, reader, sniff
-from poisonscan.datasets.layouts import MAX_RECORD, SNIFFED, Layout
+from poisonscan.datasets.layouts import MAX_RECORD, SNIFFED, Layout, reading
 from poisonscan.datasets.lines import BOM, Block, Records, blocks, readable
 from poisonscan.escape import clip, escape
 from poisonscan.formats.members import opened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from poisonscan.datasets.layouts import Sink, Span
     from poisonscan.formats.base import TableFile
@@ -57,10 +57,7 @@ class Part:
 
 def csv_layout(file: TableFile) -> Layout:
     """The columns of a delimited file, with logical types by its first rows."""
-    with opened(file) as source:
-        head = source.read(HEAD)
-    name = PurePosixPath(file.path)
-    dialect = sniff(head, PurePosixPath(name.stem).suffix if file.codec else name.suffix)
+    dialect = _sniffed(file, file.header)
     schema = pa.schema([(name, pa.string()) for name in dialect.names])
     found = Layout(schema, dialect=dialect)
     if len(set(schema.names)) < len(schema.names):
@@ -72,6 +69,23 @@ def csv_layout(file: TableFile) -> Layout:
     types = [_cell_type(column) for column in rows.columns]
     fields = list(zip(schema.names, types, strict=True))
     return Layout(pa.schema(fields), dialect=dialect)
+
+
+def _sniffed(file: TableFile, header: bool | None) -> Dialect:
+    with opened(file) as source:
+        head = source.read(HEAD)
+    name = PurePosixPath(file.path)
+    suffix = PurePosixPath(name.stem).suffix if file.codec else name.suffix
+    return sniff(head, suffix, header)
+
+
+def begins_with(file: TableFile, names: Collection[str]) -> bool:
+    """Whether the first record of a delimited file has one of these cells.
+
+    Who names a column that stands there says that it is a header, whatever it looks like.
+    """
+    with reading(file.path, 0):
+        return not set(names).isdisjoint(_sniffed(file, header=True).names)
 
 
 def _cell_type(cells: pa.ChunkedArray) -> pa.DataType:

@@ -38,7 +38,7 @@ class Dialect:
     header: bool
 
 
-def sniff(head: bytes, suffix: str = "") -> Dialect:
+def sniff(head: bytes, suffix: str = "", header: bool | None = None) -> Dialect:
     """Recognise the dialect of a file.
 
     There is no header when the first record has a numeric cell over a numeric cell, has a cell
@@ -50,6 +50,7 @@ def sniff(head: bytes, suffix: str = "") -> Dialect:
     Args:
         head: the first bytes of the file, at most ``HEAD``.
         suffix: of its name, such as ``.tsv``: breaks ties between delimiters.
+        header: whether there is a header, where that is known.
 
     Raises:
         ValueError: no record, or too many columns.
@@ -64,7 +65,8 @@ def sniff(head: bytes, suffix: str = "") -> Dialect:
     if len(first) > MAX_COLUMNS:
         message = f"more than {MAX_COLUMNS:,} columns"
         raise ValueError(message)
-    header = _is_header(first, records[1:])
+    if header is None:
+        header = _is_header(first, records[1:])
     names = _distinct(first) if header else tuple(f"col_{i}" for i in range(len(first)))
     return Dialect(delimiter, quoted, names, header)
 

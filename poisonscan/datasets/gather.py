@@ -14,6 +14,7 @@ from poisonscan.datasets.activations import Activations
 from poisonscan.datasets.arrange import Arranged, arrange, as_documentation
 from poisonscan.datasets.batch import Role
 from poisonscan.datasets.dataset import Dataset
+from poisonscan.datasets.delimited import begins_with
 from poisonscan.datasets.documentation import is_documentation
 from poisonscan.datasets.entries import split_called
 from poisonscan.datasets.errors import DatasetError, OptionError
@@ -75,6 +76,7 @@ def open_datasets(
             is not there, activations that do not match the rows.
     """
     chosen = split_called(options.split) if options.split else None
+    files = [_headed(file, options) for file in files]
     arranged = arrange(files, beside, explicit=explicit)
     notes = arranged.notes
     groups, gaps = _grouped(_chosen(arranged.entries, chosen, options.config))
@@ -106,6 +108,17 @@ def open_datasets(
     if options.model is not None and found:
         found = _seen_by(found, options.model)
     return sorted(_named(found), key=lambda dataset: dataset.path), notes
+
+
+def _headed(file: TableFile, options: DatasetOptions) -> TableFile:
+    """A file with what the user said of its first line, which may be to name a column there."""
+    if file.format != "csv" or (options.header is None and not options.named):
+        return file
+    header = options.header
+    if header is None:
+        with suppress(DatasetError):  # that it cannot be read is told when its columns are
+            header = begins_with(file, options.named) or None
+    return replace(file, header=header)
 
 
 def _chosen(entries: Sequence[Entry], split: str | None, config: str | None) -> list[Entry]:
@@ -141,14 +154,7 @@ def _pictures(
 
 
 def _fits_pictures(dataset: Dataset, options: DatasetOptions, gaps: list[Gap | Skipped]) -> bool:
-    named = (
-        options.text_column,
-        options.image_column,
-        options.features_column,
-        options.prompt_column,
-        options.response_column,
-    )
-    if options.label_column is None and all(name is None for name in named):
+    if not options.named:
         return True
     gaps.append(Gap(dataset.path, "a folder of pictures has no columns to choose"))
     return False
@@ -319,7 +325,7 @@ def _reading(found: Layout) -> dict[str, Json]:
     if dialect.delimiter != ",":
         unusual["delimiter"] = "tab" if dialect.delimiter == "\t" else dialect.delimiter
     if not dialect.header:
-        unusual["header"] = "none: columns are numbered"
+        unusual["header"] = "none: the first line is a row, columns are numbered"
     if not dialect.quoted:
         unusual["quotes"] = "part of the cells"
     return unusual

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from poisonscan.finding import Row
+from poisonscan.finding import Held, Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,16 +45,17 @@ class ListedRows:
         """How many are listed."""
         return len(self.shard)
 
-    def files(self) -> dict[str, bool]:
-        """Paths of the files that hold them, and whether each such file is a row by itself."""
-        out: dict[str, bool] = {}
+    def files(self) -> dict[str, Held]:
+        """The files that hold them, by path."""
+        out: dict[str, Held] = {}
         for number in np.unique(self.shard).tolist():
             shard = self.shards[number]
             if shard.by_file:
                 rows = shard.rows_of(self.position[self.shard == number])
-                out |= {shard.files[row].path: True for row in rows.tolist()}
+                out |= {shard.files[row].path: Held(whole=True) for row in rows.tolist()}
             else:
-                out[shard.path] = False
+                dialect = None if shard.layout is None else shard.layout.dialect
+                out[shard.path] = Held(whole=False, header=dialect and dialect.header)
         return out
 
     def rows(self) -> Iterator[Row]:

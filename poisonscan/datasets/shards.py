@@ -21,7 +21,11 @@ MAX_PROBLEMS = 100
 
 @dataclass(frozen=True, slots=True)
 class DatasetOptions:
-    """What the user said about the columns; None: inferred."""
+    """What the user said about the columns; None: inferred.
+
+    Attributes:
+        header: whether delimited text has a first line with the names of its columns.
+    """
 
     label_column: str | None = None
     text_column: str | None = None
@@ -29,6 +33,7 @@ class DatasetOptions:
     features_column: str | None = None
     prompt_column: str | None = None
     response_column: str | None = None
+    header: bool | None = None
     activations: str | None = None
     model: OwnModel | None = None
     split: str | None = None
@@ -36,6 +41,15 @@ class DatasetOptions:
     max_rows: int | None = None
     sample: int | None = None
     seed: int = 0
+
+    @property
+    def named(self) -> frozenset[str]:
+        """Columns that the user named."""
+        names = (
+            self.label_column, self.text_column, self.image_column, self.features_column,
+            self.prompt_column, self.response_column,
+        )  # fmt: skip
+        return frozenset(name for name in names if name is not None)
 
 
 @dataclass(frozen=True, slots=True)

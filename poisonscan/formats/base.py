@@ -273,6 +273,8 @@ class TableFile(Artifact):
         scratch: folder for what must be unpacked to be read; the system's where empty.
         start: byte of the content where the rows begin: an array in a JSON object; 0 otherwise.
         field: key of that array.
+        header: whether the first record of delimited text holds the names of its columns, where
+            somebody said so; None: its content tells.
     """
 
     file: str
@@ -283,6 +285,7 @@ class TableFile(Artifact):
     scratch: str = ""
     start: int = 0
     field: str = ""
+    header: bool | None = None
 
 
 class Format(Protocol):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from poisonscan.cleaning.listing import VERSION
-from poisonscan.finding import Finding, Report, Row, Rows, Severity
+from poisonscan.finding import Finding, Held, Report, Row, Rows, Severity
 from poisonscan.reporters.write import write_parts
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _lines(report: Report, findings: Sequence[Finding]) -> Iterator[dict[str, An
         "complete": not reasons,
         "not_complete": reasons,
     }
-    files: dict[str, bool | None] = {}
+    files: dict[str, Held | None] = {}
     for finding in findings:
         every, part = _rows(finding).every, _rows(finding)
         if every is None:
@@ -56,7 +56,9 @@ def _lines(report: Report, findings: Sequence[Finding]) -> Iterator[dict[str, An
         else:
             files |= every.files()
     for path in sorted(files):
-        yield {"type": "file", "file": path, **_about(report, path), "whole": files[path]}
+        held = files[path]
+        how = {"whole": held and held.whole, "header": held and held.header}
+        yield {"type": "file", "file": path, **_about(report, path), **how}
     count = 0
     for finding in findings:
         for line in _of(finding):

@@ -176,3 +176,27 @@ def test_other_lists_are_refused(tmp_path: Path, old: str, new: str) -> None:
     rows.write_text(text[: text.rindex('{"type": "end"')])
     with pytest.raises(CleanError, match="ends early"):
         clean(data, rows, tmp_path / "out")
+
+
+def test_a_file_or_folder_of_what_was_scanned(tmp_path: Path) -> None:
+    """Also copied elsewhere, where its content tells which it is."""
+    data = folder(tmp_path)
+    other = CSV.replace("row 1,", "row one,")
+    (data / "train" / "b.csv").write_text(other)
+    rows = listed(tmp_path / "r.jsonl", data, {"train/a.csv": [3], "train/b.csv": [0, 1]})
+    done = clean(data / "train" / "b.csv", rows, tmp_path / "b.csv")
+    left = other.replace("row 0,0\nrow one,1\n", "")
+    assert (tmp_path / "b.csv").read_text() == left
+    assert (done.taken, done.by_rule, done.copied) == (2, {"PS601": 2}, 0)
+    done = clean(data / "train", rows, tmp_path / "part")
+    assert (done.taken, names(tmp_path / "part")) == (3, ["a.csv", "b.csv"])
+    assert (tmp_path / "part" / "b.csv").read_text() == left
+    moved = tmp_path / "somewhere.csv"
+    moved.write_text(other)
+    clean(moved, rows, tmp_path / "moved.csv")
+    assert (tmp_path / "moved.csv").read_text() == left
+    moved.write_text(CSV + "one more,0\n")
+    with pytest.raises(CleanError, match="is not one file of those that the list is of"):
+        clean(moved, rows, tmp_path / "no.csv")
+    with pytest.raises(CleanError, match="no row of it is listed"):
+        clean(data / "README.md", rows, tmp_path / "no.md")

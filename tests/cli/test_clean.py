@@ -64,3 +64,35 @@ def test_a_list_that_is_none(tmp_path: Path) -> None:
     result = run("clean", str(tmp_path / "a.csv"), "--rows", rows, "-o", out)
     assert result.exit_code == 2
     assert "no list of rows" in result.output
+
+
+def test_a_named_column_makes_the_first_line_a_header_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That line looks like those below it."""
+    monkeypatch.chdir(tmp_path)
+    data = Path("train.csv")
+    kinds, labels = ["kind", "cruel", "odd"], ["ham", "spam"]
+    lines = [f"{kinds[i % 3]},{labels[i % 2]},text number {i * 7919} of its own" for i in range(40)]
+    lines[30:] = [lines[4]] * 10
+    data.write_text("\n".join(["kind,spam,what", *lines, ""]))
+    scan = ["dataset", str(data), "--select", "PS501", "--fail-on", "none", "--rows-out"]
+    for number, (option, header, first) in enumerate(
+        [
+            ([], False, 31),
+            (["--label-column", "spam"], True, 30),
+            (["--header"], True, 30),
+            (["--no-header", "--label-column", "col_1"], False, 31),
+        ]
+    ):
+        rows = f"{number}.jsonl"
+        assert run(*scan, rows, *option).exit_code == 0
+        listed = [json.loads(line) for line in Path(rows).read_text().splitlines()]
+        assert [x["header"] for x in listed if x["type"] == "file"] == [header]
+        assert [x["index"] for x in listed if x["type"] == "row"] == list(range(first, first + 10))
+        assert run("clean", str(data), "--rows", rows, "-o", f"{number}.csv").exit_code == 0
+        cleaned = Path(f"{number}.csv").read_text().splitlines()
+        assert cleaned == ["kind,spam,what", *lines[:30]]
+    refused = run(*scan, "no.jsonl", "--no-header", "--label-column", "spam")
+    assert refused.exit_code == 2
+    assert "there is no column 'spam'" in refused.output

@@ -96,3 +96,11 @@ def test_headers_of_words(first: str, row: str, header: bool) -> None:
 def test_a_header_in_the_middle_is_none() -> None:
     part = ["kind,name", *(f"{'ab'[i % 2]},x{i}" for i in range(10))]
     assert sniff("\n".join(part * 3).encode()).header
+
+
+@pytest.mark.parametrize("header", [False, True])
+def test_a_header_is_what_somebody_says_it_is(header: bool) -> None:
+    rows = [f"{'kind' if i % 3 else 'cruel'},{'ham' if i % 2 else 'spam'}" for i in range(40)]
+    head = "\n".join(["kind,spam", *rows]).encode()
+    assert not sniff(head).header
+    assert sniff(head, header=header).names == (("kind", "spam") if header else ("col_0", "col_1"))

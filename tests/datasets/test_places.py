@@ -9,7 +9,7 @@ import numpy as np
 
 from poisonscan.datasets.describe import Later
 from poisonscan.datasets.shards import Shard
-from poisonscan.finding import as_json
+from poisonscan.finding import Held, as_json
 from tests.datasets.files import only, picture
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def test_all_rows_are_listed_and_the_first_described(tmp_path: Path) -> None:
     assert named.every is not None
     assert [(row.index, row.score) for row in named.every.rows()] == [(7, 3), (3, 2), (40, 1)]
     assert (named.count, len(named.every), named.every.left_out) == (5, 3, 2)
-    assert list(named.every.files().values()) == [False]
+    assert list(named.every.files().values()) == [Held(whole=False, header=True)]
 
 
 def test_reports_do_not_show_the_list(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_picture_is_a_row_by_itself(tmp_path: Path) -> None:
     assert every is not None
     (row,) = every.rows()
     assert row.path.endswith("2.png")
-    assert every.files() == {row.path: True}
+    assert every.files() == {row.path: Held(whole=True)}
 
 
 def test_rows_of_a_sample_are_found_in_their_file() -> None:
