@@ -269,10 +269,17 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A file that is neither a model nor a dataset, such as a README. Listed, but no gap."""
+    """A file that is neither a model nor a dataset, such as a README. Listed, but no gap.
+
+    Attributes:
+        path: the file.
+        reason: what it is instead.
+        named: whether it is a target itself: who names a file wants to know what became of it.
+    """
 
     path: str
     reason: str
+    named: bool = False
 
 
 @dataclass(frozen=True, slots=True)

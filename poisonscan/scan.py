@@ -31,7 +31,7 @@ from poisonscan.remote import Remote, fetched, renamed
 from poisonscan.rules import select as select_rules
 from poisonscan.sources.base import Blob
 from poisonscan.sources.hub.errors import HubError, NoSuchRepository
-from poisonscan.targets import TargetError, divided, files_of, root_of
+from poisonscan.targets import TargetError, account, divided, files_of, root_of
 from poisonscan.version import VERSION
 from poisonscan.vetting import vet
 
@@ -182,6 +182,7 @@ def scan(
             vet(model.file, replace(work, rules=select_rules((), ()), kind="model").files)
         if local:
             work.run(local, base, columns, reference, report)
+            account(report, local, base)
         for one in remote:
             work.run_remote(one, max_download, columns, reference, report)
     except KeyboardInterrupt:

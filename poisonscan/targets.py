@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 
 from poisonscan.finding import Gap, Report, Skipped
 from poisonscan.remote import Remote, divide
@@ -73,6 +74,34 @@ def files_of(targets: Iterable[str | Path], base: Path) -> tuple[list[Blob], Rep
                 known = blobs.setdefault(os.path.join(resolved(folder), name), {})  # noqa: PTH118
                 known.setdefault(item.name, item)
     return [blob for known in blobs.values() for blob in _telling(known)], listed
+
+
+def account(report: Report, targets: Iterable[str | Path], base: Path) -> None:
+    """Mark the targets that were skipped, and leave a gap for those of which nothing is told."""
+    told = {*(finding.at.path for finding in report.findings)}
+    told |= {item.path for item in (*report.gaps, *report.scanned, *report.skipped)}
+    above = {str(folder) for path in told for folder in PurePosixPath(path).parents}
+    files: set[str] = set()
+    silent: dict[str, str] = {}  # by the file that a name leads to
+    known: set[str] = set()
+    for target in targets:
+        name = _name(target, base)
+        real = os.path.realpath(target)
+        if not os.path.isdir(target):  # noqa: PTH112
+            files.add(name)
+        if name in told or name in above or any(path.startswith(f"{name}!/") for path in told):
+            known.add(real)
+        else:
+            silent[real] = name
+    report.skipped = [replace(each, named=each.path in files) for each in report.skipped]
+    for real, name in silent.items():
+        if real not in known:
+            holds = "the folder holds no file" if os.path.isdir(real) else "nothing is known of it"  # noqa: PTH112
+            report.gaps.append(Gap(name, f"not checked: {holds}"))
+
+
+def _name(target: str | Path, base: Path) -> str:
+    return Path(os.path.relpath(target, base)).as_posix()
 
 
 def _telling(known: Mapping[str, Blob]) -> list[Blob]:

@@ -30,6 +30,8 @@ ROWS_SHOWN: Final = 3
 
 _LABELS_SHOWN: Final = 10
 _LABELS_NAMED: Final = 4
+_SKIPPED_SHOWN: Final = 20
+"""Skipped files that are named with a reason, of those that the user named."""
 _BAR: Final = 24
 _BRIEF: Final = frozenset({
     "features", "labels", "not applicable", "delimiter", "header", "quotes", "partial",
@@ -270,13 +272,19 @@ class _Page:
         skipped = self.report.skipped
         if not skipped:
             return
-        what = plural(len(skipped), "file")
+        shown = skipped
         if not self.verbose:
+            shown = [entry for entry in skipped if entry.named or not self.report.scanned]
+            shown = shown[:_SKIPPED_SHOWN]
+        what = plural(len(skipped), "file")
+        if not shown:
             yield self.terminal.dim(f"Skipped {what} (-v says which and why).")
         else:
             yield self.terminal.bold("Skipped") + f"  {what}"
-            for entry in skipped:
+            for entry in shown:
                 yield from self.terminal.wrap(f"{safe(entry.path)}: {safe(entry.reason)}", 2)
+            if left := len(skipped) - len(shown):
+                yield self.terminal.dim(f"  … and {plural(left, 'more file')} (-v says which)")
         yield ""
 
     def last_line(self) -> str:
