@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from poisonscan.datasets.flaws import Flaws
 from poisonscan.datasets.grouped import Grouped
 from poisonscan.engines.base import Engine, Failure
 from poisonscan.escape import quote
@@ -39,12 +40,14 @@ class ShardResult:
         rows: rows read.
         failed: why an aggregate is worthless, by its index.
         gaps: what could not be read.
+        flaws: what of that which was read could not be used.
     """
 
     aggregates: list[Aggregate]
     rows: int = 0
     failed: dict[int, str] = field(default_factory=dict)
     gaps: list[Gap] = field(default_factory=list)
+    flaws: Flaws = field(default_factory=Flaws)
 
 
 class ShardTask(Protocol):
@@ -95,6 +98,7 @@ class Passes:
         self.report = Report(())
         self.facts: dict[str, Json] = {}
         self.rows = 0
+        self.flaws = Flaws()
         self.scratch = scratch
         self._folder = ""
         self._no_folder = ""
@@ -125,6 +129,7 @@ class Passes:
                 number += 1
                 running = self._round(running, number)
         self._describe(later)
+        self.report.gaps += self.flaws.gaps()
         self._conclude()
         return self.report
 
@@ -210,6 +215,7 @@ class Passes:
                     merged.failed[index] = reason or problem
         known = set(self.report.gaps)
         self.report.gaps += [gap for gap in (*gaps, *merged.gaps) if gap not in known]
+        self.flaws.again(merged.flaws)
         self.rows = max(self.rows, merged.rows)
         return merged
 
@@ -234,6 +240,7 @@ class Passes:
     def _merge(self, merged: ShardResult, other: ShardResult) -> None:
         merged.failed |= other.failed
         merged.gaps += other.gaps
+        merged.flaws.merge(other.flaws)
         merged.rows += other.rows
         for index, aggregate in enumerate(merged.aggregates):
             if index not in merged.failed:

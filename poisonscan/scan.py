@@ -7,6 +7,7 @@ single files, this is the only module that catches whatever a detector or a pars
 from __future__ import annotations
 
 import copy
+import functools
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -388,9 +389,8 @@ def scan_shard(shard: int, *, dataset: Dataset, requests: Sequence[Aggregate]) -
     needs = frozenset(role for request in requests for role in request.needs)
     path = dataset.shards[shard].path
     try:
-        for batch in dataset.batches(shard, needs):
+        for batch in dataset.batches(shard, needs, functools.partial(result.flaws.note, path)):
             result.rows += batch.size
-            result.gaps += [_problem(dataset, shard, row, why) for row, why in batch.problems]
             for index, aggregate in enumerate(result.aggregates):
                 if index in result.failed:
                     continue
@@ -403,10 +403,3 @@ def scan_shard(shard: int, *, dataset: Dataset, requests: Sequence[Aggregate]) -
         reason = crash("reading failed", error)
         result.gaps.append(Gap(path, f"not read from row {result.rows:,} on: {reason}"))
     return result
-
-
-def _problem(dataset: Dataset, shard: int, row: int, why: str) -> Gap:
-    if row < 0:
-        return Gap(dataset.shards[shard].path, why)
-    path, index = dataset.place(shard, row)
-    return Gap(path, f"row {index:,}: {why}")

@@ -79,7 +79,8 @@ def files_of(targets: Iterable[str | Path], base: Path) -> tuple[list[Blob], Rep
 def account(report: Report, targets: Iterable[str | Path], base: Path) -> None:
     """Mark the targets that were skipped, and leave a gap for those of which nothing is told."""
     told = {*(finding.at.path for finding in report.findings)}
-    told |= {item.path for item in (*report.gaps, *report.scanned, *report.skipped)}
+    for items in (report.gaps, report.scanned, report.skipped):
+        told.update(item.path for item in items)
     above = {str(folder) for path in told for folder in PurePosixPath(path).parents}
     files: set[str] = set()
     silent: dict[str, str] = {}  # by the file that a name leads to

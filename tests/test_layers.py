@@ -13,7 +13,7 @@ import poisonscan
 
 PACKAGE = Path(poisonscan.__file__).parent
 LAYERS = [
-    ["run_as_module", "version", "escape", "masking", "limits", "origin", "finding"],
+    ["run_as_module", "version", "escape", "masking", "plural", "limits", "origin", "finding"],
     ["rules"],
     ["sources"],
     ["pickles"],

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +22,9 @@ from poisonscan.limits import LimitReached
 SAMPLES = Path(__file__).parents[1] / "fixtures" / "samples" / "datasets"
 LABELS = "poisonscan.detectors.datasets.label_distribution.DETECTOR"
 COPIES = "poisonscan.detectors.datasets.exact_duplicates.DETECTOR"
+
+if TYPE_CHECKING:
+    from poisonscan.datasets.flaws import Sink
 
 
 @dataclass(unsafe_hash=True)
@@ -101,9 +104,9 @@ def test_one_pass_serves_all_that_ask_in_a_round(
     read: list[frozenset[Role]] = []
     batches = Dataset.batches
 
-    def counted(self: Dataset, shard: int, roles: frozenset[Role]) -> Any:
+    def counted(self: Dataset, shard: int, roles: frozenset[Role], problem: Sink) -> Any:
         read.append(roles)
-        return batches(self, shard, roles)
+        return batches(self, shard, roles, problem)
 
     monkeypatch.setattr(Dataset, "batches", counted)
     first, second = Counting("a", "b"), Counting("c")

@@ -15,8 +15,8 @@ from poisonscan.cli.scan import findings_of, scan
 from poisonscan.cli.settings import load_baseline
 from poisonscan.escape import quote
 from poisonscan.finding import Report
+from poisonscan.plural import plural
 from poisonscan.reporters.reading import read
-from poisonscan.reporters.terminal import plural
 from poisonscan.reporters.typed import ReportError
 from poisonscan.reporters.write import write
 from poisonscan.rules import all_rules

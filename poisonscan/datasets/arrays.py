@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from poisonscan.datasets.layouts import Sink
+    from poisonscan.datasets.flaws import Sink
     from poisonscan.datasets.shards import Shard
     from poisonscan.finding import Json
     from poisonscan.formats.base import TableFile

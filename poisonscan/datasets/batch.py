@@ -78,16 +78,12 @@ class Batch:
         start: position in the shard of the first row, from 0.
         size: number of rows.
         columns: values by role.
-        problems: what could not be used, as position in the shard and what is wrong there, such
-            as a picture that does not decode. The position is -1 for a record that was left out
-            and so is no row.
     """
 
     shard: int
     start: int
     size: int
     columns: Mapping[Role, Any]
-    problems: tuple[tuple[int, str], ...] = ()
     _strings: dict[str, Texts] = field(default_factory=dict, compare=False, repr=False)
     _screens: dict[str, Screen] = field(default_factory=dict, compare=False, repr=False)
 

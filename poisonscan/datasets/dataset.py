@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from poisonscan.datasets.batch import Batch, Labels, Role
-from poisonscan.datasets.errors import DatasetError
-from poisonscan.datasets.shards import Problems, Shard
+from poisonscan.datasets.flaws import PLACES, Flaw, Place, flaw
+from poisonscan.datasets.shards import Shard
+from poisonscan.escape import quote
 from poisonscan.finding import MAX_ROWS, Rows, as_json
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from poisonscan.datasets.activations import Activations
     from poisonscan.datasets.describe import Later
+    from poisonscan.datasets.flaws import Sink
     from poisonscan.datasets.network import Network
     from poisonscan.datasets.numbers import Embedding, Numbers
     from poisonscan.datasets.pictures import Pictures, Pixels
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     Vectors = Activations | Network | Embedding | Pictures | Words | Numbers
 
+NO_PICTURE = "with a picture that cannot be read"
 FILES = 256
 """Picture files in a batch."""
 
@@ -118,68 +121,38 @@ class Dataset:
             has |= {Role.PICTURES, Role.ENCODED}
         return frozenset(has)
 
-    def batches(self, shard_index: int, roles: frozenset[Role]) -> Iterator[Batch]:
+    def batches(
+        self, shard_index: int, roles: frozenset[Role], problem: Sink = lambda _: None
+    ) -> Iterator[Batch]:
         """Rows of a shard in order, with the roles asked for and no other column read.
 
         A picture that does not decode (its vector is all NaN), a record that is left out (a line
-        with too many cells) and a row group that is damaged do not stop the shard:
-        ``Batch.problems`` names them, up to ``MAX_PROBLEMS`` a shard.
+        with too many cells) and a row group that is damaged do not stop the shard: ``problem`` is
+        told of them.
 
         Args:
             shard_index: index into ``shards``.
             roles: what each batch is to hold; roles that the dataset lacks are left out.
+            problem: told what could not be used.
 
         Raises:
             DatasetError: the rest of the shard cannot be read; all before it was yielded.
         """
-        shard = self.shards[shard_index]
-        wanted = roles & self.offers
-        if shard.layout is None:
-            yield from self._picture_files(shard_index, shard, wanted)
-            return
-        named = Problems()
-        held: tuple[int, pa.RecordBatch] | None = None
-        place = 0
-        for following in self._tables(shard, wanted, named):
-            if held is not None:  # one is held back, so that the last tells what comes after it
-                yield self._made(shard_index, held, wanted, named)
-                place = held[0] + held[1].num_rows
-            if isinstance(following, DatasetError):
-                raise following
-            held = following
-        if held is not None:
-            yield self._made(shard_index, held, wanted, named)
-        elif named.waiting:  # all was left out
-            raise DatasetError(shard.path, shard.start + place, "; ".join(named.waiting[:3]))
-
-    def _tables(
-        self, shard: Shard, roles: frozenset[Role], named: Problems
-    ) -> Iterator[tuple[int, pa.RecordBatch] | DatasetError]:
-        """Rows of a shard with their positions; last, why there are no more."""
+        from poisonscan.datasets.layouts import reading
         from poisonscan.datasets.sampling import chosen
         from poisonscan.datasets.tables import numbered
 
+        shard = self.shards[shard_index]
+        wanted = roles & self.offers
         if shard.layout is None:
+            yield from self._picture_files(shard_index, shard, wanted, problem)
             return
-        columns, part = self._columns(roles), shard.part
-        try:
-            tables = numbered(shard.files[0], shard.layout, columns, named.note, part=part)
-            yield from chosen(tables, shard)
-        except DatasetError as error:
-            yield error
-
-    def _made(
-        self,
-        index: int,
-        table: tuple[int, pa.RecordBatch],
-        roles: frozenset[Role],
-        named: Problems,
-    ) -> Batch:
-        from poisonscan.datasets.layouts import reading
-
-        shard, (start, rows) = self.shards[index], table
-        with reading(shard.path, shard.start + start):
-            return self._batch(index, start, rows, roles, named)
+        columns = self._columns(wanted)
+        tables = numbered(shard.files[0], shard.layout, columns, problem, part=shard.part)
+        for start, rows in chosen(tables, shard):
+            with reading(shard.path, shard.start + start):
+                batch = self._batch(shard_index, start, rows, wanted, problem)
+            yield batch
 
     def describe(
         self, rows: NDArray[np.int64], scores: Sequence[float] | None = None
@@ -278,7 +251,7 @@ class Dataset:
         start: int,
         table: pa.RecordBatch,
         roles: frozenset[Role],
-        named: Problems,
+        problem: Sink,
     ) -> Batch:
         values: dict[Role, Any] = {}
         if Role.LABEL in roles:
@@ -293,7 +266,12 @@ class Dataset:
                 values[Role.ENCODED] = Encoded(table.column(image), folder)
             if self._decodes(roles):
                 pixels = decode_column(table.column(image), folder)
-                named.broken += [(start + row, reason) for row, reason in pixels.problems]
+                if pixels.problems:
+                    places = tuple(
+                        Place(self.place(index, start + row)[1], detail=reason)
+                        for row, reason in pixels.problems[:PLACES]
+                    )
+                    problem(Flaw(NO_PICTURE, "row", places, len(pixels.problems)))
         if Role.CONTENT in roles:
             values[Role.CONTENT] = self._digests(table, image, pixels)
         if Role.TEXT in roles:
@@ -306,7 +284,7 @@ class Dataset:
             values[Role.CELLS] = {name: table.column(name) for name in self.cells}
         if Role.PICTURES in roles:
             values[Role.PICTURES] = pixels
-        return Batch(index, start, table.num_rows, values, named.take())
+        return Batch(index, start, table.num_rows, values)
 
     def _decodes(self, roles: frozenset[Role]) -> bool:
         """Whether any of the roles is made of decoded pictures."""
@@ -356,7 +334,9 @@ class Dataset:
             raise ValueError("the dataset has no vectors")
         return vectors.vectors([table.column(name) for name in vectors.columns])
 
-    def _picture_files(self, index: int, shard: Shard, roles: frozenset[Role]) -> Iterator[Batch]:
+    def _picture_files(
+        self, index: int, shard: Shard, roles: frozenset[Role], problem: Sink
+    ) -> Iterator[Batch]:
         from poisonscan.datasets.labels import labels_of
         from poisonscan.datasets.pictures import (
             Encoded,
@@ -366,7 +346,6 @@ class Dataset:
             residuals,
         )
 
-        named = Problems()
         for start in range(0, len(shard.files), FILES):
             files = shard.files[start : start + FILES]
             values: dict[Role, Any] = {}
@@ -375,7 +354,11 @@ class Dataset:
             values[Role.ENCODED] = Encoded(None, Path(), files)
             if roles & {Role.CONTENT, Role.FEATURES, Role.PICTURES}:
                 pixels = decode(read_file(file) for file in files)
-                named.broken += [(start + row, reason) for row, reason in pixels.problems]
+                if pixels.problems:
+                    places = [
+                        Place(0, quote(files[row].path), reason) for row, reason in pixels.problems
+                    ]
+                    problem(flaw(NO_PICTURE, "file", places))
                 values[Role.CONTENT] = pixels.digests.copy()
                 values[Role.CONTENT][[row for row, _ in pixels.problems]] = 0
                 values[Role.PICTURES] = pixels
@@ -384,7 +367,7 @@ class Dataset:
                 elif Role.FEATURES in roles and self.vectors is not None:
                     values[Role.FEATURES] = self._brought(shard, start, files)
             columns = {role: values[role] for role in roles if role in values}
-            yield Batch(index, start, len(files), columns, named.take())
+            yield Batch(index, start, len(files), columns)
 
     def _brought(self, shard: Shard, start: int, files: Sequence[TableFile]) -> NDArray[np.float32]:
         from poisonscan.datasets.activations import Activations

@@ -13,22 +13,23 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from poisonscan.datasets.dialects import HEAD, Dialect, is_number, reader, sniff
+from poisonscan.datasets.flaws import PLACES, Flaw, Place, flaw
 from poisonscan.datasets.layouts import MAX_RECORD, SNIFFED, Layout, reading
 from poisonscan.datasets.lines import BOM, Block, Records, blocks, readable
 from poisonscan.escape import clip, escape
 from poisonscan.formats.members import opened
+from poisonscan.plural import plural
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from poisonscan.datasets.layouts import Sink, Span
+    from poisonscan.datasets.flaws import Sink
+    from poisonscan.datasets.layouts import Span
     from poisonscan.formats.base import TableFile
 
 _NUMERIC = 0.95
 """Share of numbers among the cells of a numeric column; the rest are marks like ``NA``."""
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-_NAMED = 200
-"""Records of another width that are looked up in a part of a file, to name their lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,8 @@ def csv_parts(
         except pa.ArrowInvalid as error:
             count = records_of(dialect).lines(block.data)
             where = f"lines {block.line:,} to {block.line + max(count - 1, 0):,}"
-            problem(f"{where} cannot be read: {escape(clip(' '.join(str(error).split())))}")
+            why = escape(clip(" ".join(str(error).split())))
+            problem(flaw("cannot be read", "part", [Place(block.line, where, why)]))
             continue
         ragged.tell(block)
         if table.num_rows:
@@ -180,7 +182,7 @@ class _Ragged:
         self.dialect = dialect
         self.problem = problem
         self.waiting: list[int] = []
-        self.named = 0
+        self.told = 0
 
     def take(self, row: pa.csv.InvalidRow) -> str:
         """Leave a record out."""
@@ -193,13 +195,16 @@ class _Ragged:
         if not waiting:
             return
         width = len(self.dialect.names)
-        places: list[int] = []
-        if self.named <= _NAMED:
-            places = [a for a, _, cells in _records(block, self.dialect) if cells not in {0, width}]
-        self.named += len(waiting)
-        for number, cells in enumerate(waiting[:_NAMED]):
-            place = f"the record in line {places[number]:,}" if number < len(places) else "a record"
-            self.problem(f"{place} has {cells:,} cells instead of {width:,}")
+        lines: list[int] = []
+        if self.told < PLACES:
+            lines = [a for a, _, cells in _records(block, self.dialect) if cells not in {0, width}]
+        self.told += len(waiting)
+        places = tuple(
+            Place(line, detail=plural(cells, "cell"))
+            for line, cells in zip(lines[:PLACES], waiting, strict=False)
+        )
+        what = f"left out, of other than {plural(width, 'cell')}"
+        self.problem(Flaw(what, "record", places, len(waiting)))
 
 
 def _records(block: Block, dialect: Dialect) -> Iterator[tuple[int, int, int]]:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from poisonscan.datasets.flaws import Flaw, flaw
 from poisonscan.datasets.layouts import CHUNK, MAX_RECORD
-from poisonscan.datasets.lines import BOM, Block
+from poisonscan.datasets.lines import BOM, TOO_LONG, Block
 from poisonscan.formats.members import opened
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from poisonscan.datasets.layouts import Sink
+    from poisonscan.datasets.flaws import Sink
     from poisonscan.formats.base import TableFile
     from poisonscan.formats.unpack import Unpacked
 
@@ -139,7 +140,7 @@ def array_blocks(file: TableFile, problem: Sink) -> Iterator[Block]:
             first, last = ends[0] + 1, (ends[1] if end < 0 else end) + 1
             if held + (first or len(text)) > MAX_RECORD or (skipping and first):
                 if not skipping:
-                    problem(f"record {number:,}: more than {MAX_RECORD:,} bytes, left out")
+                    problem(flaw(TOO_LONG, "element", [number]))
                 skipping = not first
                 pending, held = [], 0
                 offset, number = offset + first, number + bool(first)
@@ -158,7 +159,7 @@ def array_blocks(file: TableFile, problem: Sink) -> Iterator[Block]:
         message = f"the array ends early, in record {number:,}"
         raise ValueError(message)
     if not file.start and (behind.strip() or piece.strip()):
-        problem("what stands behind the end of the array is not read")
+        problem(Flaw("what stands behind the end of the array is not read"))
 
 
 def _objects(lines: bytes) -> bytes:

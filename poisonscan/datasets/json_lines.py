@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.json
 
+from poisonscan.datasets.flaws import Flaw, flaw
 from poisonscan.datasets.json_array import array_blocks, front
 from poisonscan.datasets.layouts import MAX_DEPTH, Layout
 from poisonscan.datasets.lines import BOM, Block, Lines, blocks, readable
@@ -20,7 +21,8 @@ from poisonscan.formats.members import opened
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from poisonscan.datasets.layouts import Sink, Span
+    from poisonscan.datasets.flaws import Sink
+    from poisonscan.datasets.layouts import Span
     from poisonscan.formats.base import TableFile
 
 _NAMED = 5
@@ -115,7 +117,7 @@ def json_parts(
             continue
         part = _part(block, known, problem, is_lines=not is_array)
         if names and not names.issuperset(part.table.column_names):
-            problem(_late(part, names))
+            problem(Flaw(_late(part, names)))
             names = None  # once: a file can have a new one in every line
         if part.table.num_rows:
             yield part
@@ -154,7 +156,7 @@ def _part(block: Block, known: pa.Schema | None, problem: Sink, *, is_lines: boo
             except pa.ArrowInvalid:
                 continue
             return Part(table, block, is_lines)
-    table, numbers = _line_by_line(data, block.line, problem)
+    table, numbers = _line_by_line(data, block.line, problem, "line" if is_lines else "element")
     return Part(table, block, is_lines, numbers)
 
 
@@ -169,9 +171,12 @@ def _full_lines(chunk: bytes, first: int) -> tuple[int, ...]:
     return tuple(first + i for i, text in enumerate(lines) if text.strip())
 
 
-def _line_by_line(chunk: bytes, first: int, problem: Sink) -> tuple[pa.Table, tuple[int, ...]]:
+def _line_by_line(
+    chunk: bytes, first: int, problem: Sink, noun: str
+) -> tuple[pa.Table, tuple[int, ...]]:
     """Slow and forgiving: bad lines are left out, columns of mixed types become text."""
     rows, lines = [], []
+    bad: list[int] = []
     for i, text in enumerate(chunk.split(b"\n")):
         if not text.strip():
             continue
@@ -183,7 +188,9 @@ def _line_by_line(chunk: bytes, first: int, problem: Sink) -> tuple[pa.Table, tu
             rows.append(row)
             lines.append(first + i)
         else:
-            problem(f"line {first + i:,} is not a JSON object")
+            bad.append(first + i)
+    if bad:
+        problem(flaw("left out, no JSON object", noun, bad))
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = [_column([row.get(name) for row in rows]) for name in names]
     return pa.table(columns, names=names), tuple(lines)

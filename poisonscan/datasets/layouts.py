@@ -12,12 +12,10 @@ from poisonscan.datasets.errors import DatasetError, OptionError
 from poisonscan.escape import clip, escape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from poisonscan.datasets.dialects import Dialect
     from poisonscan.datasets.readers import Reader
-
-    Sink = Callable[[str], None]
 
 BATCH_ROWS = 8_192
 BATCH_BYTES = 64 << 20

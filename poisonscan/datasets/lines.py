@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import pyarrow as pa
 
+from poisonscan.datasets.flaws import flaw
 from poisonscan.datasets.layouts import CHUNK, MAX_RECORD, Span
 from poisonscan.formats.members import opened
 
@@ -23,17 +24,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from poisonscan.datasets.layouts import Sink
+    from poisonscan.datasets.flaws import Sink
     from poisonscan.formats.base import TableFile
 
 PART = 64 << 20
 """Bytes of a text file from which it is cut into parts."""
-_NAMED = 3
 _QUOTE, _FEED, _RETURN = b'"\n\r'
 _BREAK = re.compile(rb"\n|\r\n|\r(?!\Z)")
 _CELL = re.compile(rb'[^"]*+(?:""[^"]*+)*+')
 """What a quoted cell holds, from behind its first quote."""
 _STRAY = re.compile("[\udc80-\udcff]")
+TOO_LONG = f"left out, of more than {MAX_RECORD:,} bytes"
 BOM = b"\xef\xbb\xbf"
 
 
@@ -204,7 +205,7 @@ def blocks(
         first, last = scanner.ends(piece, first=skipping or held + len(piece) > MAX_RECORD)
         if first and (skipping or held + first > MAX_RECORD):
             if not skipping:
-                problem(_overlong(line))
+                problem(flaw(TOO_LONG, "record", [line]))
             line += scanner.lines(b"".join([*pending, piece[:first]]))
             offset += held + first
             pending, held, skipping = [], 0, False
@@ -220,7 +221,7 @@ def blocks(
         held += len(piece)
         if held > MAX_RECORD:
             if not skipping:
-                problem(_overlong(line))
+                problem(flaw(TOO_LONG, "record", [line]))
             whole = b"".join(pending)
             kept = b"\r" if whole.endswith(b"\r") else b""  # half of a line break, perhaps
             line += scanner.lines(whole) - scanner.lines(kept)
@@ -228,10 +229,6 @@ def blocks(
             pending, held, skipping = [kept], len(kept), True
     if held and not skipping:
         yield Block(b"".join(pending), offset, line)
-
-
-def _overlong(line: int) -> str:
-    return f"line {line:,}: a record of more than {MAX_RECORD:,} bytes is left out"
 
 
 def _pieces(file: TableFile, span: Span) -> Iterator[bytes]:
@@ -285,10 +282,7 @@ def readable(block: Block, problem: Sink, escape: str = "\\") -> bytes:
         return data
     text = data.decode("utf-8", "surrogateescape")
     lines = [n for n, part in enumerate(text.split("\n"), block.line) if _STRAY.search(part)]
-    named = ", ".join(f"{line:,}" for line in lines[:_NAMED])
-    more = f" and {len(lines) - _NAMED:,} more" if len(lines) > _NAMED else ""
-    what = "bytes that are not UTF-8, read as they stand"
-    problem(f"line{'s' if len(lines) > 1 else ''} {named}{more}: {what}")
+    problem(flaw("with bytes that are not UTF-8, read as they stand", "line", lines))
     return _STRAY.sub(lambda m: f"{escape}x{ord(m[0]) - 0xDC00:02x}", text).encode()
 
 

@@ -18,16 +18,18 @@ import pyarrow.compute as pc
 from poisonscan.datasets.encoding import encoded
 from poisonscan.datasets.entries import Entry
 from poisonscan.datasets.errors import DatasetError
+from poisonscan.datasets.flaws import Place, flaw
 from poisonscan.datasets.layouts import Layout
 from poisonscan.datasets.naming import split_of
 from poisonscan.datasets.sound import AUDIO, NOT_HEARD, digest_of, unheard
 from poisonscan.datasets.tables import layout, read
+from poisonscan.escape import quote
 from poisonscan.finding import Gap, Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from poisonscan.datasets.layouts import Sink
+    from poisonscan.datasets.flaws import Sink
     from poisonscan.datasets.shards import Shard
     from poisonscan.finding import Json
     from poisonscan.formats.base import TableFile
@@ -78,7 +80,9 @@ class Described:
         for name in values.cast(pa.binary()).to_pylist():
             digest = _inside(folder, name)
             if digest is None:
-                problem(f"file {name[:200]!r} cannot be read, or is outside of the folder")
+                named = quote(name.decode("utf-8", "replace"))
+                what = "named that cannot be read inside of the folder"
+                problem(flaw(what, "file", [Place(0, named)]))
                 digest = unheard(name.decode("utf-8", "replace"))
             digests.append(digest)
         found = pa.array([*digests, None], pa.binary())

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from poisonscan.datasets.layouts import Layout, Sink
+    from poisonscan.datasets.flaws import Sink
+    from poisonscan.datasets.layouts import Layout
     from poisonscan.datasets.shards import Shard
     from poisonscan.finding import Json
 

@@ -1,8 +1,8 @@
-"""The parts that a dataset is read in, what the user said about it, and what in it is unusable."""
+"""The parts that a dataset is read in, and what the user said about it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from poisonscan.datasets.sampling import Sample
     from poisonscan.datasets.tables import Part
     from poisonscan.formats.base import TableFile
-
-MAX_PROBLEMS = 100
-"""Rows of a shard that are named as unusable; that there are more is said once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,29 +103,3 @@ class Shard:
     def place(self, row: int) -> tuple[str, int]:
         """File that holds a row of the part, as reports call it, and the row's index there."""
         return (self.files[row].path, 0) if self.by_file else (self.path, self.start + row)
-
-
-@dataclass(slots=True)
-class Problems:
-    """What could not be used of a shard, until a batch takes it."""
-
-    waiting: list[str] = field(default_factory=list)
-    broken: list[tuple[int, str]] = field(default_factory=list)
-    named: int = 0
-
-    def note(self, reason: str) -> None:
-        """Remember a record that was left out."""
-        if len(self.waiting) <= MAX_PROBLEMS:
-            self.waiting.append(reason)
-
-    def take(self) -> tuple[tuple[int, str], ...]:
-        """What came up since the last call."""
-        found = [(-1, reason) for reason in self.waiting] + self.broken
-        self.waiting, self.broken = [], []
-        left = max(0, MAX_PROBLEMS - self.named)
-        taken = found[:left]
-        if len(found) > left and self.named <= MAX_PROBLEMS:
-            taken.append((-1, "and more rows like these, which are not named"))
-            self.named += 1
-        self.named += len(found[:left])
-        return tuple(taken)

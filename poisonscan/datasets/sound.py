@@ -15,16 +15,18 @@ import pyarrow as pa
 import xxhash
 
 from poisonscan.datasets.entries import Entry
+from poisonscan.datasets.flaws import Place, flaw
 from poisonscan.datasets.folders import above_split, folder_roots
 from poisonscan.datasets.layouts import Layout
 from poisonscan.datasets.naming import split_of
 from poisonscan.datasets.shards import Shard
+from poisonscan.escape import quote
 from poisonscan.formats.base import TableFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from poisonscan.datasets.layouts import Sink
+    from poisonscan.datasets.flaws import Sink
     from poisonscan.finding import Json
 
 CHUNK = 2_000
@@ -73,7 +75,7 @@ class AudioFiles:
                 digests = [digest_of(Path(file.file)) for file in files]
                 for number, file in enumerate(files):
                     if digests[number] is None:
-                        problem(f"{file.path!a} cannot be read")
+                        problem(flaw("cannot be read", "file", [Place(0, quote(file.path))]))
                         digests[number] = unheard(file.path)
                 made[AUDIO] = pa.array(digests, pa.binary())
             if NAME in columns:

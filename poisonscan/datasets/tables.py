@@ -23,6 +23,7 @@ from poisonscan.datasets.columnar import (
 )
 from poisonscan.datasets.delimited import csv_batches, csv_layout, csv_parts, records_of
 from poisonscan.datasets.encoding import PLAIN, unviewed
+from poisonscan.datasets.flaws import Place, flaw
 from poisonscan.datasets.json_lines import is_one_array, json_batches, json_layout, json_parts
 from poisonscan.datasets.layouts import BATCH_ROWS, PIECE_BYTES, Layout, Lost, Span, reading
 from poisonscan.datasets.lines import Lines, spans
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from poisonscan.datasets.delimited import Part as CsvPart
+    from poisonscan.datasets.flaws import Sink
     from poisonscan.datasets.json_lines import Part as JsonPart
-    from poisonscan.datasets.layouts import Sink
     from poisonscan.formats.base import TableFile
 
 _LAYOUTS = {
@@ -47,7 +48,6 @@ _LAYOUTS = {
     "text": text_layout,
     "webdataset": webdataset_layout,
 }
-_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,23 +136,17 @@ def numbered(
         if isinstance(batch, Lost):
             first = part.start + done
             where = f"rows {first:,} to {first + batch.rows - 1:,}" if batch.rows else "rows"
-            problem(f"{where} cannot be read: {batch.reason}")
+            problem(flaw("cannot be read", "part", [Place(first, where, batch.reason)]))
             done += batch.rows
             continue
         for piece in _pieces(batch, rows):
             with reading(file.path, part.start + done):
                 plain, bad = mended(_without_views(piece))
             if len(bad):
-                problem(_not_text([part.start + done + row for row in bad.tolist()]))
+                what = "with text that is not UTF-8, read as it stands"
+                problem(flaw(what, "row", (part.start + done + bad).tolist()))
             yield done, plain
             done += piece.num_rows
-
-
-def _not_text(rows: Sequence[int]) -> str:
-    named = ", ".join(f"{row:,}" for row in rows[:_NAMED])
-    more = f" and {len(rows) - _NAMED:,} more" if len(rows) > _NAMED else ""
-    what = "bytes that are not UTF-8 in text, read as they stand"
-    return f"row{'s' if len(rows) > 1 else ''} {named}{more}: {what}"
 
 
 def _batches(

@@ -20,7 +20,7 @@ from poisonscan.formats.members import opened
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from poisonscan.datasets.layouts import Sink
+    from poisonscan.datasets.flaws import Sink
     from poisonscan.datasets.shards import Shard
     from poisonscan.finding import Json
     from poisonscan.formats.base import TableFile

@@ -17,10 +17,12 @@ import pyarrow as pa
 
 from poisonscan.datasets.candidates import ENOUGH_TEXTS
 from poisonscan.datasets.entries import Entry
+from poisonscan.datasets.flaws import Place, flaw
 from poisonscan.datasets.folders import above_split, folder_roots
 from poisonscan.datasets.layouts import MAX_RECORD, PIECE_BYTES, Layout
 from poisonscan.datasets.naming import called, is_split, split_of
 from poisonscan.datasets.shards import Shard
+from poisonscan.escape import clip, escape, quote
 from poisonscan.finding import Gap
 from poisonscan.formats.base import TableFile
 from poisonscan.formats.members import opened
@@ -28,7 +30,7 @@ from poisonscan.formats.members import opened
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from poisonscan.datasets.layouts import Sink
+    from poisonscan.datasets.flaws import Sink
     from poisonscan.finding import Json
 
 CHUNK = 4_000
@@ -89,10 +91,12 @@ def _read(file: TableFile, problem: Sink) -> bytes | None:
         with opened(file) as source:
             data = source.read(MAX_RECORD + 1)
     except (OSError, ValueError) as error:
-        problem(f"{file.path!a} cannot be read: {getattr(error, 'strerror', None) or error}")
+        why = escape(clip(str(getattr(error, "strerror", None) or error)))
+        problem(flaw("cannot be read", "file", [Place(0, quote(file.path), why)]))
         return None
     if len(data) > MAX_RECORD:
-        problem(f"{file.path!a} is larger than {MAX_RECORD:,} bytes: not read")
+        what = f"not read, of more than {MAX_RECORD:,} bytes"
+        problem(flaw(what, "file", [Place(0, quote(file.path))]))
         return None
     return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import xxhash
 
+from poisonscan.datasets.flaws import Flaw, Place, flaw
 from poisonscan.datasets.layouts import BATCH_BYTES, Layout
 from poisonscan.datasets.tar_members import members
+from poisonscan.escape import quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from poisonscan.datasets.layouts import Sink
+    from poisonscan.datasets.flaws import Sink
     from poisonscan.datasets.shards import Shard
     from poisonscan.datasets.tar_members import Member
     from poisonscan.finding import Json
@@ -226,7 +228,7 @@ def _rows(
             row, seen = {}, set()
         row[KEY] = key
         if field in seen:
-            problem(f"{member.name[:200]!a} is there twice: only the first is read")
+            problem(_of("there twice, of which the first is read", member))
             continue
         seen.add(field)
         cells = _cells(member, field, columns, problem)
@@ -244,7 +246,7 @@ def _cells(member: Member, field: str, columns: frozenset[str] | None, problem: 
         return {}
     data = member.read(MAX_MEMBER)
     if data is None:
-        problem(f"{member.name[:200]!a} is larger than {MAX_MEMBER:,} bytes: not read")
+        problem(_of(f"not read, of more than {MAX_MEMBER:,} bytes", member))
         return {}
     if kind == "json":
         return _keys(data, field, member, problem)
@@ -264,7 +266,7 @@ def _keys(data: bytes, field: str, member: Member, problem: Sink) -> Cells:
     except (ValueError, RecursionError):
         content = None
     if content is None:
-        problem(f"{member.name[:200]!a} cannot be read as JSON")
+        problem(_of("not read, no JSON", member))
         return {}
     if not isinstance(content, dict):
         return {field: data.decode("utf-8", "replace")}
@@ -272,6 +274,10 @@ def _keys(data: bytes, field: str, member: Member, problem: Sink) -> Cells:
         name: json.dumps(value) if isinstance(value, dict | list) else value
         for name, value in content.items()
     }
+
+
+def _of(what: str, member: Member) -> Flaw:
+    return flaw(what, "member", [Place(0, quote(member.name))])
 
 
 def _fit(cell: Any, kind: pa.DataType) -> Any:

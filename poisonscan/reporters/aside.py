@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from poisonscan.reporters.terminal import plural, safe
+from poisonscan.plural import plural
+from poisonscan.reporters.terminal import safe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from poisonscan.reporters.base import outermost
-from poisonscan.reporters.terminal import Terminal, plural, safe
+from poisonscan.plural import plural
+from poisonscan.reporters.terminal import Terminal, safe
 
 if TYPE_CHECKING:
     from poisonscan.finding import Finding, Rule

@@ -11,9 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from poisonscan.finding import Finding, Report, Rows, Severity
+from poisonscan.plural import plural
 from poisonscan.reporters.base import Options, outermost
 from poisonscan.reporters.summary import extent, verdict, where, worst_first
-from poisonscan.reporters.terminal import no_command, plural, safe
+from poisonscan.reporters.terminal import no_command, safe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

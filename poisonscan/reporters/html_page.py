@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from poisonscan.finding import Aside, Finding, Gap, Report, Rule, Scanned, Severity, Skipped
+from poisonscan.plural import plural
 from poisonscan.reporters.base import Totals, advice, outermost
 from poisonscan.reporters.html_dataset import DatasetPart
 from poisonscan.reporters.html_finding import FindingPart
 from poisonscan.reporters.html_parts import HelpPart, Piece, help_parts, prose
-from poisonscan.reporters.terminal import plural
 from poisonscan.reporters.wording import aside_in_words, described, reservation, scanned_in_words
 
 if TYPE_CHECKING:

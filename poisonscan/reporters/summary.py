@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from poisonscan.escape import quote
 from poisonscan.finding import Column, Rows, Span, Tensor
+from poisonscan.plural import plural
 from poisonscan.reporters.base import Totals
-from poisonscan.reporters.terminal import plural, safe
+from poisonscan.reporters.terminal import safe
 from poisonscan.reporters.wording import (
     aside_in_words,
     byte_range,

@@ -10,6 +10,7 @@ import click
 
 from poisonscan.escape import clip, escape
 from poisonscan.finding import Severity
+from poisonscan.plural import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -108,11 +109,6 @@ def spark(counts: Iterable[int], most: int) -> str:
 def bar(share: float, width: int) -> str:
     """A bar of at most ``width`` characters for a share from 0 to 1; never empty above 0."""
     return "█" * max(round(share * width), 1 if share > 0 else 0)
-
-
-def plural(count: int, one: str, many: str = "") -> str:
-    """``1 file``, ``2,000 files``."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def size(count: int) -> str:

@@ -8,10 +8,11 @@ from typing import Final
 
 from poisonscan.escape import quote
 from poisonscan.finding import Column, Finding, Gap, Json, Report, Row, Rows, Scanned, Span, Tensor
+from poisonscan.plural import plural
 from poisonscan.reporters.aside import aside_lines
 from poisonscan.reporters.base import Options, Totals, advice, outermost
 from poisonscan.reporters.brief import fitting, leading, overview
-from poisonscan.reporters.terminal import Terminal, bar, no_command, plural, safe, spark
+from poisonscan.reporters.terminal import Terminal, bar, no_command, safe, spark
 from poisonscan.reporters.wording import (
     UNDECIDED,
     aside_in_words,

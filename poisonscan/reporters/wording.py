@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+from poisonscan.plural import plural
 from poisonscan.reporters.base import Totals, inert
-from poisonscan.reporters.terminal import plural, safe, size
+from poisonscan.reporters.terminal import safe, size
 from poisonscan.rules import all_rules
 
 if TYPE_CHECKING:

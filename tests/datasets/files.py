@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 from pathlib import Path
@@ -17,6 +18,7 @@ from PIL import Image
 
 from poisonscan.datasets.batch import Batch, Role
 from poisonscan.datasets.dataset import Dataset
+from poisonscan.datasets.flaws import Flaws
 from poisonscan.datasets.gather import open_datasets
 from poisonscan.datasets.shards import DatasetOptions
 from poisonscan.formats.base import TableFile
@@ -74,6 +76,17 @@ def only(root: Path, **options: Any) -> Dataset:
 def batches(dataset: Dataset, roles: frozenset[Role] = ALL) -> list[Batch]:
     """All batches of all shards."""
     return [b for i in range(len(dataset.shards)) for b in dataset.batches(i, roles)]
+
+
+def told(dataset: Dataset, roles: frozenset[Role] = ALL) -> list[str]:
+    """What is said of all that could not be used."""
+    merged = Flaws()
+    for number, shard in enumerate(dataset.shards):
+        own = Flaws()
+        for _ in dataset.batches(number, roles, functools.partial(own.note, shard.path)):
+            pass
+        merged.merge(own)
+    return [gap.reason for gap in merged.gaps()]
 
 
 def label_names(dataset: Dataset) -> list[str | None]:

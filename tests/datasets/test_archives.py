@@ -35,7 +35,7 @@ from poisonscan.isolation import wire
 from poisonscan.limits import Limits
 from poisonscan.sources.base import Blob
 from poisonscan.sources.disk import Disk
-from tests.datasets.files import table_file, write
+from tests.datasets.files import table_file, told, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -347,7 +347,7 @@ def test_class_folders(form: str, kind: str, tmp_path: Path) -> None:
     assert {shard.split for shard in dataset.shards} == {"train"}
     batches = list(dataset.batches(0, dataset.offers))
     assert sum(batch.size for batch in batches) == len(TREES[form])
-    assert not any(batch.problems for batch in batches)
+    assert told(dataset) == []
     labels = {name for batch in batches for name in batch.labels.names}
     assert labels == {name.split("/")[1] for name in TREES[form]}
 

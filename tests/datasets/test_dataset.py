@@ -14,7 +14,6 @@ import pytest
 from poisonscan.datasets.batch import Role
 from poisonscan.datasets.errors import DatasetError, OptionError
 from poisonscan.datasets.layouts import BATCH_ROWS
-from poisonscan.datasets.shards import MAX_PROBLEMS
 from tests.datasets.files import (
     ALL,
     batches,
@@ -25,6 +24,7 @@ from tests.datasets.files import (
     only,
     opened,
     picture,
+    told,
     write,
 )
 
@@ -156,9 +156,8 @@ def test_a_broken_row_group_costs_only_itself(tmp_path: Path) -> None:
     found = batches(only(tmp_path))
     assert sum(batch.size for batch in found) == 40
     assert [batch.start for batch in found] == [0, 40]
-    (problem,) = [problem for batch in found for problem in batch.problems]
-    assert problem[0] == -1
-    assert problem[1].startswith("rows 20 to 39 cannot be read: row group 1: ")
+    (problem,) = told(only(tmp_path))
+    assert problem.startswith("1 part cannot be read: rows 20 to 39 (row group 1: ")
     (row,) = only(tmp_path).describe(np.array([[0, 45]]))
     assert row.index == 45
     assert "row number 45 " in (row.excerpt or "")
@@ -173,7 +172,7 @@ def test_a_truncated_file_is_a_gap_or_an_error(tmp_path: Path, suffix: str, keep
     found, gaps = opened(tmp_path)
     if found:
         with contextlib.suppress(DatasetError):
-            assert any(batch.problems for batch in batches(found[0]))
+            assert told(found[0])
     else:
         assert [gap.path for gap in gaps] == [f"t{suffix}"]
 
@@ -204,24 +203,20 @@ def test_ragged_csv_records_are_named_and_the_rest_is_read(tmp_path: Path) -> No
     dataset = only(tmp_path)
     found = batches(dataset)
     assert sum(batch.size for batch in found) == 48
-    reasons = [reason for batch in found for _, reason in batch.problems]
-    assert reasons == [
-        "the record in line 12 has 3 cells instead of 2",
-        "the record in line 22 has 1 cells instead of 2",
-    ]
+    what = "2 records left out, of other than 2 cells"
+    assert told(dataset) == [f"{what}: lines 12 (3 cells), 22 (1 cell)"]
     (row,) = dataset.describe(np.array([[0, 47]]))
     assert row.excerpt == "sentence number 49"
     assert row.line == (51, 51)
 
 
-def test_many_bad_records_are_not_all_named(tmp_path: Path) -> None:
+def test_many_bad_records_are_counted_and_the_first_named(tmp_path: Path) -> None:
     bad = "x,y,z\n" * 3_000
     (tmp_path / "t.csv").write_text("text,label\ngood text,1\n" + bad + "more text,0\n")
-    found = batches(only(tmp_path))
-    problems = [problem for batch in found for problem in batch.problems]
-    assert sum(batch.size for batch in found) == 2
-    assert len(problems) == MAX_PROBLEMS + 1
-    assert "more rows" in problems[-1][1]
+    assert sum(batch.size for batch in batches(only(tmp_path))) == 2
+    (problem,) = told(only(tmp_path))
+    assert problem.startswith("3,000 records left out, of other than 2 cells: lines 3 (3 cells), ")
+    assert problem.endswith(", 7 (3 cells) and 2,995 more")
 
 
 def test_bad_json_lines_are_named_and_the_rest_is_read(tmp_path: Path) -> None:
@@ -232,8 +227,7 @@ def test_bad_json_lines_are_named_and_the_rest_is_read(tmp_path: Path) -> None:
     dataset = only(tmp_path)
     found = batches(dataset)
     assert sum(batch.size for batch in found) == 59
-    reasons = [reason for batch in found for _, reason in batch.problems]
-    assert reasons == ["line 6 is not a JSON object", "line 8 is not a JSON object"]
+    assert told(dataset) == ["2 lines left out, no JSON object: lines 6, 8"]
     (row,) = dataset.describe(np.array([[0, 5]]))
     assert row.line == (9, 9)
     assert "row number 6 " in (row.excerpt or "")
@@ -242,10 +236,7 @@ def test_bad_json_lines_are_named_and_the_rest_is_read(tmp_path: Path) -> None:
 def test_a_file_of_bad_lines_only_is_not_silent(tmp_path: Path) -> None:
     good = '{"text": "' + "x" * 2_000_000 + '"}\n'
     (tmp_path / "t.jsonl").write_text(good + "oops\n" * 3)
-    (batch,) = batches(only(tmp_path))
-    assert [reason for _, reason in batch.problems] == [
-        f"line {line} is not a JSON object" for line in (2, 3, 4)
-    ]
+    assert told(only(tmp_path)) == ["3 lines left out, no JSON object: lines 2, 3, 4"]
     (tmp_path / "t.jsonl").write_text("oops\n" * 3)
     assert [gap.reason for gap in opened(tmp_path)[1]]
 
@@ -259,8 +250,7 @@ def test_deep_json_does_not_end_the_process(tmp_path: Path, bracket: str) -> Non
         "over lines": '{"a":\n' * 100_000,
     }[bracket]
     (tmp_path / "t.jsonl").write_text('{"text": "fine"}\n' + deep + "\n" + '{"text": "end"}\n')
-    problems = [p for batch in batches(only(tmp_path)) for p in batch.problems]
-    assert problems[0][1] == "line 2 is not a JSON object"
+    assert "no JSON object: line" in told(only(tmp_path))[0]
 
 
 def test_invalid_utf8_is_read_as_it_stands(tmp_path: Path) -> None:
@@ -287,8 +277,8 @@ def test_a_record_without_end_costs_only_itself(tmp_path: Path) -> None:
         found = batches(dataset)
         assert sum(batch.size for batch in found) == (2 if "last" in text else 1)
         line = 3 if name.endswith("csv") else 2
-        reasons = [reason for batch in found for _, reason in batch.problems]
-        assert reasons == [f"line {line}: a record of more than 16,777,216 bytes is left out"]
+        what = "1 record left out, of more than 16,777,216 bytes"
+        assert told(dataset) == [f"{what}: line {line}"]
         if "last" in text:
             (row,) = dataset.describe(np.array([[0, 1]]))
             place = 20_000_004 if name.endswith("csv") else 3
@@ -344,8 +334,9 @@ def test_pictures_in_a_table(tmp_path: Path) -> None:
     (batch,) = batches(dataset)
     assert batch.features.shape == (8, 1_024)
     assert np.isnan(batch.features).all(axis=1).tolist() == [False] * 4 + [True] * 3 + [False]
-    assert [row for row, _ in batch.problems] == [4, 5]
-    assert batch.problems[1][1] == "its path leads out of the folder"
+    (problem,) = told(dataset)
+    assert problem.startswith("2 rows with a picture that cannot be read: rows 4 (")
+    assert problem.endswith("5 (its path leads out of the folder)")
     digests = [tuple(row) for row in batch.content.tolist()]
     assert digests[0] == digests[7]
     assert digests[4:7] == [(0, 0)] * 3  # what was not seen is not equal to anything
@@ -365,7 +356,7 @@ def test_pictures_next_to_a_table(tmp_path: Path) -> None:
     (dataset,) = (d for d in found if d.format == "parquet")
     (batch,) = batches(dataset)
     assert np.isnan(batch.features).all(axis=1).tolist() == [False, True, True, True]
-    assert [row for row, _ in batch.problems] == [1, 2, 3]
+    assert told(dataset)[0].startswith("3 rows with a picture that cannot be read: rows 1 (")
 
 
 # Options

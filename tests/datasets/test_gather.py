@@ -21,6 +21,7 @@ from tests.datasets.files import (
     only,
     opened,
     picture,
+    told,
     write,
 )
 
@@ -191,7 +192,9 @@ def test_a_bad_picture_does_not_stop_the_folder(tmp_path: Path) -> None:
     (tmp_path / "a" / "y" / "2.png").write_bytes(encoded(picture(1))[:80])
     (batch,) = batches(only(tmp_path))
     assert np.isnan(batch.features).any(axis=1).tolist() == [False, True, False]
-    assert [row for row, _ in batch.problems] == [1]
+    assert told(only(tmp_path))[0].startswith(
+        "1 file with a picture that cannot be read: 'a/y/2.png' ("
+    )
 
 
 def test_many_pictures_are_several_shards(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ HARD = [
 def elements(path: Path, root: Path) -> tuple[list[Any], list[str]]:
     problems: list[str] = []
     rows, place = [], 1
-    for block in array_blocks(table_file(path, root), problems.append):
+    for block in array_blocks(table_file(path, root), lambda found: problems.append(str(found))):
         assert block.line == place
         found = [json.loads(line) for line in block.data.split(b"\n") if line.strip()]
         rows += found
@@ -115,12 +115,15 @@ def test_an_element_that_is_too_long_is_left_out(
     problems: list[str] = []
     found = [
         json.loads(line)
-        for block in array_blocks(table_file(tmp_path / "t.json", tmp_path), problems.append)
+        for block in array_blocks(
+            table_file(tmp_path / "t.json", tmp_path), lambda found: problems.append(str(found))
+        )
         for line in block.data.split(b"\n")
         if line.strip()
     ]
     assert found == rows
-    assert problems == [f"record {place + 1}: more than 500 bytes, left out"]
+    what = "1 element left out, of more than 16,777,216 bytes"
+    assert problems == [f"{what}: element {place + 1}"]
 
 
 def test_memory_does_not_grow_with_the_array(tmp_path: Path) -> None:

@@ -20,7 +20,10 @@ def _problems(path: Path) -> tuple[list[str], int]:
     file = table_file(path, path.parent)
     reasons: list[str] = []
     found = layout(file)
-    rows = sum(batch.num_rows for batch in read(file, found, found.schema.names, reasons.append))
+    rows = sum(
+        batch.num_rows
+        for batch in read(file, found, found.schema.names, lambda found: reasons.append(str(found)))
+    )
     return reasons, rows
 
 

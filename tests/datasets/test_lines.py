@@ -12,9 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from poisonscan.datasets import lines
+from poisonscan.datasets.flaws import Flaw
 from poisonscan.datasets.lines import Lines, Records, blocks, spans
 from poisonscan.formats.base import TableFile
-from tests.datasets.files import batches, content, label_names, only
+from tests.datasets.files import batches, content, label_names, only, told
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +40,10 @@ def _records(data: bytes) -> list[list[str]]:
     return [record for record in csv.reader(text) if record]
 
 
+def _fail(found: Flaw) -> None:
+    pytest.fail(str(found))
+
+
 @given(PIECES, st.integers(1, 9))
 @example('a"b,"c\nd"\n"e""', 3)
 @example('"a""\n""b"\nc', 4)
@@ -48,7 +53,7 @@ def test_blocks_are_whole_records(folder: Path, text: str, chunk: int) -> None:
     data = text.encode()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lines, "CHUNK", chunk)
-        found = list(blocks(_file(folder, data), Records(",", quoted=True), pytest.fail))
+        found = list(blocks(_file(folder, data), Records(",", quoted=True), _fail))
         assert b"".join(block.data for block in found) == data
         apart = [record for block in found for record in _records(block.data)]
         assert apart == _records(data)
@@ -69,8 +74,8 @@ def test_parts_are_cut_where_the_whole_is(folder: Path, text: str, chunk: int, s
             patch.setattr(lines, "CHUNK", chunk)
             patch.setattr(lines, "MAX_RECORD", 20)
             file = _file(folder, data)
-            whole: list[str] = []
-            cut: list[str] = []
+            whole: list[Flaw] = []
+            cut: list[Flaw] = []
             expected = list(blocks(file, fresh(), whole.append))
             parts = spans(file, fresh(), size)
             found = [b for span in parts for b in blocks(file, fresh(), cut.append, span)]
@@ -86,12 +91,15 @@ def test_only_overlong_records_are_left_out(folder: Path, text: str, chunk: int)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lines, "CHUNK", chunk)
         patch.setattr(lines, "MAX_RECORD", 10)
-        found = [b.data for b in blocks(_file(folder, data), Lines(), problems.append)]
+        found = [
+            b.data
+            for b in blocks(_file(folder, data), Lines(), lambda found: problems.append(str(found)))
+        ]
     expected = list(data.splitlines(keepends=True)) if b"\r" not in data else []
     if b"\r" not in data:
         assert b"".join(found) == b"".join(line for line in expected if len(line) <= 10)
         numbers = [i for i, line in enumerate(expected, 1) if len(line) > 10]
-        assert [problem.split(":")[0] for problem in problems] == [f"line {i}" for i in numbers]
+        assert [problem.split(": ")[1] for problem in problems] == [f"line {i}" for i in numbers]
 
 
 def _described(folder: Path, rows: list[int]) -> list[tuple[Any, ...]]:
@@ -128,12 +136,13 @@ def test_a_big_file_in_parts_reads_as_in_one(
     whole = only(tmp_path, text_column="text")
     assert len(whole.shards) == 1
     before = label_names(whole), content(whole), _described(tmp_path, wanted)
-    problems = [reason for batch in batches(whole) for _, reason in batch.problems]
+    problems = told(whole)
+    assert len(problems) == 1
     monkeypatch.setattr(spans, "__defaults__", (25_000,))
     dataset = only(tmp_path, text_column="text")
     assert len(dataset.shards) > 3
     assert (label_names(dataset), content(dataset), _described(tmp_path, wanted)) == before
-    assert [reason for batch in batches(dataset) for _, reason in batch.problems] == problems
+    assert told(dataset) == problems
     assert sum(shard.size for shard in dataset.shards) == len(data)
     assert dataset.rows == len(before[0])
     index, place, _, _ = before[2][-1]
@@ -154,7 +163,7 @@ def test_lines_that_are_not_utf8_are_named(tmp_path: Path) -> None:
         (batch,) = batches(dataset)
         assert batch.size == 50
         first = 22 if head else 21
-        what = "bytes that are not UTF-8, read as they stand"
-        assert [why for _, why in batch.problems] == [f"lines {first}, {first + 10}: {what}"]
+        what = "2 lines with bytes that are not UTF-8, read as they stand"
+        assert told(dataset) == [f"{what}: lines {first}, {first + 10}"]
         (row_20,) = dataset.describe(np.array([[0, 20]]))
         assert row_20.excerpt == "text \\xff\\xfe"

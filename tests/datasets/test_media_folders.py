@@ -21,6 +21,7 @@ from tests.datasets.files import (
     only,
     opened,
     picture,
+    told,
     write,
 )
 
@@ -88,7 +89,7 @@ def test_pictures_that_a_table_describes(
     expected = _loaded(root, "train", monkeypatch)
     assert label_names(dataset) == expected["label"]
     (batch,) = batches(dataset)
-    assert not batch.problems
+    assert told(dataset) == []
     assert not np.isnan(batch.features).any()
     texts = batch.texts
     assert [texts.values[i].as_py() for i in texts.indices] == expected["caption"]
@@ -112,8 +113,7 @@ def test_a_table_does_not_lead_out_of_its_folder(tmp_path: Path) -> None:
     write(tmp_path / "d" / "metadata.csv", rows)
     found, _ = opened(tmp_path)
     (dataset,) = (d for d in found if d.path == "d/metadata.csv")
-    (batch,) = batches(dataset)
-    assert [row for row, _ in batch.problems] == [1, 2]
+    assert told(dataset)[0].startswith("2 rows with a picture that cannot be read: rows 1 (")
 
 
 def test_a_table_of_other_things_describes_nothing(tmp_path: Path) -> None:
@@ -168,7 +168,8 @@ def test_recordings_that_cannot_be_read_are_not_equal(tmp_path: Path) -> None:
     write(tmp_path / "d" / "metadata.jsonl", rows)
     dataset = only(tmp_path)
     assert len(set(content(dataset))) == 3
-    assert sum(len(batch.problems) for batch in batches(dataset)) == 2
+    what = "2 files named that cannot be read inside of the folder"
+    assert told(dataset) == [f"{what}: '../../3.wav', '2.wav'"]
 
 
 # Documentation

@@ -42,12 +42,12 @@ def test_rows_with_other_bytes_are_named_and_kept(tmp_path: Path, suffix: str, c
             writer.write_table(_table())
     file = table_file(path, tmp_path)
     problems: list[str] = []
-    (batch,) = read(file, layout(file), [column], problems.append)
+    (batch,) = read(file, layout(file), [column], lambda found: problems.append(str(found)))
     batch.validate(full=True)
     assert batch.num_rows == 150
-    first = "0, 3, 6" if column == "shared" else "1, 4, 7"
-    what = "bytes that are not UTF-8 in text, read as they stand"
-    assert problems == [f"rows {first} and 47 more: {what}"]
+    first = "0, 3, 6, 9, 12" if column == "shared" else "1, 4, 7, 10, 13"
+    what = "50 rows with text that is not UTF-8, read as it stands"
+    assert problems == [f"{what}: rows {first} and 45 more"]
     assert "\\xff\\xfe" in str(batch.column(0)[int(first[0])].as_py()).replace("\\\\", "\\")
 
 
@@ -67,10 +67,12 @@ def test_a_damaged_record_batch_costs_only_itself(tmp_path: Path) -> None:
     path.write_bytes(data)
     file = table_file(path, tmp_path)
     problems: list[str] = []
-    found = list(numbered(file, layout(file), ["n", "text"], problems.append))
+    found = list(
+        numbered(file, layout(file), ["n", "text"], lambda found: problems.append(str(found)))
+    )
     assert [start for start, _ in found] == [0, 1_000, 3_000, 4_000]
     assert all(batch.column(0)[0].as_py() == start for start, batch in found)
-    assert problems[0].startswith("rows 2,000 to 2,999 cannot be read: record batch 2: ")
+    assert problems[0].startswith("1 part cannot be read: rows 2,000 to 2,999 (record batch 2: ")
     parts = arrow_parts(file, 1)
     assert [part.groups for part in parts] == [(i,) for i in range(5)]
     assert [part.rows for part in parts] == [1_000] * 5
