@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from poisonscan.reporters.base import outermost
 from poisonscan.plural import plural
+from poisonscan.reporters.base import outermost
 from poisonscan.reporters.terminal import Terminal, safe
 
 if TYPE_CHECKING:
