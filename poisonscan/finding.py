@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -404,19 +403,3 @@ def _order(finding: Finding) -> tuple[int, str, str, int, str]:
     part = finding.at.part
     offset = part.offset if isinstance(part, Span) else 0
     return (-finding.severity, finding.rule.id, finding.at.path, offset, finding.key)
-
-
-def as_json(value: object) -> Json:
-    """A vocabulary dataclass as JSON values (tuples become lists, severities names)."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        shown = [f.name for f in dataclasses.fields(value) if f.metadata.get("shown", True)]
-        return {name: as_json(getattr(value, name)) for name in shown}
-    if isinstance(value, Severity):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(key): as_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [as_json(item) for item in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return str(value)

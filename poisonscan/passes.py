@@ -14,7 +14,8 @@ from poisonscan.datasets.flaws import Flaws
 from poisonscan.datasets.grouped import Grouped
 from poisonscan.engines.base import Engine, Failure
 from poisonscan.escape import quote
-from poisonscan.finding import Fact, Finding, Gap, Json, Report, Scanned, as_json
+from poisonscan.finding import Fact, Finding, Gap, Json, Report, Scanned
+from poisonscan.json_form import as_json
 
 if TYPE_CHECKING:
     from poisonscan.datasets.batch import Aggregate

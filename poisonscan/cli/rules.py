@@ -7,7 +7,8 @@ import json
 import click
 
 from poisonscan.cli import completing
-from poisonscan.finding import Rule, as_json
+from poisonscan.finding import Rule
+from poisonscan.json_form import as_json
 from poisonscan.rules import all_rules
 
 

@@ -12,7 +12,8 @@ from poisonscan.datasets.batch import Batch, Labels, Role
 from poisonscan.datasets.flaws import PLACES, Flaw, Place, flaw
 from poisonscan.datasets.shards import Shard
 from poisonscan.escape import quote
-from poisonscan.finding import MAX_ROWS, Rows, as_json
+from poisonscan.finding import MAX_ROWS, Rows
+from poisonscan.json_form import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

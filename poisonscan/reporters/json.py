@@ -14,8 +14,8 @@ from poisonscan.finding import (
     Rule,
     Span,
     Tensor,
-    as_json,
 )
+from poisonscan.json_form import as_json
 from poisonscan.reporters.base import Options, Totals, dump, inert, rules_of
 
 SCHEMA_VERSION: Final = 1

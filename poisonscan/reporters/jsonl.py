@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from poisonscan.finding import Json, as_json
+from poisonscan.finding import Json
+from poisonscan.json_form import as_json
 from poisonscan.reporters.base import Options, dump, inert
 from poisonscan.reporters.json import SCHEMA_VERSION, aside_object, finding_object, totals_object
 

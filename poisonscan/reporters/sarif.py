@@ -14,7 +14,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from poisonscan.escape import escape, quote
-from poisonscan.finding import Aside, Finding, Gap, Json, Report, Rows, Rule, Severity, as_json
+from poisonscan.finding import Aside, Finding, Gap, Json, Report, Rows, Rule, Severity
+from poisonscan.json_form import as_json
 from poisonscan.origin import lasting
 from poisonscan.reporters.base import Options, Totals, advice, dump, inert, rules_of
 from poisonscan.reporters.sarif_places import LARGEST, Object, Places
