@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from poisonscan.contents import Contents
 from poisonscan.finding import Finding, Gap, Rule, Scanned, Severity, Skipped
 from poisonscan.formats.base import (
     Archive,
@@ -68,7 +69,7 @@ def scan_file(blob: Blob, task: Task, detectors: Detectors) -> Iterator[Item]:
     """
     budget = Budget(task.limits)
     quota = _Quota(task.limits.findings)
-    seen = _Seen()
+    seen = _Seen(Contents(blob.path))
     pending = [blob]
     while pending:
         current = pending.pop()
@@ -125,6 +126,7 @@ class _Seen:
     """What a file turned out to be.
 
     Attributes:
+        contents: of a model file.
         gaps: not told yet.
         tables: whether it is a table.
         members: whether it holds tables, or what is one by its name and cannot be read.
@@ -133,6 +135,7 @@ class _Seen:
         kinds: these folders and suffixes.
     """
 
+    contents: Contents
     gaps: list[Gap] = field(default_factory=list)
     tables: bool = False
     members: bool = False
@@ -174,6 +177,7 @@ class _Seen:
             del self.others[-1]
 
     def add(self, artifact: Artifact, path: str) -> None:
+        self.contents.add(artifact)
         if isinstance(artifact, Identified):
             if artifact.path == path:
                 self.form = self.form or artifact.format
@@ -263,7 +267,7 @@ def _conclude(blob: Blob, kind: Kind, seen: _Seen) -> Iterator[Scanned | Skipped
         if not seen.members and (seen.models or seen.beside or seen.text):
             yield Skipped(blob.path, "no dataset file; only datasets were asked for")
     elif seen.models:
-        yield Scanned(blob.path, "model", seen.format, blob.size)
+        yield Scanned(blob.path, "model", seen.format, blob.size, facts=seen.contents.facts())
     elif seen.beside:
         yield Scanned(blob.path, "settings", seen.format, blob.size)
     elif seen.text:

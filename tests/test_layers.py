@@ -22,7 +22,7 @@ LAYERS = [
     ["engines"],
     ["datasets"],
     ["detectors"],
-    ["files"],
+    ["contents", "files"],
     ["isolation"],
     ["beside", "references", "passes", "opening", "remote", "targets", "vetting", "scan"],
     ["ignores", "baseline"],

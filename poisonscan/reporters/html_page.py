@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from poisonscan.finding import Aside, Finding, Gap, Report, Rule, Scanned, Severity, Skipped
 from poisonscan.plural import plural
 from poisonscan.reporters.base import Totals, advice, outermost
+from poisonscan.reporters.holdings import Holding, holdings, suspicious_names
 from poisonscan.reporters.html_dataset import DatasetPart
 from poisonscan.reporters.html_finding import FindingPart
 from poisonscan.reporters.html_parts import HelpPart, Piece, help_parts, prose
@@ -52,10 +53,20 @@ class RuleGroup:
 
 @dataclass(frozen=True, slots=True)
 class FileGroup:
-    """Findings in one file on disk, or in one dataset."""
+    """Findings in one file on disk, or in one dataset.
+
+    Attributes:
+        path: of the file.
+        about: what it is.
+        held: what a model file holds.
+        bad: names that findings are about.
+        groups: findings by rule.
+    """
 
     path: str
     about: str
+    held: tuple[Holding, ...]
+    bad: frozenset[str]
     groups: tuple[RuleGroup, ...]
 
 
@@ -98,7 +109,7 @@ class Page:
     files: tuple[FileGroup, ...]
     left: int
     datasets: tuple[DatasetPart, ...]
-    others: tuple[tuple[Scanned, str], ...]
+    others: tuple[tuple[Scanned, str, tuple[Holding, ...]], ...]
     skipped: tuple[Skipped, ...]
     aside: tuple[Aside, ...]
     aside_said: str
@@ -140,11 +151,15 @@ class Page:
             files=tuple(_files(worst_first[:FINDINGS], report.scanned)),
             left=len(worst_first[FINDINGS:]),
             datasets=parts,
-            others=tuple((entry, described(entry)) for entry in others[:LISTED]),
+            others=tuple(map(_other, others[:LISTED])),
             skipped=tuple(report.skipped[:LISTED]),
             aside=tuple(report.aside[:LISTED]),
             aside_said=", ".join(aside_in_words(totals)),
         )
+
+
+def _other(entry: Scanned) -> tuple[Scanned, str, tuple[Holding, ...]]:
+    return entry, described(entry), tuple(holdings(entry.facts.get("contents")))
 
 
 def _is_partial(report: Report) -> bool:
@@ -182,7 +197,7 @@ def _coverage(report: Report, totals: Totals, *, judged: bool) -> str:
 
 def _files(findings: Sequence[Finding], scanned: Sequence[Scanned]) -> Iterator[FileGroup]:
     """By file on disk, the file with the worst finding first; by rule in it, the worst first."""
-    about = {entry.path: described(entry) for entry in scanned}
+    about = {entry.path: entry for entry in scanned}
     groups: dict[str, dict[str, list[Finding]]] = {}
     for finding in findings:
         by_rule = groups.setdefault(outermost(finding.at.path), {})
@@ -200,7 +215,12 @@ def _files(findings: Sequence[Finding], scanned: Sequence[Scanned]) -> Iterator[
                 parts.append(part)
             made.append(_group(group[0].rule, tuple(parts), new=name not in explained))
             explained.add(name)
-        yield FileGroup(path, about.get(path, ""), tuple(made))
+        entry = about.get(path)
+        bad = frozenset[str]().union(
+            *(suspicious_names(finding.evidence) for group in by_rule.values() for finding in group)
+        )
+        held = tuple(holdings(entry.facts.get("contents"))) if entry else ()
+        yield FileGroup(path, described(entry) if entry else "", held, bad, tuple(made))
 
 
 def _group(rule: Rule, findings: tuple[FindingPart, ...], *, new: bool) -> RuleGroup:

@@ -12,6 +12,7 @@ from poisonscan.plural import plural
 from poisonscan.reporters.aside import aside_lines
 from poisonscan.reporters.base import Options, Totals, advice, outermost
 from poisonscan.reporters.brief import fitting, leading, overview
+from poisonscan.reporters.holdings import holdings
 from poisonscan.reporters.terminal import Terminal, bar, no_command, safe, spark
 from poisonscan.reporters.wording import (
     UNDECIDED,
@@ -188,7 +189,11 @@ class _Page:
             count = plural(sum(file.verified for file in origin.files), "file")
             text = f"{safe(origin.path)}: {count} fetched, with the hashes that the Hub lists"
             yield from self.terminal.wrap(text, 2)
-        told = [entry for entry in self.report.scanned if self.verbose or entry.facts]
+        told = [
+            entry
+            for entry in self.report.scanned
+            if self.verbose or (entry.facts and entry.kind == "dataset")
+        ]
         most = self.part(6)
         # A block is a line at least, so that no more of them can fit.
         blocks = [list(self.entry(entry)) for entry in told[:most]]
@@ -208,7 +213,9 @@ class _Page:
     def facts(self, entry: Scanned) -> Iterator[tuple[str, Json]]:
         """What to show of a dataset: usually what each column was taken for, and the labels."""
         for name, value in entry.facts.items():
-            if self.verbose:
+            if name == "contents":
+                yield from ((held.path or "imports", held.said) for held in holdings(value))
+            elif self.verbose:
                 yield name, value
             elif name == "not applicable" and isinstance(value, Mapping):
                 yield name, "; ".join(_without(why, each) for why, each in value.items())
