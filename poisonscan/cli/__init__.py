@@ -18,6 +18,7 @@ _COMMANDS: Final = {
     "dataset": "poisonscan.cli.scan",
     "report": "poisonscan.cli.report",
     "clean": "poisonscan.cli.clean",
+    "bench": "poisonscan.cli.bench",
     "baseline": "poisonscan.cli.baseline",
     "rules": "poisonscan.cli.rules",
     "explain": "poisonscan.cli.rules",

@@ -1,0 +1,1 @@
+"""Attacks on a copy of one's own clean data, to learn what a scan would see of them there."""
