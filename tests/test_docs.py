@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
+from typing import Any
 
 from click.testing import CliRunner
 
@@ -14,16 +15,40 @@ from poisonscan.rules import all_rules
 ROOT = Path(__file__).parents[1]
 
 
-def test_the_rule_pages_are_current() -> None:
+def build() -> Any:
     spec = importlib.util.spec_from_file_location("docs_build", ROOT / "docs" / "build.py")
     assert spec is not None
     assert spec.loader is not None
-    build = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(build)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_rule_pages_are_current() -> None:
     present = {
         path.name: path.read_text("utf-8") for path in (ROOT / "docs" / "rules").glob("*.md")
     }
-    assert present == build.pages(), "run: make docs"
+    assert present == build().pages(), "run: make docs"
+
+
+def test_every_rule_page_says_what_one_asks() -> None:
+    asked = ("What it means", "Why it matters", "What to do", "How to confirm", "Limits")
+    for rule in all_rules():
+        page = (ROOT / "docs" / "rules" / f"{rule}.md").read_text("utf-8")
+        for heading in asked:
+            assert f"**{heading}.**" in page, f"{heading} of {rule}"
+        assert "**Measured" in page, rule
+
+
+def test_rates_on_rule_pages_are_those_of_the_benchmarks() -> None:
+    table = "| PS101-a | 10 | 9 | 1 | 1 | 1 | 1 |\n| PS101-b | 5 | 5 | 0 | 0 | 0 | 0 |\n"
+    table += "364 good samples:\n\n| poisonscan | 2 | 350 | 12 | 0 |\n"
+    planted = "| a blank | PS999, PS101 | 2/3 | 0.50 | 0.25 | - |\n"
+    said = build().measured(all_rules()["PS101"], table + planted)
+    assert said.startswith("14 of 15 files")
+    assert "of 364 good ones, 2 are by any rule." in said
+    assert "a blank: found in 2/3 sets, recall 0.50, precision 0.25." in said
+    assert "assume no rate" in build().measured(all_rules()["PS102"], table + planted)
 
 
 def test_the_help_in_the_readme_is_current() -> None:
