@@ -84,9 +84,9 @@ def measured(rule: Rule, benchmarks: str) -> str:
         good = re.search(r"^(\d+) good samples.*?^\| poisonscan \| (\d+)", benchmarks, _LINES)
         clean = f"; of {good[1]} good ones, {good[2]} are by any rule" if good else ""
         said.append(
-            f"{found} of {files} files that were written for this rule are flagged{clean}. They are "
-            "samples of our own: that says what the rule means to find, not how much of it there "
-            "is elsewhere."
+            f"{found} of {files} files that were written for this rule are flagged{clean}. They "
+            "are samples of our own: that says what the rule means to find, not how much of it "
+            "there is elsewhere."
         )
     if planted:
         listed = "; ".join(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner
+from PIL import Image
 
 from poisonscan.cli import cli
 from poisonscan.rules import all_rules
@@ -71,3 +72,25 @@ def test_every_rule_in_the_documentation_exists() -> None:
     for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")]:
         for rule_id in set(re.findall(r"\bPS\d{3}\b", path.read_text("utf-8"))) - {"PS000"}:
             assert rule_id in all_rules() or rule_id.startswith("PS9"), f"{rule_id} in {path.name}"
+
+
+def test_the_picture_is_small_and_the_readme_shows_it() -> None:
+    picture = ROOT / "docs" / "report.png"
+    with Image.open(picture) as opened:
+        assert opened.width >= 800
+    assert picture.stat().st_size < 100_000
+    assert "](docs/report.png)" in (ROOT / "README.md").read_text("utf-8")
+
+
+def test_figures_of_model_files_are_those_of_the_benchmarks() -> None:
+    tables = (ROOT / "benchmarks" / "README.md").read_text("utf-8")
+    page = (ROOT / "docs" / "how-detection-works.md").read_text("utf-8")
+    (bad,) = re.findall(r"(\d+) bad model files", page)
+    (good, other) = re.findall(r"(\d+) good ones: none flagged, (\d+) of", page)[0]
+    found = re.findall(
+        r"^\| poisonscan \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|", tables, re.MULTILINE
+    )
+    (flagged, *_), (none, clean, error, skipped) = found
+    assert flagged == bad
+    assert (none, int(clean)) == ("0", int(good) - int(other))
+    assert int(error) + int(skipped) == int(other)
