@@ -34,8 +34,8 @@ await tab.setViewport({ width: +width, height: +height });
 await tab.emulateMediaFeatures([{ name: "prefers-color-scheme", value: "light" }]);
 await tab.goto(pathToFileURL(page).href);
 await tab.evaluate(() => {
-  const heading = [...document.querySelectorAll("h3")].find((e) => e.textContent.includes("poisoned"));
-  heading.scrollIntoView();
+  const headings = [...document.querySelectorAll("h3")];
+  headings.find((e) => e.textContent.includes("poisoned")).scrollIntoView();
 });
 await tab.screenshot({ path: out });
 await browser.close();

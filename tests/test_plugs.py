@@ -145,7 +145,8 @@ def test_the_gitlab_job(program: Path, checkout: Path) -> None:
     variables = {**job["variables"], "POISONSCAN_TARGETS": "models *.pkl"}
     assert BASH
     done = subprocess.run(
-        [BASH, "-e", "-c", "\n".join(rest)], cwd=checkout, timeout=120, capture_output=True, check=False,
+        [BASH, "-e", "-c", "\n".join(rest)], cwd=checkout, timeout=120, capture_output=True,
+        check=False,
         env={"PATH": f"{program.parent}:{os.environ['PATH']}", **variables},
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
