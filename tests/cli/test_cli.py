@@ -230,6 +230,15 @@ def test_the_module_runs(folder: Path) -> None:
     assert done.stderr == b""
 
 
+def _wait_for_workers(pid: int) -> None:
+    """Wait until a process has begun to scan: a busy machine takes its time to start one."""
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    for _ in range(600):
+        if children.exists() and children.read_text():
+            return
+        time.sleep(0.05)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 def test_an_interrupt_exits_with_130(tmp_path: Path) -> None:
     (tmp_path / "big.pkl").write_bytes(b"N0" * 20_000_000 + b"N.")
@@ -238,7 +247,8 @@ def test_an_interrupt_exits_with_130(tmp_path: Path) -> None:
         [sys.executable, "-m", "poisonscan", "scan", "evil.pkl", "big.pkl"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    time.sleep(2)
+    _wait_for_workers(process.pid)
+    time.sleep(1)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130
