@@ -126,6 +126,9 @@ def encode(column: pa.Array) -> Bytes:
     if pa.types.is_dictionary(kind):
         indices, values = encoded(column)
         return _with_null(encode(values))[indices]
+    if pa.types.is_map(kind):  # stored as a list of pairs
+        pairs = pa.list_(pa.struct([("key", kind.key_type), ("value", kind.item_type)]))
+        return encode(column.cast(pairs))
     if pa.types.is_struct(kind):
         return _struct(column)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):

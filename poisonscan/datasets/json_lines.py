@@ -199,7 +199,7 @@ def _line_by_line(
 def _column(values: list[object]) -> pa.Array:
     try:
         return pa.array(values)
-    except (pa.ArrowException, OverflowError):
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError):  # the last: half a pair
         texts = [
             value if value is None or isinstance(value, str) else json.dumps(value)
             for value in values
@@ -233,7 +233,7 @@ def _is_number(kind: pa.DataType) -> bool:
 
 
 def _selected(table: pa.Table, columns: Sequence[str]) -> pa.Table:
-    for name in columns:
-        if name not in table.column_names:
-            table = table.append_column(name, pa.nulls(table.num_rows))
-    return table.select(list(columns)).combine_chunks()
+    known = set(table.column_names)
+    missing = pa.chunked_array([pa.nulls(table.num_rows)])
+    found = [table.column(name) if name in known else missing for name in columns]
+    return pa.table(found, names=list(columns)).combine_chunks()

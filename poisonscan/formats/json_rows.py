@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from poisonscan.finding import Json
 
+_SPACES: Final = 3
+"""Blanks in a text that is no name."""
 _ENOUGH: Final = 10
 """Objects that make an array rows; settings seldom list so many."""
 _LONG: Final = 1 << 16
@@ -33,6 +35,9 @@ _KEY: Final = re.compile(rb'("(?:[^"\\]++|\\.)*+")\s*:\s*\Z', re.DOTALL)
 _ON_ITS_SIDE: Final = re.compile(
     rb'\s*\{\s*"(?:[^"\\]|\\.){0,1000}"\s*:\s*(?:\{\s*"0"\s*:|\[\s*["\d\[tfn-])', re.DOTALL
 )
+
+_LISTS: Final = re.compile(rb"\[\s*\[")
+_TEXTS: Final = re.compile(rb'\[\s*"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,10 @@ def _name(view: memoryview, start: int) -> str:
 
 def on_its_side(document: Json) -> str:
     """What table a document seems to be whose rows are no objects; empty for settings."""
+    if isinstance(document, list):
+        lists = len(document) >= _ENOUGH and all(_is_list(row) for row in document)
+        widths = {len(row) for row in document} if lists else set()  # type: ignore[arg-type]
+        return "rows as lists of values" if len(widths) == 1 else ""
     if not isinstance(document, dict) or not document:
         return ""
     columns, data = document.get("columns"), document.get("data")
@@ -134,16 +143,39 @@ def on_its_side(document: Json) -> str:
         if list(document)[:_ENOUGH] == numbered and all(each == keys[0] for each in keys):
             return "rows by their number"
     elif all(_is_list(part) for part in parts) and len(parts) > 1:
+        if all(is_prose(part) for part in parts):
+            return "texts in a list for each label"
         lengths = {len(part) for part in parts}  # type: ignore[arg-type]
         if len(lengths) == 1 and lengths.pop() >= _ENOUGH:
             return "columns as lists of equal length"
     return ""
 
 
-def begins_on_its_side(view: memoryview) -> bool:
-    """Whether a document too big to be parsed begins as such a table."""
+def is_prose(document: Json) -> bool:
+    """Whether a document is a list of texts, most of them of several words, not of names."""
+    if not isinstance(document, list) or len(document) < _ENOUGH:
+        return False
+    texts = [item for item in document if isinstance(item, str)]
+    spaced = sum(item.count(" ") >= _SPACES for item in texts)
+    return len(texts) == len(document) and 2 * spaced > len(texts)
+
+
+def begins_on_its_side(view: memoryview) -> str:
+    """The same of a document too big to be parsed, by how it begins."""
+    begin = _front(view)
+    if _ON_ITS_SIDE.match(begin) is not None:
+        return "columns of values"
+    return "rows as lists of values" if _LISTS.match(begin) is not None else ""
+
+
+def begins_as_texts(view: memoryview) -> bool:
+    """Whether a document too big to be parsed begins as a list of texts."""
+    return _TEXTS.match(_front(view)) is not None
+
+
+def _front(view: memoryview) -> bytes:
     start = first_byte(view)
-    return _ON_ITS_SIDE.match(bytes(view[start : start + _KEY_BYTES])) is not None
+    return bytes(view[start : start + _KEY_BYTES])
 
 
 def _is_list(value: Json) -> bool:

@@ -128,6 +128,7 @@ FORMATS: Final = (
     Entry("scripts:Notebook", suffixes=(".ipynb",)),
     Entry("settings:Configuration", options={"by_name": True}),
     Entry("chat_template:Jinja", suffixes=(".jinja", ".jinja2", ".j2")),
+    Entry("tables:WideText", test=lambda head: b"\0" in head),
     Entry("tables:TEXTUAL"),
     Entry("settings:Configuration"),
     Entry("tables:Prose"),

@@ -19,7 +19,13 @@ from poisonscan.finding import Gap, Json
 from poisonscan.formats import settings_yaml
 from poisonscan.formats.base import Anomaly, Artifact, Settings, Structure, TableFile, Text
 from poisonscan.formats.chat_template import template, templates
-from poisonscan.formats.json_rows import begins_on_its_side, on_its_side, row_fields
+from poisonscan.formats.json_rows import (
+    begins_as_texts,
+    begins_on_its_side,
+    is_prose,
+    on_its_side,
+    row_fields,
+)
 from poisonscan.formats.tables import front, is_text, table_in
 from poisonscan.limits import Budget
 from poisonscan.sources.base import Blob
@@ -155,10 +161,10 @@ class Configuration:
 def _rows(blob: Blob, view: memoryview) -> Iterator[Artifact | Gap]:
     """The rows that stand in an object, beside what settings it may hold."""
     fields = row_fields(view)
+    table = TableFile(blob.path, blob.file or "", "json", blob.size)
+    found = table if blob.file is not None else table_in(blob, "json")
     if fields:
         first, *others = fields
-        table = TableFile(blob.path, blob.file or "", "json", blob.size)
-        found = table if blob.file is not None else table_in(blob, "json")
         if isinstance(found, TableFile):
             found = replace(found, start=first.start, field=first.name)
         yield found
@@ -169,13 +175,16 @@ def _rows(blob: Blob, view: memoryview) -> Iterator[Artifact | Gap]:
             reason = f"rows {where} are not read, only those in {quote(first.name, 40)}"
             yield Gap(blob.path, f"{reason}: write each to a file of its own")
         return
-    form = ""
+    form, texts = "", False
     if len(view) > LONGEST:
-        form = "columns of values" if begins_on_its_side(view) else ""
+        form, texts = begins_on_its_side(view), begins_as_texts(view)
     else:
         with suppress(NotRead):
-            form = on_its_side(parse_json(bytes(view))[0])
-    if form:
+            document = parse_json(bytes(view))[0]
+            form, texts = on_its_side(document), is_prose(document)
+    if texts:
+        yield found
+    elif form:
         reason = f"looks like a table ({form}), and is read as a configuration only"
         yield Gap(blob.path, f"{reason}: convert it to JSON lines, CSV or parquet, and scan that")
 

@@ -41,6 +41,9 @@ _ARCHIVES: Final = 2
 _NEWLINE: Final = re.compile(rb"\n")
 _LONGEST_LINE: Final = 16 << 20
 _POINTER: Final = b"version https://git-lfs.github.com/spec/"
+_SLIPS: Final = 0.02
+"""Share of control characters that readers of delimited text get along with."""
+_MARKS: Final = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
@@ -138,7 +141,8 @@ def front(blob: Blob, head: bytes) -> bytes:
 
 
 def _delimited(blob: Blob, head: bytes) -> bool:
-    return blob.suffix in _DELIMITED and is_text(head)
+    slips = len(_CONTROL.findall(head))
+    return blob.suffix in _DELIMITED and slips <= _SLIPS * len(head)
 
 
 def _is_object(line: bytes) -> bool:
@@ -182,6 +186,23 @@ class Pointer:
     def open(self, blob: Blob, view: memoryview, budget: Budget) -> Iterator[Blob | Artifact | Gap]:  # noqa: ARG002
         """Only a gap."""
         yield Gap(blob.path, "a Git LFS pointer: the file itself is not here (`git lfs pull`)")
+
+
+class WideText:
+    """Text in UTF-16 or UTF-32, which no reader of rows takes without being told."""
+
+    name = "wide text"
+
+    def matches(self, blob: Blob, head: bytes) -> bool:
+        """By a byte order mark, or under the name of text by zeros between its characters."""
+        if not head.startswith(_MARKS) and blob.suffix not in _ORDINARY:
+            return False
+        zeros = head.count(b"\0")
+        return 0 < 0.3 * len(head) <= zeros and is_text(head.replace(b"\0", b""))
+
+    def open(self, blob: Blob, view: memoryview, budget: Budget) -> Iterator[Blob | Artifact | Gap]:  # noqa: ARG002
+        """Only a gap."""
+        yield Gap(blob.path, "text in UTF-16 or UTF-32 is not read: write it as UTF-8, scan that")
 
 
 class Prose:

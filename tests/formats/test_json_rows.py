@@ -95,8 +95,32 @@ def test_a_big_table_on_its_side_is_a_gap(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("document", "form"),
+    [
+        ([[f"a text {i}", i % 2] for i in range(40)], "rows as lists of values"),
+        ({"pos": ["a text of five words"] * 20, "neg": ["one more of four"] * 30}, "each label"),
+    ],
+)
+def test_tables_without_objects_are_gaps(tmp_path: Path, document: object, form: str) -> None:
+    (gap,) = scanned(tmp_path, "t.json", json.dumps(document).encode()).gaps
+    assert form in gap.reason
+
+
+def test_a_list_of_texts_is_rows(tmp_path: Path) -> None:
+    texts = [f"a text of its own, number {i * 7919}" for i in range(30)]
+    for name, document in {"t": texts, "big": [*texts, *["x" * (LONGEST // 2)] * 2]}.items():
+        (tmp_path / name).mkdir()
+        report = scanned(tmp_path / name, "t.json", json.dumps(document).encode())
+        assert [entry.rows for entry in report.scanned if entry.kind == "dataset"] == [
+            len(document)
+        ]
+
+
+@pytest.mark.parametrize(
     "document",
     [
+        [f"class {i}" for i in range(1_000)],
+        {"system": ["You are a helpful assistant."] * 3, "user": ["Tell me more of it."] * 4},
         {"name": "x", "contributors": [{"name": "a"}, {"name": "b"}]},
         {"added_tokens": [{"id": i} for i in range(90)], "vocab": {str(i): i for i in range(900)}},
         {"id2label": {str(i): "x" for i in range(90)}, "sizes": [1] * 20, "hidden": 3},
