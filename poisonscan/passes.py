@@ -100,6 +100,7 @@ class Passes:
         self.facts: dict[str, Json] = {}
         self.rows = 0
         self.flaws = Flaws()
+        self._stuck: set[int] = set()
         self.scratch = scratch
         self._folder = ""
         self._no_folder = ""
@@ -195,7 +196,7 @@ class Passes:
 
     def _pass(self, requests: list[Aggregate], number: int) -> ShardResult:
         """Read all shards once."""
-        shards = range(len(self.dataset.shards))
+        shards = [n for n in range(len(self.dataset.shards)) if n not in self._stuck]
         task = functools.partial(self.task, dataset=self.dataset, requests=requests)
         merged: ShardResult | None = None
         gaps: list[Gap] = []
@@ -203,6 +204,8 @@ class Passes:
         for done, outcome in enumerate(self.engine.map(task, shards), 1):
             if isinstance(outcome, Failure):
                 gaps.append(_unread(self.dataset.shards[outcome.item], outcome.reason))
+                if outcome.stuck:
+                    self._stuck.add(outcome.item)
             elif merged is None:
                 merged = outcome
             else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,8 +16,12 @@ from PIL import Image
 import poisonscan
 from poisonscan.datasets.batch import Aggregate, Batch, Role
 from poisonscan.datasets.dataset import Dataset
+from poisonscan.engines.base import Failure
 from poisonscan.finding import Fact, Finding
 from poisonscan.limits import LimitReached
+from poisonscan.passes import Passes
+from poisonscan.scan import attempt, scan_shard
+from tests.datasets.files import only
 
 SAMPLES = Path(__file__).parents[1] / "fixtures" / "samples" / "datasets"
 LABELS = "poisonscan.detectors.datasets.label_distribution.DETECTOR"
@@ -117,6 +121,24 @@ def test_one_pass_serves_all_that_ask_in_a_round(
     assert second.seen == [200]
     assert len(read) == 4  # two rounds of two shards, not three
     assert report.scanned[0].facts["counted"] == 200
+
+
+def test_what_is_stuck_is_tried_in_one_pass_only(folder: Path) -> None:
+    tried: list[int] = []
+
+    class Stuck:
+        def map(self, task: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+            for item in items:
+                tried.append(item)
+                yield Failure(item, "it got no further", stuck=True) if item else task(item)
+
+    passes = Passes(only(folder), Stuck(), scan_shard, attempt, lambda *_: None)
+    report = passes.run({"counting": Counting("a", "b")})
+    assert tried == [0, 1, 0]
+    assert [(gap.path, gap.reason) for gap in report.gaps] == [
+        ("test.parquet", "rows 0 to 99: not read: it got no further")
+    ]
+    assert report.scanned[0].rows == 100
 
 
 def test_equal_requests_are_filled_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

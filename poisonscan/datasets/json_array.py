@@ -16,6 +16,7 @@ import numpy as np
 from poisonscan.datasets.flaws import Flaw, flaw
 from poisonscan.datasets.layouts import CHUNK, MAX_RECORD
 from poisonscan.datasets.lines import BOM, TOO_LONG, Block
+from poisonscan.engines import patience
 from poisonscan.formats.members import opened
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ def array_blocks(file: TableFile, problem: Sink) -> Iterator[Block]:
         begin = front(source, file.start).removeprefix(b"[")
         piece, behind = begin or source.read(CHUNK), b""
         while piece and scanner.level >= 0:
+            patience.sign()
             text, commas, end = scanner.take(piece)
             ends = [*commas[[0, -1]].tolist()] if len(commas) else [end, end]
             first, last = ends[0] + 1, (ends[1] if end < 0 else end) + 1

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from poisonscan.datasets.flaws import flaw
 from poisonscan.datasets.layouts import CHUNK, MAX_RECORD, Span
+from poisonscan.engines import patience
 from poisonscan.formats.members import opened
 
 if TYPE_CHECKING:
@@ -202,6 +203,7 @@ def blocks(
     pending: list[bytes] = []
     held, skipping = 0, False
     for piece in _pieces(file, span):
+        patience.sign()
         first, last = scanner.ends(piece, first=skipping or held + len(piece) > MAX_RECORD)
         if first and (skipping or held + first > MAX_RECORD):
             if not skipping:

@@ -24,6 +24,7 @@ from PIL import Image
 
 from poisonscan.datasets.encoding import encoded
 from poisonscan.datasets.picture_files import carried, outline
+from poisonscan.engines import patience
 from poisonscan.escape import clip, escape
 from poisonscan.formats.members import opened
 
@@ -220,6 +221,7 @@ def decode(items: Iterable[bytes | pa.Buffer | str]) -> Pixels:
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         for number, item in enumerate(items):
+            patience.sign()
             try:
                 plane, digest, kind, note = _one(item)
                 found.append(known.setdefault(kind, len(known)))

@@ -30,6 +30,7 @@ from poisonscan.datasets.lines import Lines, spans
 from poisonscan.datasets.text_files import text_layout
 from poisonscan.datasets.utf8 import mended
 from poisonscan.datasets.webdataset import webdataset_layout
+from poisonscan.engines import patience
 from poisonscan.engines.local import usable_cores
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def layout(file: TableFile) -> Layout:
     Raises:
         DatasetError: it is not what its format says, or its columns cannot be told apart.
     """
+    patience.sign()
     with reading(file.path, 0):
         found = _LAYOUTS[file.format](file)
         names = found.schema.names
@@ -129,6 +131,7 @@ def numbered(
     batches = _batches(file, found, wanted, problem, part)
     done = 0
     while True:
+        patience.sign()
         with reading(file.path, part.start + done):
             batch = next(batches, None)
         if batch is None:

@@ -23,10 +23,12 @@ class Failure(Generic[Item]):
     Attributes:
         item: what was being worked on.
         reason: how the process ended, for people.
+        stuck: whether it was ended because it got no further, so that another try would be as long.
     """
 
     item: Item
     reason: str
+    stuck: bool = False
 
 
 class Engine(Protocol):

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Pipe, wait
 from typing import TYPE_CHECKING, Any, Final, Generic
 
+from poisonscan.engines import patience
 from poisonscan.engines.base import Failure, Item, Result
 from poisonscan.engines.processes import cause, limit_memory, reap
 
@@ -138,19 +139,24 @@ class Forks(Generic[Item, Result]):
             self._done[index] = outcome if fine else Failure(self.items[index], outcome)
 
     def _bury(self, worker: _Worker, why: str) -> None:
-        """A process is gone, or beyond help: its item is tried once more."""
+        """A process is gone, or beyond help: its item is tried once more, unless it was stuck."""
         self._workers.remove(worker)
         worker.pipe.close()
         code = reap(worker.pid, patience=0 if why else _GOODBYE)
         index = worker.index
-        if not self._dead or index != self._dead[0]:
+        again = bool(self._dead) and index == self._dead[0]
+        stuck = patience.ran_out(code)
+        if not again and not stuck:
             self._dead.append(index)
             return
-        self._dead.popleft()
+        if again:
+            self._dead.popleft()
         reason = f"the process that worked on it {why or cause(code)}, twice"
-        if code == -signal.SIGKILL and not why:
+        if stuck:
+            reason = f"it got no further in {patience.SECONDS:,} seconds of CPU time"
+        elif code == -signal.SIGKILL and not why:
             reason += ", perhaps for lack of memory"
-        self._done[index] = Failure(self.items[index], reason)
+        self._done[index] = Failure(self.items[index], reason, stuck)
 
     def _start(self) -> _Worker:
         """Fork a process.
@@ -202,7 +208,9 @@ class Forks(Generic[Item, Result]):
             except EOFError:
                 return
             try:
-                pipe.send((True, self.task(self.items[index])))  # pickled before any of it is sent
+                with patience.limited(patience.SECONDS):
+                    outcome = self.task(self.items[index])
+                pipe.send((True, outcome))  # pickled before any of it is sent
             except MemoryError:
                 pipe.send((None, "what it takes does not fit into memory"))
             except Exception as error:  # noqa: BLE001 - it is the caller's, whatever it is

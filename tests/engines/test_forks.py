@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
 import sys
 import threading
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from poisonscan.engines import forks, local
+from poisonscan.engines import forks, local, patience
 from poisonscan.engines.base import Failure
 from poisonscan.engines.forks import Forks
 from poisonscan.engines.local import LocalEngine
@@ -77,6 +78,29 @@ def test_a_process_that_dies_costs_only_its_item(
     outcomes = list(LocalEngine(jobs).map(task, range(12)))
     assert outcomes.pop(3) == Failure(3, f"the process that worked on it {how}")
     assert outcomes == [n * 10 for n in range(12) if n != 3]
+
+
+@pytest.mark.parametrize("jobs", JOBS)
+def test_what_gets_no_further_costs_only_its_item(
+    jobs: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also inside a library, which no handler in Python would interrupt."""
+    monkeypatch.setattr(patience, "SECONDS", 0.2)
+
+    def task(item: int) -> int:
+        with (tmp_path / "log").open("a") as file:
+            file.write(f"{item} ")
+        if item == 1:
+            re.match("(a+)+b", "a" * 64)  # takes longer than the universe is old
+        for _ in range(item == 2 and 8):
+            patience.sign()
+            sum(range(1_500_000))
+        return item
+
+    outcomes = list(LocalEngine(jobs).map(task, range(4)))
+    reason = "it got no further in 0.2 seconds of CPU time"
+    assert outcomes == [0, Failure(1, reason, stuck=True), 2, 3]
+    assert (tmp_path / "log").read_text().split().count("1") == 1
 
 
 @pytest.mark.parametrize("jobs", JOBS)
