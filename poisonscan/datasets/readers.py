@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
+
+from poisonscan.datasets.shards import Shard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -11,8 +14,8 @@ if TYPE_CHECKING:
 
     from poisonscan.datasets.flaws import Sink
     from poisonscan.datasets.layouts import Layout
-    from poisonscan.datasets.shards import Shard
     from poisonscan.finding import Json
+    from poisonscan.formats.base import TableFile
 
 
 class Reader(Protocol):
@@ -40,3 +43,38 @@ class Reader(Protocol):
         Raises:
             ValueError, OSError: the rest cannot be read; what came before stays.
         """
+
+
+class FileReader(Reader, Protocol):
+    """Makes a row of each file."""
+
+    @property
+    def root(self) -> str:
+        """Path of the folder, as reports call it."""
+
+    @property
+    def files(self) -> tuple[TableFile, ...]:
+        """The files."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The class of each; empty without classes."""
+
+    def of(self, files: tuple[TableFile, ...], labels: tuple[str, ...]) -> Reader:
+        """One of some of the files."""
+
+
+def in_chunks(reader: FileReader, size: int, shard: Shard, found: Layout) -> Iterator[Shard]:
+    """The shards of a reader of files, so many files each.
+
+    Args:
+        reader: of all files.
+        size: files.
+        shard: the whole.
+        found: the layout that holds the reader.
+    """
+    for start in range(0, len(reader.files), size):
+        files, labels = reader.files[start : start + size], reader.labels[start : start + size]
+        part = replace(found, reader=reader.of(files, labels))
+        bytes_ = sum(file.size for file in files)
+        yield Shard(reader.root, shard.split, bytes_, files, layout=part, rows=len(files))

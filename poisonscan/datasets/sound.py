@@ -19,7 +19,7 @@ from poisonscan.datasets.flaws import Place, flaw
 from poisonscan.datasets.folders import above_split, folder_roots
 from poisonscan.datasets.layouts import Layout
 from poisonscan.datasets.naming import split_of
-from poisonscan.datasets.shards import Shard
+from poisonscan.datasets.readers import in_chunks
 from poisonscan.escape import quote
 from poisonscan.formats.base import TableFile
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from poisonscan.datasets.flaws import Sink
+    from poisonscan.datasets.shards import Shard
     from poisonscan.finding import Json
 
 CHUNK = 2_000
@@ -60,11 +61,11 @@ class AudioFiles:
 
     def shards(self, shard: Shard, found: Layout) -> Iterator[Shard]:
         """A shard for each ``CHUNK`` files."""
-        for start in range(0, len(self.files), CHUNK):
-            files, labels = self.files[start : start + CHUNK], self.labels[start : start + CHUNK]
-            part = Layout(found.schema, reader=AudioFiles(self.root, files, labels))
-            size = sum(file.size for file in files)
-            yield Shard(self.root, shard.split, size, files, layout=part, rows=len(files))
+        return in_chunks(self, CHUNK, shard, found)
+
+    def of(self, files: tuple[TableFile, ...], labels: tuple[str, ...]) -> AudioFiles:
+        """The same of some of the files."""
+        return AudioFiles(self.root, files, labels)
 
     def batches(self, columns: Sequence[str], problem: Sink) -> Iterator[pa.RecordBatch]:
         """Rows in order. A file that cannot be read is a row without content."""

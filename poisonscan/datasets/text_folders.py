@@ -21,7 +21,7 @@ from poisonscan.datasets.flaws import Place, flaw
 from poisonscan.datasets.folders import above_split, folder_roots
 from poisonscan.datasets.layouts import MAX_RECORD, PIECE_BYTES, Layout
 from poisonscan.datasets.naming import called, is_split, split_of
-from poisonscan.datasets.shards import Shard
+from poisonscan.datasets.readers import in_chunks
 from poisonscan.escape import clip, escape, quote
 from poisonscan.finding import Gap
 from poisonscan.formats.base import TableFile
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from poisonscan.datasets.flaws import Sink
+    from poisonscan.datasets.shards import Shard
     from poisonscan.finding import Json
 
 CHUNK = 4_000
@@ -65,11 +66,11 @@ class TextFolders:
 
     def shards(self, shard: Shard, found: Layout) -> Iterator[Shard]:
         """A shard for each ``CHUNK`` files."""
-        for start in range(0, len(self.files), CHUNK):
-            files, labels = self.files[start : start + CHUNK], self.labels[start : start + CHUNK]
-            part = Layout(found.schema, reader=TextFolders(self.root, files, labels))
-            size = sum(file.size for file in files)
-            yield Shard(self.root, shard.split, size, files, layout=part, rows=len(files))
+        return in_chunks(self, CHUNK, shard, found)
+
+    def of(self, files: tuple[TableFile, ...], labels: tuple[str, ...]) -> TextFolders:
+        """The same of some of the files."""
+        return TextFolders(self.root, files, labels)
 
     def batches(self, columns: Sequence[str], problem: Sink) -> Iterator[pa.RecordBatch]:
         """Rows in order. A file that cannot be read is a row without a text."""

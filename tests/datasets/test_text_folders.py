@@ -97,7 +97,7 @@ def test_what_cannot_be_read_is_a_gap(tmp_path: Path) -> None:
     (tmp_path / "r/train/pos/3_1.txt").write_bytes(b"caf\xe9")
     report = scan(tmp_path, root=tmp_path, select=["PS501"])
     reasons = " / ".join(gap.reason for gap in report.gaps)
-    assert "'r/train/neg/0_1.txt' is larger than" in reasons
+    assert "1 file not read, of more than 16,777,216 bytes: 'r/train/neg/0_1.txt'" in reasons
     assert report.scanned[0].rows == 2 * COUNT
 
 
