@@ -16,6 +16,7 @@ from poisonscan.datasets.encoding import unviewed
 from poisonscan.datasets.layouts import Lost
 from poisonscan.datasets.tables import layout
 from poisonscan.escape import quote
+from poisonscan.plural import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -114,7 +115,9 @@ def _stay(
         for start in range(0, kept.num_rows, step):
             yield _plain(kept.slice(start, step), schema)
     if len(taken) and taken[-1] >= done:
-        raise CleanError(f"{quote(file.path)} has only {done:,} rows: it is not what was scanned")
+        raise CleanError(
+            f"{quote(file.path)} has only {plural(done, 'row')}: it is not what was scanned"
+        )
 
 
 def _without_views(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -14,6 +14,7 @@ from poisonscan.cleaning.errors import CleanError
 from poisonscan.datasets.lines import BOM
 from poisonscan.datasets.tables import by_lines, layout, read
 from poisonscan.escape import quote
+from poisonscan.plural import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +67,9 @@ def write_text(file: TableFile, taken: NDArray[np.int64], out: Path) -> int:
             done, place = done + rows, end
         _copy(source, sink, place, file.size)
     if len(taken) and taken[-1] >= done:
-        raise CleanError(f"{quote(file.path)} has only {done:,} rows: it is not what was scanned")
+        raise CleanError(
+            f"{quote(file.path)} has only {plural(done, 'row')}: it is not what was scanned"
+        )
     _compare(file, found, taken, out)
     return done - len(taken)
 

@@ -10,6 +10,7 @@ import click
 
 from poisonscan.escape import escape, quote
 from poisonscan.finding import Severity
+from poisonscan.plural import plural
 
 if TYPE_CHECKING:
     from poisonscan.cleaning.clean import Cleaned
@@ -87,14 +88,18 @@ def clean(dataset: Path, rows: Path, out: Path, rules: tuple[str, ...], min_seve
 
 def _said(done: Cleaned, out: Path) -> list[str]:
     """What was done, for people."""
-    said = [f"{_rows(done.taken)} taken out; the rest is in {escape(str(out))}"]
-    said += [f"  {escape(rule)}: {_rows(count)}" for rule, count in sorted(done.by_rule.items())]
-    changed = [f"  {escape(name)}: {_rows(rows)} left" for name, rows in done.changed.items()]
+    said = [f"{plural(done.taken, 'row')} taken out; the rest is in {escape(str(out))}"]
+    said += [
+        f"  {escape(rule)}: {plural(count, 'row')}" for rule, count in sorted(done.by_rule.items())
+    ]
+    changed = [
+        f"  {escape(name)}: {plural(rows, 'row')} left" for name, rows in done.changed.items()
+    ]
     dropped = [f"  {escape(name)}: left out" for name in done.dropped]
     for part in (changed, dropped):
         said += part[:_SHOWN]
-        said += [f"  … and {len(part) - _SHOWN:,} more files"] if len(part) > _SHOWN else []
-    said += [f"  {done.copied:,} files copied as they are"] if done.copied else []
+        said += [f"  … and {plural(len(part) - _SHOWN, 'more file')}"] if len(part) > _SHOWN else []
+    said += [f"  {plural(done.copied, 'file')} copied unchanged"] if done.copied else []
     said += [f"  {escape(name)}: changed to fit" for name in done.adjusted]
     said += [f"  {escape(name)}: not written, {why}" for name, why in done.left.items()]
     said += [f"  {escape(name)}: says how many rows there are; correct it" for name in done.counts]
@@ -102,7 +107,3 @@ def _said(done: Cleaned, out: Path) -> list[str]:
         said.append("There may be more such rows than the list has:")
         said += [f"  {escape(reason)}" for reason in done.reasons[:_SHOWN]]
     return said
-
-
-def _rows(count: int) -> str:
-    return f"{count:,} row{'' if count == 1 else 's'}"

@@ -11,6 +11,7 @@ import click
 from poisonscan.cli.delivery import OPTIONS, Delivery
 from poisonscan.cli.scan import scan
 from poisonscan.escape import quote
+from poisonscan.plural import plural
 from poisonscan.reporters.reading import read
 from poisonscan.reporters.typed import ReportError
 
@@ -43,8 +44,8 @@ def report(file: Path, **options: Any) -> None:
     code = delivery.deliver(found)
     if left_out and code == 0:
         click.echo(
-            f"poisonscan: --min-severity of the scan left out {left_out:,} findings; whether one "
-            "is severe enough to fail is not known",
+            f"poisonscan: --min-severity of the scan left out {plural(left_out, 'finding')}; "
+            "whether one is severe enough to fail is not known",
             err=True,
         )
         code = 3

@@ -19,6 +19,7 @@ from numpy.lib import format as npy
 
 from poisonscan.datasets.errors import OptionError
 from poisonscan.escape import quote
+from poisonscan.plural import plural
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,7 +74,7 @@ class Activations:
     @property
     def source(self) -> str:
         """What the vectors are made of, for people."""
-        return f"activations in {Path(self.file).name} ({self.dimension} numbers)"
+        return f"activations in {Path(self.file).name} ({plural(self.dimension, 'number')})"
 
     @classmethod
     def open(cls, file: str) -> Activations:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from poisonscan.escape import quote
+from poisonscan.plural import plural
 
 
 class OptionError(ValueError):
@@ -25,6 +26,5 @@ class DatasetError(ValueError):
         super().__init__(path, row, reason)
 
     def __str__(self) -> str:
-        return (
-            f"{quote(self.path)} cannot be read beyond its first {self.row:,} rows: {self.reason}"
-        )
+        read = plural(self.row, "row")
+        return f"{quote(self.path)} cannot be read beyond its first {read}: {self.reason}"

@@ -32,6 +32,7 @@ from poisonscan.datasets.words import Words
 from poisonscan.escape import quote
 from poisonscan.finding import Gap, Json, Skipped
 from poisonscan.formats.base import TableFile
+from poisonscan.plural import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -354,7 +355,7 @@ def _with_activations(found: Sequence[Dataset], file: str) -> Dataset:
         shards.append(replace(shard, first=rows, rows=here))
         rows += here or 0
     if rows != vectors.rows:
-        message = f"{quote(file)} has {vectors.rows:,} rows, the dataset {rows:,}"
+        message = f"{quote(file)} has {plural(vectors.rows, 'row')}, the dataset {rows:,}"
         raise OptionError(message)
     return replace(dataset, shards=tuple(shards), vectors=vectors)
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from poisonscan.datasets.delimited import as_numbers
+from poisonscan.plural import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +46,7 @@ class Numbers:
     @property
     def source(self) -> str:
         """What the vectors are made of, for people."""
-        return f"{len(self.columns)} numeric columns"
+        return plural(len(self.columns), "numeric column")
 
     @property
     def dimension(self) -> int:
@@ -101,7 +102,7 @@ class Embedding:
     @property
     def source(self) -> str:
         """What the vectors are made of, for people."""
-        return f"embedding column '{self.column}' ({self.dimension} numbers)"
+        return f"embedding column '{self.column}' ({plural(self.dimension, 'number')})"
 
     def vectors(self, columns: Sequence[pa.Array]) -> NDArray[np.float32]:
         """The vectors, ``float32`` of shape (rows, dimension).

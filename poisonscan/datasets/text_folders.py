@@ -26,6 +26,7 @@ from poisonscan.escape import clip, escape, quote
 from poisonscan.finding import Gap
 from poisonscan.formats.base import TableFile
 from poisonscan.formats.members import opened
+from poisonscan.plural import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -166,7 +167,7 @@ def left_out(entries: Iterable[Entry], files: Iterable[TableFile]) -> list[Gap]:
         if path.suffix.lower() == _SUFFIX and file.path not in taken:
             missing[path.parent] += 1
     return [
-        Gap(str(folder), f"{count:,} text files are not read as rows: they are in no class folder")
+        Gap(str(folder), f"{plural(count, 'text file')} not read as rows: in no class folder")
         for folder, count in sorted(missing.items())
         if not roots.isdisjoint((folder, *folder.parents))
         and not any(part.startswith(".") for part in folder.parts)

@@ -20,6 +20,7 @@ from poisonscan.formats.base import Artifact, Script, Text
 from poisonscan.formats.settings import NotRead, parse_json
 from poisonscan.formats.tables import is_text
 from poisonscan.limits import Budget
+from poisonscan.plural import plural
 from poisonscan.sources.base import Blob
 
 LONGEST: Final = 1 << 20
@@ -145,7 +146,9 @@ def _path_file(path: str, data: bytes) -> Iterator[Artifact | Gap]:
     yield Script(path, "python", "".join(lines), "startup", tuple(starts))
     if unread:
         which = ", ".join(unread[:10])
-        yield Gap(path, f"{len(unread):,} lines that import cannot be parsed: line {which}")
+        yield Gap(
+            path, f"{plural(len(unread), 'line')} with an import that cannot be parsed: {which}"
+        )
 
 
 def role_of(blob: Blob, text: str) -> str:
@@ -227,10 +230,12 @@ class Notebook:
             else:
                 yield Script(path, "python", code, "notebook")
         if foreign:
-            yield Gap(blob.path, f"{foreign:,} cells in other languages are not checked")
+            yield Gap(blob.path, f"{plural(foreign, 'cell')} in other languages not checked")
         if unread:
             which = ", ".join(unread[:10])
-            yield Gap(blob.path, f"{len(unread):,} cells cannot be parsed as Python: cell {which}")
+            yield Gap(
+                blob.path, f"{plural(len(unread), 'cell')} cannot be parsed as Python: {which}"
+            )
 
 
 def _cells(document: Any) -> Iterator[tuple[int, str, str]]:

@@ -80,7 +80,7 @@ def _reasons(report: Report, findings: Sequence[Finding]) -> Iterator[str]:
         yield f"{len(report.gaps):,} things could not be checked: see the report"
     for entry in report.scanned:
         if entry.facts.get("partial"):
-            yield f"{entry.path}: only {entry.facts['partial']} were looked at"
+            yield f"{entry.path}: {entry.facts['partial']}"
     for finding in findings:
         part = _rows(finding)
         missing = part.count - len(part.rows) if part.every is None else part.every.left_out

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from poisonscan.detectors.datasets.hit_findings import counted
 from poisonscan.detectors.datasets.label_counts import is_continuous
 from poisonscan.detectors.datasets.label_ties import carried, worst
 from poisonscan.detectors.datasets.near_pairs import Pairs, groups_of
 from poisonscan.detectors.datasets.picture_keys import ROW_BITS, Looks
 from poisonscan.escape import quote
 from poisonscan.finding import Fact, Gap, Location
+from poisonscan.plural import plural
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -138,8 +138,9 @@ def many(dataset: Dataset, alike: Alike, which: str, what: str, how: str) -> Ite
     }
     yield rule(which).finding(
         Location(dataset.path, named),
-        f"{len(alike.groups):,} of {total:,} {what} {how} another, in {len(sizes):,} groups: "
-        f"{'; '.join(reasons)}. Look at the named ones and keep one of each group.",
+        f"{len(alike.groups):,} of {total:,} {what} {how} another, "
+        f"in {plural(len(sizes), 'group')}: {'; '.join(reasons)}. "
+        "Look at the named ones and keep one of each group.",
         key="",
         score=surplus / total,
         **evidence,
@@ -203,7 +204,7 @@ def conflicts(dataset: Dataset, alike: Alike, which: str, what: str, how: str) -
         advice = _COUNTERPARTS if different == 1 else "Compare the named ones."
         yield rule(which).finding(
             Location(dataset.path, named),
-            f"{counted(len(members), 'group')} of {what} that {how} each other "
+            f"{plural(len(members), 'group')} of {what} that {how} each other "
             f"{carried(len(members), labels, number)}: of {count:,} at least {missed:,} seem to be "
             f"labelled wrongly. {advice}",
             key="\0".join(labels[:MAX_LABELS]) or "further sets",

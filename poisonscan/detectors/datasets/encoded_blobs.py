@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from poisonscan.datasets.batch import Role
 from poisonscan.datasets.blobs import HEAD, MAX_BLOBS, blobs
-from poisonscan.detectors.datasets.hit_findings import counted, finding
+from poisonscan.detectors.datasets.hit_findings import finding
 from poisonscan.detectors.datasets.label_ties import ties
 from poisonscan.detectors.datasets.text_hits import TextHits
 from poisonscan.escape import quote
 from poisonscan.finding import Fact, Gap
+from poisonscan.plural import plural
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class EncodedBlobs:
             acts = kind in ACTS
             if kind == "media" or (not acts and found.share(column, hits) > limit):
                 continue  # pictures as text; a column that holds encoded data throughout
-            message = f"{counted(hits.rows)} of column {quote(column)} hold encoded data, "
+            message = f"{plural(hits.rows, 'row')} of column {quote(column)} hold encoded data, "
             message += f"{_what(kind)} ({hits.details[0]})"
             out.append(
                 finding(

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from poisonscan.datasets.batch import Role
-from poisonscan.detectors.datasets.hit_findings import counted
 from poisonscan.detectors.datasets.label_counts import is_continuous
 from poisonscan.detectors.datasets.label_ties import carried, worst
 from poisonscan.detectors.datasets.row_keys import Copies, Ints, RowKeys
 from poisonscan.detectors.datasets.split_leaks import PAIRED, Leak, leaks
 from poisonscan.escape import quote
 from poisonscan.finding import Fact, Gap, Location
+from poisonscan.plural import plural
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _duplicates(dataset: Dataset, copies: Copies) -> Iterator[Finding]:
     yield rule("PS501").finding(
         Location(dataset.path, named),
         f"{len(copies.groups) + copies.unlisted:,} of {total:,} rows share their content with "
-        f"another, {len(sizes):,} contents in all: {'; '.join(reasons)}.",
+        f"another, {plural(len(sizes), 'content')} in all: {'; '.join(reasons)}.",
         key="",
         score=copies.surplus / total,
         **evidence,
@@ -225,7 +225,7 @@ class _Conflict:
 
     def finding(self, at: Location) -> Finding:
         """The finding."""
-        contents = counted(self.contents, "content")
+        contents = plural(self.contents, "content")
         return rule("PS502").finding(
             at,
             f"{contents} {carried(self.contents, self.labels, self.sets)}: of {len(self.rows):,} "

@@ -8,6 +8,7 @@ import numpy as np
 
 from poisonscan.escape import quote
 from poisonscan.finding import Location, Rows
+from poisonscan.plural import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,9 +68,4 @@ def having(rows: int, column: str | None = None) -> str:
         column: what they have it in.
     """
     place = "" if column is None else f" of column {quote(column)}"
-    return f"{counted(rows)}{place} {'has' if rows == 1 else 'have'}"
-
-
-def counted(number: int, noun: str = "row") -> str:
-    """``1 row``, ``2 rows``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{plural(rows, 'row')}{place} {'has' if rows == 1 else 'have'}"

@@ -21,6 +21,7 @@ from poisonscan.detectors.datasets.label_counts import (
 )
 from poisonscan.escape import quote
 from poisonscan.finding import Fact, Location, Rows
+from poisonscan.plural import plural
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -337,4 +338,4 @@ def _split_only(table: LabelTable) -> dict[str, str]:
 
 
 def _count(rows: int) -> str:
-    return f"{rows:,} row" + "s" * (rows != 1)
+    return plural(rows, "row")

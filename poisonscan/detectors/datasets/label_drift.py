@@ -15,6 +15,7 @@ from poisonscan.detectors.datasets.few_findings import few
 from poisonscan.detectors.datasets.label_counts import LabelCounts, is_continuous
 from poisonscan.escape import quote
 from poisonscan.finding import Gap, Location
+from poisonscan.plural import plural
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -170,12 +171,13 @@ def _reference(
     ):
         only = sorted(set(one) - set(other), key=lambda label: (-one[label], label))
         if only:
-            shown = ", ".join(f"{quote(label)} ({one[label]:,} rows)" for label in only[:_SHOWN])
+            shown = ", ".join(
+                f"{quote(label)} ({plural(one[label], 'row')})" for label in only[:_SHOWN]
+            )
             more = f" and {len(only) - _SHOWN:,} more" if len(only) > _SHOWN else ""
-            plural = "s" * (len(only) > 1)
             yield rule("PS305").finding(
                 Location(dataset.path),
-                f"{len(only):,} label{plural} {what}: {shown}{more}.",
+                f"{plural(len(only), 'label')} {what}: {shown}{more}.",
                 key="\0".join([what[:4], *only[:_LISTED]]),
                 labels=list(only[:_LISTED]),
             )

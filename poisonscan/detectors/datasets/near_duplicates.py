@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from poisonscan.datasets.batch import Role
 from poisonscan.detectors.datasets.campaigns import campaigns
 from poisonscan.detectors.datasets.candidates import Chosen, choose
-from poisonscan.detectors.datasets.hit_findings import counted
 from poisonscan.detectors.datasets.label_counts import is_continuous
 from poisonscan.detectors.datasets.label_ties import carried, worst
 from poisonscan.detectors.datasets.split_leaks import PAIRED, Leak, leaks
@@ -20,6 +19,7 @@ from poisonscan.detectors.datasets.text_bands import MAX_CROWD, Pairs, TextBands
 from poisonscan.detectors.datasets.text_sketches import Members, TextSketches
 from poisonscan.escape import quote
 from poisonscan.finding import Fact, Gap, Location
+from poisonscan.plural import plural
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -206,8 +206,8 @@ def _copies(groups: Groups, pairs: Pairs) -> Iterator[Finding]:
     }
     yield rule("PS503").finding(
         groups.location(named, count, again),
-        f"{count:,} of {groups.total:,} rows are near copies, {len(varied):,} groups in all: "
-        f"{'; '.join(reasons)}.",
+        f"{count:,} of {groups.total:,} rows are near copies, "
+        f"{plural(len(varied), 'group')} in all: {'; '.join(reasons)}.",
         key="",
         score=surplus / groups.total,
         **evidence,
@@ -288,7 +288,7 @@ def _conflict(
     rows = np.flatnonzero(np.isin(groups.members.groups, which))
     return rule("PS504").finding(
         groups.location(rows, len(rows)),
-        f"{counted(len(which), 'text')} {carried(len(which), labels, sets)} in nearly the same "
+        f"{plural(len(which), 'text')} {carried(len(which), labels, sets)} in nearly the same "
         f"words: of {len(rows):,} rows at least {wrong:,} differ from the label that the others "
         "have.",
         key="\0".join(labels[:MAX_LABELS]) or "further sets",
@@ -305,12 +305,12 @@ def _gaps(dataset: Dataset, pairs: Pairs, chosen: Chosen, *, reported: bool) -> 
     """What was not compared."""
     if chosen.unchecked:
         message = (
-            f"{chosen.unchecked:,} rows that may be near copies of others were not compared, as "
-            "too many hang together"
+            f"not compared: {plural(chosen.unchecked, 'row')} that may be near copies of others, "
+            "as too many hang together"
         )
         yield Gap(dataset.path, message)
     if pairs.dropped:
-        message = f"{pairs.dropped:,} pairs of rows that may be near copies were not compared"
+        message = f"not compared: {plural(pairs.dropped, 'pair')} of rows that may be near copies"
         yield Gap(dataset.path, message)
     if pairs.crowd and not reported:
         message = (

@@ -15,6 +15,7 @@ from poisonscan.detectors.datasets.places import places, unpacked
 from poisonscan.detectors.datasets.row_sample import COLUMNS, holds_numbers
 from poisonscan.escape import quote
 from poisonscan.finding import Column, Gap, Location, Rows
+from poisonscan.plural import plural
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -118,9 +119,8 @@ def _degenerate(dataset: Dataset, columns: dict[str, ColumnSummary]) -> Iterator
 def _about_groups(dataset: Dataset, copies: list[list[str]]) -> Finding:
     shown = "; ".join(", ".join(map(quote, names[:3])) for names in copies[:3])
     more = f"; and {len(copies) - 3:,} more" if len(copies) > 3 else ""
-    message = (
-        f"{len(copies):,} groups of columns hold the same numbers in the same rows: {shown}{more}."
-    )
+    groups = plural(len(copies), "group")
+    message = f"{groups} of columns with the same numbers in the same rows: {shown}{more}."
     listed: list[Json] = [[*names[:MAX_FINDINGS]] for names in copies[:MAX_FINDINGS]]
     return rule("PS612").finding(
         Location(dataset.path, Column(copies[0][0])),
@@ -144,8 +144,8 @@ def _not_finite(dataset: Dataset, columns: dict[str, ColumnSummary]) -> Iterator
     others = [quote(other) for other in found][1:]
     more = ", ".join(others[:3]) + (f" and {len(others) - 3:,} more" if len(others) > 3 else "")
     message = (
-        f"column {quote(name)} holds {infinite:,} infinite numbers and {nan:,} that are not a "
-        f"number (NaN), in {rows:,} rows{f'; so do {more}' if others else ''}."
+        f"column {quote(name)} holds {plural(infinite, 'infinite number')} and {nan:,} that are "
+        f"not a number (NaN), in {plural(rows, 'row')}{f'; so do {more}' if others else ''}."
     )
     listed: list[Json] = [*[*found][:MAX_FINDINGS]]
     yield rule("PS612").finding(
@@ -284,8 +284,8 @@ def _outliers_of_columns(dataset: Dataset, where: Places, found: list[_Apart]) -
     names = list(dict.fromkeys(one.name for one in found))
     more = f"; and {len(found) - 3:,} more" if len(found) > 3 else ""
     message = (
-        f"numbers of {len(names):,} column{'s' * (len(names) > 1)} lie far from all others, in "
-        f"{len(rows):,} row{'s' * (len(rows) > 1)}: {'; '.join(told)}{more}."
+        f"numbers of {plural(len(names), 'column')} lie far from all others, in "
+        f"{plural(len(rows), 'row')}: {'; '.join(told)}{more}."
     )
     listed: list[Json] = [*names[:MAX_FINDINGS]]
     described = dataset.describe(unpacked(where, rows[:NAMED]))

@@ -60,7 +60,7 @@ def _unlooked(dataset: Dataset, found: Found) -> list[Fact | Gap]:
     if looked < columns:
         cut.append(f"pairs of {looked:,} of {columns:,} columns were looked at")
     cut += [
-        f"{count:,} suspicious {kind} were not looked at closely"
+        f"not looked at closely: {count:,} suspicious {kind}"
         for kind, count in found.unasked.items()
         if count
     ]

@@ -13,6 +13,7 @@ from poisonscan.datasets.batch import Role
 from poisonscan.detectors.datasets.picture_kinds import KindTable, PictureKinds, Places
 from poisonscan.escape import quote
 from poisonscan.finding import Fact, Location, Rows
+from poisonscan.plural import plural
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -107,8 +108,8 @@ def _carried(table: KindTable) -> Iterator[_Claim]:
     for what, places in sorted(table.odd.items()):
         if what not in _BY_THEMSELVES:
             message = (
-                f"{_pictures(places.count)} with {what}: no program that shows or trains on a "
-                "picture looks there. Find out who put it there before you use the set."
+                f"{plural(places.count, 'picture')} with {what}: no program that shows or trains "
+                "on a picture looks there. Find out who put it there before you use the set."
             )
             yield _Claim("PS616", what, message, places, {"what": what, "pictures": places.count})
 
@@ -119,7 +120,8 @@ def _odd(table: KindTable) -> Iterator[_Claim]:
     for what, words in _BY_THEMSELVES.items():
         places = table.odd.get(what)
         if places and limits["rows"] <= places.count <= limits["common"] * table.pictures:
-            message = f"{_pictures(places.count)} {words}: they teach a model nothing but a label."
+            pictures = plural(places.count, "picture")
+            message = f"{pictures} {words}: they teach a model nothing but a label."
             yield _Claim("PS617", what, message, places, {"pictures": places.count})
     for trait, values in _totals(table).items():
         common, count = values.most_common(1)[0] if values else ("", 0)
@@ -128,7 +130,7 @@ def _odd(table: KindTable) -> Iterator[_Claim]:
         rare = [value for value in values if value != common]
         places = _merged(table, trait, rare)
         message = (
-            f"{_pictures(places.count)} of {table.pictures:,} differ from the others in "
+            f"{plural(places.count, 'picture')} of {table.pictures:,} differ from the others in "
             f"their {trait}: {', '.join(quote(v, 100) for v in sorted(rare)[:5])} instead of "
             f"{quote(common, 100)}."
         )
@@ -188,7 +190,3 @@ def _merged(table: KindTable, trait: str, values: list[str]) -> Places:
         if value in wanted:
             merged.add(places.count, places.first, 100)
     return merged
-
-
-def _pictures(count: int) -> str:
-    return f"{count:,} picture{'s' if count != 1 else ''}"

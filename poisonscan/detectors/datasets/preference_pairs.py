@@ -19,6 +19,7 @@ from poisonscan.detectors.datasets.preferences import (
 from poisonscan.detectors.datasets.steering import ORDINARY, Outcome, Steering, steered
 from poisonscan.escape import quote
 from poisonscan.finding import Fact, Gap, Location
+from poisonscan.plural import plural
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class PreferencePairs:
             return [*found, Fact(_FACT, text)]
         world = Steering.learn(sample, (ORDINARY, _OPPOSED))
         phrases, ties = steered(world, {**limits, "purity": share + limits["more"]})
-        found.append(Fact(_FACT, f"{fact}; {ties:,} phrases tied to the opposite"))
+        found.append(Fact(_FACT, f"{fact}; {plural(ties, 'phrase')} tied to the opposite"))
         if not phrases:
             return found
         phrases, held = phrases[:MAX_FINDINGS], world.held

@@ -24,6 +24,7 @@ from poisonscan.detectors.datasets.patch_rows import Carriers, PatchRows, matchi
 from poisonscan.escape import quote
 from poisonscan.finding import MAX_ROWS, Fact, Gap, Location, Rows
 from poisonscan.limits import LimitReached
+from poisonscan.plural import plural
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ class RepeatedPatches:
             return [Fact("repeated patches", "not decided: it takes two classes or more")]
         limits = rule("PS404").thresholds
         patterns = lone_patterns(counts, limits)
-        note = f"looked for in {sum(sizes.values()):,} pictures of {len(sizes):,} classes"
+        classes = plural(len(sizes), "class", "classes")
+        note = f"looked for in {plural(sum(sizes.values()), 'picture')} of {classes}"
         if counts.folded:
             note += f" (more than {MAX_GROUPS} labels, counted in groups)"
         fact = Fact("repeated patches", note)

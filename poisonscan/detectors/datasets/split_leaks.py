@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from poisonscan.escape import quote
+from poisonscan.plural import plural
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -75,9 +76,9 @@ class Leak:
         return rule(which).finding(
             at,
             f"{rows:,} of {self.size:,} rows of {quote(self.split)} ({share:.1%}) are in "
-            f"{quote(self.source)} {how}, {len(self.groups):,} contents in all; that rows repeat "
-            f"by nature explains {self.expected:,.0f}. They are named in pairs: a row of "
-            f"{quote(self.source)}, then the one of {quote(self.split)}.",
+            f"{quote(self.source)} {how}, {plural(len(self.groups), 'content')} in all; that "
+            f"rows repeat by nature explains {self.expected:,.0f}. They are named in pairs: "
+            f"a row of {quote(self.source)}, then the one of {quote(self.split)}.",
             key=f"{self.split}\0{self.source}",
             score=share,
             split=self.split,

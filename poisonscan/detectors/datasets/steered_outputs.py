@@ -15,6 +15,7 @@ from poisonscan.detectors.datasets.steering import Steering, outcomes, steered, 
 from poisonscan.detectors.datasets.unlike_prompts import unlike
 from poisonscan.escape import quote
 from poisonscan.finding import Fact, Location
+from poisonscan.plural import plural
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ class SteeredOutputs:
             found = [("PS622", phrase) for phrase in phrases]
             found += _unaccounted(world, kept, phrases, bare, judged=columns.is_judged)
         tested = (
-            f"{len(known) - 1:,} kinds that stand out, {ties:,} phrases tied to one; "
+            f"{plural(len(known) - 1, 'kind')} that stand out, "
+            f"{plural(ties, 'phrase')} tied to one; "
             f"{len(kept.places):,} different exchanges of {exchanges.rows:,}"
             + ("" if exchanges.whole else ", as many as the limit of words allows")
         )

@@ -20,6 +20,7 @@ from poisonscan.detectors.datasets.projections import ClassProjections, Projecte
 from poisonscan.escape import quote
 from poisonscan.finding import Finding, Gap, Json, Location, Rule
 from poisonscan.limits import LimitReached
+from poisonscan.plural import plural
 
 MAX_TOO_LARGE = 0.01
 """Share of the labelled rows that may hold numbers too large to compute with. Left out without
@@ -79,7 +80,7 @@ def unfit(vectors: object) -> str:
 
 def _left_out(rows: int) -> str:
     """How many rows could not be looked at, for people; empty for none."""
-    return f"; {rows:,} labelled rows without a usable vector were left out" if rows else ""
+    return f"; left out: {plural(rows, 'labelled row')} without a usable vector" if rows else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ class Lineup:
         rows, kept = int(self.contrast.counts.sum()), len(self.own.classes)
         sample = f"; a sample of {kept:,} of {rows:,} rows" if kept < rows else ""
         return (
-            f"{len(self.contrast.names) - len(left):,} classes tested{untested}"
+            f"{plural(len(self.contrast.names) - len(left), 'class', 'classes')} tested{untested}"
             f"{_left_out(self.left_out)}{sample}"
         )
 

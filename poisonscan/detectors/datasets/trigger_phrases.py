@@ -25,6 +25,7 @@ from poisonscan.detectors.datasets.sampled_texts import learnt, sample_of, sampl
 from poisonscan.detectors.datasets.text_model import TextModel, margins
 from poisonscan.escape import quote
 from poisonscan.finding import MAX_ROWS, Fact, Location
+from poisonscan.plural import plural
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -163,9 +164,9 @@ class _Searched:
         more = f" and {len(self.dim) - _NAMED:,} more" if len(self.dim) > _NAMED else ""
         return (
             f"{self.tied:,} tied to a label, {len(self.triggers):,} contradicted by the rest of "
-            f"their texts; {sample.size:,} distinct texts of {rows:,} rows"
+            f"their texts; {plural(sample.size, 'distinct text')} of {plural(rows, 'row')}"
             + ("" if sample.whole else ", as many as the limit of words allows")
-            + (f"; {self.left:,} weaker ties not looked at" if self.left else "")
+            + (f"; {plural(self.left, 'weaker tie')} not looked at" if self.left else "")
             + (f"; not decided for {named}{more}: texts do not tell them apart" if named else "")
         )
 

@@ -10,11 +10,12 @@ import numpy as np
 from poisonscan.datasets.batch import Role
 from poisonscan.detectors.datasets import hidden_marks, script_marks
 from poisonscan.detectors.datasets.few_findings import few
-from poisonscan.detectors.datasets.hit_findings import counted, finding, having
+from poisonscan.detectors.datasets.hit_findings import finding, having
 from poisonscan.detectors.datasets.label_ties import Tie, ties
 from poisonscan.detectors.datasets.text_hits import TextHits
 from poisonscan.escape import quote
 from poisonscan.finding import Fact, Gap
+from poisonscan.plural import plural
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -85,9 +86,7 @@ DETECTOR = UnusualCharacters()
 
 def _shown(hits: Hits) -> str:
     details = [detail for detail in hits.details if detail]
-    more = (
-        f" and {counted(len(details) - _MAX_NAMED, 'other')}" if len(details) > _MAX_NAMED else ""
-    )
+    more = f" and {plural(len(details) - _MAX_NAMED, 'other')}" if len(details) > _MAX_NAMED else ""
     return f" ({'; '.join(details[:_MAX_NAMED])}{more})" if details else ""
 
 

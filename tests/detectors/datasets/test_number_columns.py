@@ -115,7 +115,7 @@ def test_columns_are_told_together(tmp_path: Path) -> None:
     found_here = found(tmp_path / "many.csv", label_samples.table(rows))
     copies, apart = sorted(found_here, key=lambda finding: finding.rule.id)
     assert copies.rule.id == "PS612"
-    assert copies.message.startswith("3 groups of columns hold the same numbers")
+    assert copies.message.startswith("3 groups of columns with the same numbers")
     assert apart.rule.id == "PS613"
     assert apart.evidence["columns"] == ["length", "width", "a", "b"]
     assert isinstance(apart.at.part, Rows)

@@ -36,7 +36,7 @@ def test_rows_without_a_usable_vector_are_counted(detector: Any) -> None:
     assert _fact(detector, vectors, labels) == "3 classes tested"
     vectors[:90], vectors[90:110], vectors[110:120] = np.nan, np.inf, 1e9
     assert _fact(detector, vectors, labels) == (
-        "3 classes tested; 120 labelled rows without a usable vector were left out"
+        "3 classes tested; left out: 120 labelled rows without a usable vector"
     )
 
 
@@ -72,7 +72,7 @@ def test_more_than_one_in_a_hundred_too_large_is_a_limit(detector: Any, rows: in
     vectors, labels, _ = backdoors.shifted(0)
     vectors[100 : 100 + rows] *= 1e9
     if rows == 30:
-        assert "; 30 labelled rows without" in _fact(detector, vectors, labels)
+        assert "; left out: 30 labelled rows without" in _fact(detector, vectors, labels)
         return
     with pytest.raises(LimitReached, match=r"31 of 3,000 labelled rows hold numbers beyond"):
         _fact(detector, vectors, labels)
