@@ -68,6 +68,7 @@ class Row:
         score: how suspicious it is, in the units of the rule.
         excerpt: a short piece of its content.
         thumbnail: its picture as a PNG file of at most 64 by 64 pixels in base64.
+        whole: whether the file is the row, as a picture is; its index is 0 then.
     """
 
     path: str
@@ -78,6 +79,7 @@ class Row:
     score: float | None = None
     excerpt: str | None = None
     thumbnail: str | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

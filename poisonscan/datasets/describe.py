@@ -85,10 +85,11 @@ class Later:
         out = []
         for i, (number, position) in enumerate(rows.tolist()):
             path, index = dataset.place(number, position)
-            split = dataset.shards[number].split
+            shard = dataset.shards[number]
+            split, whole = shard.split, shard.by_file
             self._places[path, index, split] = number, position
             score = None if scores is None else float(scores[i])
-            out.append(Row(path, index, split, score=score))
+            out.append(Row(path, index, split, score=score, whole=whole))
         return tuple(out)
 
     def wanted(self, findings: Iterable[Finding]) -> dict[int, Wanted]:
@@ -165,7 +166,7 @@ def _pictures(dataset: Dataset, number: int, wanted: Sequence[int]) -> Iterator[
         label = shard.labels[position] if shard.labels else None
         path, index = dataset.place(number, position)
         shown = None if label is None else _shown(label)
-        yield position, Row(path, index, shard.split, label=shown)
+        yield position, Row(path, index, shard.split, label=shown, whole=True)
 
 
 def _table(dataset: Dataset, number: int, wanted: Sequence[int]) -> Iterator[tuple[int, Row]]:
@@ -177,7 +178,10 @@ def _table(dataset: Dataset, number: int, wanted: Sequence[int]) -> Iterator[tup
         label, excerpt = about.get(row, (None, None))
         line = lines.get(row)
         path, index = dataset.place(number, position)
-        yield position, Row(path, index, shard.split, line, label, None, excerpt)
+        yield (
+            position,
+            Row(path, index, shard.split, line, label, None, excerpt, whole=shard.by_file),
+        )
 
 
 def _shown(text: str) -> str:

@@ -70,4 +70,4 @@ class ListedRows:
                 shard = self.shards[number]
                 path, index = shard.place(row)
                 score = None if self.scores is None else float(self.scores[start + i])
-                yield Row(path, index, shard.split, score=score)
+                yield Row(path, index, shard.split, score=score, whole=shard.by_file)

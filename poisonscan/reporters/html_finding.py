@@ -158,7 +158,7 @@ class _Table:
         columns = [
             ("File", "text", [row.path for row in rows] if len(self._files) > 1 else []),
             ("Split", "text", [row.split for row in rows] if len(self._splits) > 1 else []),
-            ("Row", "number", [f"{row.index:,}" for row in rows]),
+            ("Row", "number", ["" if row.whole else f"{row.index:,}" for row in rows]),
             ("Line", "number", [_line(row) for row in rows]),
             ("Label", "text", [row.label or "" for row in rows]),
             ("Score", "number", ["" if row.score is None else _number(row.score) for row in rows]),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from poisonscan.finding import Row
+from poisonscan.reporters.terminal import safe
 
 _SIDE: Final = 64
 _LARGEST: Final = 16_000
@@ -51,7 +52,7 @@ def gallery(rows: Iterable[Row]) -> Iterator[Picture]:
             source=f"data:image/png;base64,{row.thumbnail}",
             width=size[0] * scale,
             height=size[1] * scale,
-            row=f"row {row.index:,}",
+            row=safe(row.path.rpartition("/")[2], 40) if row.whole else f"row {row.index:,}",
             label=row.label or "",
         )
 

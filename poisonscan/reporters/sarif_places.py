@@ -218,5 +218,6 @@ def _about(row: Row) -> Object:
     """What is said about a row of a group."""
     label = "" if row.label is None else f" of class {quote(row.label)}"
     score = "" if row.score is None else f", score {row.score:.4g}"
-    text = f"Row {row.index} of split {quote(row.split)}{label}{score}"
+    what = "File" if row.whole else f"Row {row.index}"
+    text = f"{what} of split {quote(row.split)}{label}{score}"
     return {"message": {"text": sentence(text)}}

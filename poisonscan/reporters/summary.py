@@ -54,7 +54,8 @@ def where(finding: Finding) -> str:
         first = part.rows[0]
         line = f":{first.line[0]}" if first.line else ""
         more = f" and {plural(part.count - 1, 'more row')}" if part.count > 1 else ""
-        return f"{safe(first.path)}{line} row {first.index}{more}"
+        row = "" if first.whole else f" row {first.index}"
+        return f"{safe(first.path)}{line}{row}{more}"
     if isinstance(part, Span):
         return f"{safe(path)} @ {byte_range(part.offset, part.length)}"
     if isinstance(part, Tensor):

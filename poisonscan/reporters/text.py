@@ -350,7 +350,7 @@ def _row(row: Row, path: str) -> tuple[str, ...]:
     place = line if row.path == path else safe(row.path) + (f":{row.line[0]}" if row.line else "")
     return (
         place,
-        f"row {row.index}",
+        "" if row.whole else f"row {row.index}",
         f"class {quote(row.label, 40)}" if row.label else "",
         "" if row.score is None else f"score {row.score:.4g}",
     )

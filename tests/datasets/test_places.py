@@ -27,6 +27,7 @@ def test_all_rows_are_listed_and_the_first_described(tmp_path: Path) -> None:
     assert named.every is not None
     assert [(row.index, row.score) for row in named.every.rows()] == [(7, 3), (3, 2), (40, 1)]
     assert (named.count, len(named.every), named.every.left_out) == (5, 3, 2)
+    assert not any(row.whole for row in (*named.rows, *named.every.rows()))
     assert list(named.every.files().values()) == [Held(whole=False, header=True)]
 
 
@@ -66,6 +67,7 @@ def test_a_picture_is_a_row_by_itself(tmp_path: Path) -> None:
     (row,) = every.rows()
     assert row.path.endswith("2.png")
     assert every.files() == {row.path: Held(whole=True)}
+    assert row.whole
 
 
 def test_rows_of_a_sample_are_found_in_their_file() -> None:

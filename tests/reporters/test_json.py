@@ -102,6 +102,7 @@ def test_rows_keep_what_is_known_of_them() -> None:
         "score": 0.99,
         "excerpt": "text 1",
         "thumbnail": None,
+        "whole": False,
     }
 
 

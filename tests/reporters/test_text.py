@@ -321,3 +321,13 @@ def test_reporters_by_name() -> None:
     assert {"text", "json", "sarif", "html", "markdown", "junit", "github", "jsonl"} == {*REPORTERS}
     for reporter in REPORTERS.values():
         assert reporter(full(), Options()).endswith("\n")
+
+
+def test_a_file_that_is_a_row_has_no_number() -> None:
+    rows = tuple(Row(f"cats/{name}.png", 0, label="cat", whole=True) for name in "ab")
+    report = Report(("x",), findings=[MEDIUM.finding(Location("cats", Rows(rows, 2)), "Wrong.")])
+    text = plain(report)
+    assert "cats/a.png  class 'cat'" in text
+    assert "row 0" not in text
+    assert "row 0" not in REPORTERS["markdown"](report, Options())
+    assert "Row 0" not in REPORTERS["sarif"](report, Options())
