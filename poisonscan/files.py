@@ -43,7 +43,7 @@ _TELLING: Final = frozenset({
     "readme.md", "state.json", "dataset_info.json", "dataset_dict.json", "config.json",
 })  # fmt: skip
 """Names of members that say something about the files beside them."""
-_LOST: Final = ("not read as a dataset", "decompresses to more than")
+_LOST: Final = ("not read as a dataset", "looks like a table", "decompresses to more than")
 """What gaps say where there are rows that are not read, or may be."""
 
 

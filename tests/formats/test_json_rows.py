@@ -104,6 +104,8 @@ def test_a_big_table_on_its_side_is_a_gap(tmp_path: Path) -> None:
 def test_tables_without_objects_are_gaps(tmp_path: Path, document: object, form: str) -> None:
     (gap,) = scanned(tmp_path, "t.json", json.dumps(document).encode()).gaps
     assert form in gap.reason
+    report = scan(tmp_path, root=tmp_path, kind="dataset", select=["PS501"])
+    assert report.gaps == [gap]  # also where configurations are not asked for
 
 
 def test_a_list_of_texts_is_rows(tmp_path: Path) -> None:
