@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from poisonscan.formats.base import TableFile
 
 _NAMED = 5
+MAX_CELLS = 20_000_000
+"""Cells of a block of rows, most of them empty where there are so many."""
 _QUOTE = 2
 _STEPS = np.zeros(256, np.int8)
 _STEPS[list(b"[{")] = 1
@@ -155,9 +157,21 @@ def _part(block: Block, known: pa.Schema | None, problem: Sink, *, is_lines: boo
                 table = _parse(data, schema)
             except pa.ArrowInvalid:
                 continue
+            _check_cells(table.num_rows, table.num_columns)
             return Part(table, block, is_lines)
     table, numbers = _line_by_line(data, block.line, problem, "line" if is_lines else "element")
     return Part(table, block, is_lines, numbers)
+
+
+def _check_cells(rows: int, columns: int) -> None:
+    """Refuse rows that share hardly a key: a megabyte of them would be gigabytes of nothing.
+
+    Raises:
+        ValueError: there would be too many cells.
+    """
+    if rows * columns > MAX_CELLS:
+        message = f"{rows:,} rows with {columns:,} different keys are too many cells to read"
+        raise ValueError(message)
 
 
 def _parse(chunk: bytes, schema: pa.Schema | None) -> pa.Table:
@@ -192,6 +206,7 @@ def _line_by_line(
     if bad:
         problem(flaw("left out, no JSON object", noun, bad))
     names = list(dict.fromkeys(name for row in rows for name in row))
+    _check_cells(len(rows), len(names))
     columns = [_column([row.get(name) for row in rows]) for name in names]
     return pa.table(columns, names=names), tuple(lines)
 

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from poisonscan.datasets import json_lines
 from poisonscan.scan import scan
-from tests.datasets.files import content, only, told
+from tests.datasets.files import content, only, opened, told
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +60,14 @@ def test_half_a_pair_of_characters_costs_no_file(tmp_path: Path) -> None:
     assert len(content(dataset)) == 41
 
 
-def test_many_keys_that_few_rows_have(tmp_path: Path) -> None:
-    (tmp_path / "t.jsonl").write_text("".join(f'{{"k{i}": 1}}\n' for i in range(1_000)))
-    dataset = only(tmp_path)
-    assert len(dataset.columns) == 1_000
+@pytest.mark.parametrize("first", ["", '{"text": "\\ud800"}\n'])
+def test_many_keys_that_few_rows_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    rows = [f'{{"k{i}": 1}}\n' for i in range(500)]
+    (tmp_path / "t.jsonl").write_text(first + "".join(rows))
+    assert len(only(tmp_path).columns) == 500 + bool(first)
+    monkeypatch.setattr(json_lines, "MAX_CELLS", 200_000)
+    found, (gap,) = opened(tmp_path)
+    assert found == []
+    assert "too many cells" in gap.reason
