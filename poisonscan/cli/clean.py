@@ -55,7 +55,8 @@ _SHOWN = 20
 def clean(dataset: Path, rows: Path, out: Path, rules: tuple[str, ...], min_severity: str) -> None:
     """Write a dataset without the rows that a scan listed.
 
-    Look at the list first: a finding is a suspicion. DATASET is never changed; OUT is written
+    Look at the list first: a finding is a suspicion. DATASET is what was scanned, or a file or
+    folder in it, perhaps moved since. It is never changed; OUT is written
     whole or not at all. Tables keep schema and metadata, records of text stay as they are byte for
     byte, files that lose nothing are copied. A file that changed since the scan is refused, and so
     are archives and compressed text. Of copies one stays; of rows that contradict each other none.
@@ -67,6 +68,7 @@ def clean(dataset: Path, rows: Path, out: Path, rules: tuple[str, ...], min_seve
     Examples:
       poisonscan dataset data/ --rows-out rows.jsonl
       poisonscan clean data/ --rows rows.jsonl -o cleaned/
+      poisonscan clean data/train.csv --rows rows.jsonl -o cleaned.csv
       poisonscan clean train.csv --rows rows.jsonl --rule PS601 -o cleaned.csv
     """  # noqa: D301 - \b is click's
     from poisonscan.cleaning.clean import clean as write_cleaned
