@@ -11,7 +11,7 @@ import functools
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -83,6 +83,8 @@ def scan(
     revision: str | None = None,
     repo_type: str | None = None,
     max_download: int | None = None,
+    measures: Mapping[str, DatasetDetector] | None = None,
+    leave_out: Sequence[str | Path] = (),
 ) -> Report:
     """Scan model files and datasets. Nothing that is scanned is executed or unpickled.
 
@@ -125,6 +127,9 @@ def scan(
         revision: branch, tag or commit of repositories of the Hub; by default ``main``.
         repo_type: ``model``, ``dataset`` or ``space``; with it ``org/name`` is a repository.
         max_download: bytes to fetch of each repository at most; by default 20 GiB.
+        measures: what is asked of every dataset besides the detectors, by name; their facts are in
+            the report.
+        leave_out: files that are no part of the target, such as a lock file that lies in it.
 
     Returns:
         Findings, and everything that could not be checked. An interrupt (Ctrl-C) ends the scan
@@ -177,6 +182,8 @@ def scan(
         isolation,
         progress or (lambda *_: None),
         os.fspath(scratch) if scratch is not None else None,
+        measures or {},
+        frozenset(map(os.path.realpath, leave_out)),
     )
     try:
         if model is not None and kind != "model":
@@ -220,6 +227,8 @@ class _Work:
     isolation: Mode
     progress: Progress
     scratch: str | None = None
+    measures: Mapping[str, DatasetDetector] = field(default_factory=dict)
+    left_out: frozenset[str] = frozenset()
 
     def engine(self, items: int, size: int) -> Engine:
         """The cluster, or as many processes as asked for, or as the work is worth."""
@@ -264,6 +273,7 @@ class _Work:
     ) -> None:
         """Scan what is on disk."""
         blobs, listed = files_of(targets, base)
+        blobs = [blob for blob in blobs if not self._leaves_out(blob)]
         report.extend(listed)
         tables, beside = sorted_out(blobs, self.files(blobs, report), self.scratch)
         beside = beside if self.kind != "model" else []
@@ -272,6 +282,9 @@ class _Work:
             with at_most(self.jobs):
                 references = self.references(reference, columns, report) if reference else []
                 self.datasets(tables, beside, columns, references, report)
+
+    def _leaves_out(self, blob: Blob) -> bool:
+        return bool(self.left_out) and os.path.realpath(blob.file or "") in self.left_out
 
     def run_remote(
         self,
@@ -364,6 +377,7 @@ class _Work:
         detectors = load_detectors(
             rule for rule in self.rules if rule.detector.startswith("detectors.datasets.")
         )
+        detectors |= self.measures
         # Threads of a matrix library cost more here than they bring; there are processes instead.
         with threadpool_limits(1):
             for dataset in datasets:

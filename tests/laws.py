@@ -46,6 +46,7 @@ from poisonscan.detectors.datasets.text_sketches import Candidates, TextSketches
 from poisonscan.detectors.datasets.texts_at import TextsAt
 from poisonscan.detectors.datasets.url_lists import CellForms
 from poisonscan.detectors.datasets.vector_keys import VectorKeys, VectorsAt
+from poisonscan.locking.row_sets import RowSets
 from tests.datasets.files import encoded, picture
 
 SPLITS = ("train", "test", "train")
@@ -105,6 +106,10 @@ CASES: dict[str, Case] = {
         lambda: LabelledSample(("cat", "7"), pictures=True, most=4), lambda kept: kept.sample()
     ),
     "picture keys": Case(PictureKeys, lambda keys: keys.looks()),
+    "row sets": Case(
+        lambda: RowSets(SPLITS),
+        lambda found: {split: (rows.rows, rows.digest) for split, rows in found.sets.items()},
+    ),
     "patch counts": Case(lambda: PatchCounts(limit=1), patch_counts),
     "patch rows": Case(
         lambda: PatchRows((("placed", (17, 19, 455, 0), (455, 511)), ("small", (448, 0), (448,)))),
@@ -219,6 +224,10 @@ class Rows:
             Role.CELLS: {
                 "text": pa.array(texts, pa.string()),
                 "number": pa.array([c / 2 for c in self.contents[start:stop]], pa.float64()),
+                "label": pa.array(self.labels[start:stop], pa.string()),
+            },
+            Role.VALUES: {
+                "text": pa.array(texts, pa.string()),
                 "label": pa.array(self.labels[start:stop], pa.string()),
             },
             Role.PICTURES: self._pictures(start, stop, content),

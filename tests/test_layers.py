@@ -27,7 +27,7 @@ LAYERS = [
     ["beside", "references", "passes", "opening", "remote", "targets", "vetting", "scan"],
     ["ignores", "baseline"],
     ["aside", "settings"],
-    ["cleaning", "planting"],
+    ["cleaning", "locking", "planting"],
     ["reporters"],
     ["cli"],
 ]

@@ -32,6 +32,8 @@ class Role(enum.StrEnum):
       they are stored. Those of delimited text are strings; strings may be dictionary-encoded.
     * ``PICTURES``: ``Pixels``: the decoded pictures.
     * ``ENCODED``: ``Encoded``: the pictures undecoded, for a pass that wants few of them.
+    * ``VALUES``: all columns as they are stored, Arrow arrays by name; of files that are rows, the
+      SHA-256 of each as ``file`` and its class as ``label``.
     """
 
     LABEL = "label"
@@ -41,6 +43,7 @@ class Role(enum.StrEnum):
     CELLS = "cells"
     PICTURES = "pictures"
     ENCODED = "encoded"
+    VALUES = "values"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,11 @@ class Batch:
     def undecoded(self) -> Encoded:
         """The pictures, of which some may be decoded."""
         return cast("Encoded", self.columns[Role.ENCODED])
+
+    @property
+    def values(self) -> Mapping[str, pa.Array]:
+        """All columns as they are stored, by name."""
+        return cast("Mapping[str, pa.Array]", self.columns[Role.VALUES])
 
     @property
     def content(self) -> NDArray[np.uint64]:

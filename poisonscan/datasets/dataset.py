@@ -107,7 +107,7 @@ class Dataset:
     @property
     def offers(self) -> frozenset[Role]:
         """What batches can hold. A dataset without labels or vectors lacks that role."""
-        has: set[Role] = set()
+        has: set[Role] = {Role.VALUES}
         if self.content:
             has.add(Role.CONTENT)
         if self.roles.get("label"):
@@ -232,6 +232,8 @@ class Dataset:
             names += self.cells
         if roles & {Role.PICTURES, Role.ENCODED}:
             names += self.roles["image"][:1]
+        if Role.VALUES in roles:
+            names += self.columns
         return list(dict.fromkeys(names))
 
     @property
@@ -285,6 +287,8 @@ class Dataset:
             values[Role.CELLS] = {name: table.column(name) for name in self.cells}
         if Role.PICTURES in roles:
             values[Role.PICTURES] = pixels
+        if Role.VALUES in roles:
+            values[Role.VALUES] = {name: table.column(name) for name in self.columns}
         return Batch(index, start, table.num_rows, values)
 
     def _decodes(self, roles: frozenset[Role]) -> bool:
@@ -343,6 +347,7 @@ class Dataset:
             Encoded,
             Pictures,
             decode,
+            file_values,
             read_file,
             residuals,
         )
@@ -353,6 +358,13 @@ class Dataset:
             if Role.LABEL in roles:
                 values[Role.LABEL] = labels_of(shard.labels[start : start + FILES])
             values[Role.ENCODED] = Encoded(None, Path(), files)
+            if Role.VALUES in roles:
+                values[Role.VALUES], unread = file_values(
+                    files, shard.labels[start : start + FILES]
+                )
+                if unread and not roles & {Role.CONTENT, Role.FEATURES, Role.PICTURES}:
+                    places = [Place(0, quote(files[row].path), reason) for row, reason in unread]
+                    problem(flaw(NO_PICTURE, "file", places))
             if roles & {Role.CONTENT, Role.FEATURES, Role.PICTURES}:
                 pixels = decode(read_file(file) for file in files)
                 if pixels.problems:

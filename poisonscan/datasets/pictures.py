@@ -8,6 +8,7 @@ perspective").
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
 import struct
@@ -361,6 +362,25 @@ def read_file(file: TableFile) -> bytes | str:
             return source.read(MAX_FILE + 1)
     except (OSError, ValueError) as error:
         return f"cannot be read: {error}"
+
+
+def file_values(
+    files: Sequence[TableFile], labels: Sequence[str]
+) -> tuple[dict[str, pa.Array], list[tuple[int, str]]]:
+    """Columns for files that are rows: digest and class; and which cannot be read, and why."""
+    digests: list[bytes | None] = []
+    unread: list[tuple[int, str]] = []
+    for row, file in enumerate(files):
+        data = read_file(file)
+        if len(data) > MAX_FILE:
+            data = f"more than {MAX_FILE:,} bytes"
+        if isinstance(data, str):
+            unread.append((row, data))
+        digests.append(None if isinstance(data, str) else hashlib.sha256(data).digest())
+    columns = {"file": pa.array(digests, pa.binary())}
+    if labels:
+        columns["label"] = pa.array(labels, pa.string())
+    return columns, unread
 
 
 def looks_like_picture(values: Sequence[bytes]) -> bool:

@@ -1,0 +1,1 @@
+"""Lock files: what a model or dataset was when somebody looked, against a silent swap."""
