@@ -221,6 +221,10 @@ class Machine(Arguments):
             self._stack.append(value)
         return value
 
+    def collection(self, kind: str) -> Collection:
+        """A new collection, empty. Machines that must know all items make other ones."""
+        return Collection(kind)
+
     def mark(self) -> None:
         """Put a mark on the stack."""
         self._marks.append(self._stack)

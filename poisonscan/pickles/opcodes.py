@@ -61,7 +61,7 @@ def _bytes(size: int, kind: str = "bytes") -> Handler:
 
 
 def _collection(kind: str) -> Handler:
-    return lambda m: m.push(Collection(kind))
+    return lambda m: m.push(m.collection(kind))
 
 
 def _binint(m: Machine) -> None:
@@ -127,7 +127,7 @@ def _gather(kind: str) -> Handler:
     def gather(m: Machine) -> None:
         items = m.pop_mark()
         m.passes(items)
-        collection = Collection(kind)
+        collection = m.collection(kind)
         collection.add(items)
         m.weigh(collection)
         m.push(collection)
@@ -154,7 +154,7 @@ def _put_into(m: Machine, opcode: str, items: list[object]) -> None:
         target.add(items)
         m.weigh(target)
     else:
-        put = Collection("list")
+        put = m.collection("list")
         put.add(items)
         m.emit(events.Change(m.at, opcode, target, put))
         if isinstance(target, Result):
