@@ -19,6 +19,8 @@ _COMMANDS: Final = {
     "report": "poisonscan.cli.report",
     "clean": "poisonscan.cli.clean",
     "bench": "poisonscan.cli.bench",
+    "lock": "poisonscan.cli.lock",
+    "verify": "poisonscan.cli.verify",
     "baseline": "poisonscan.cli.baseline",
     "rules": "poisonscan.cli.rules",
     "explain": "poisonscan.cli.rules",

@@ -89,9 +89,9 @@ class FakeHub:
         body: bytes | None = None
         if kind == "revision" and revision in self.revisions:
             path, body = kind, json.dumps({"id": "org/name", "sha": commit}).encode()
-        elif kind == "tree" and commit == COMMIT:
+        elif kind == "tree" and commit in self.revisions.values():
             path, body = kind, self._list(request, parts.query)
-        elif kind == "resolve" and commit == COMMIT:
+        elif kind == "resolve" and commit in self.revisions.values():
             body = self.files.get(path)
         if body is None:
             send(request, 404, b"{}")
@@ -116,7 +116,7 @@ class FakeHub:
 
     def answer_elsewhere(self, request: BaseHTTPRequestHandler) -> None:
         self.elsewhere.append((request.path, request.headers.get("Authorization", "")))
-        path = unquote(request.path).partition(f"/resolve/{COMMIT}/")[2]
+        path = unquote(request.path).partition("/resolve/")[2].partition("/")[2]
         send(request, 200, self.files[path])
 
 
