@@ -28,6 +28,7 @@ LAYERS = [
     ["ignores", "baseline"],
     ["aside", "settings"],
     ["cleaning", "locking", "planting"],
+    ["differences"],
     ["reporters"],
     ["cli"],
 ]

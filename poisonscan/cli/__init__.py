@@ -21,6 +21,7 @@ _COMMANDS: Final = {
     "bench": "poisonscan.cli.bench",
     "lock": "poisonscan.cli.lock",
     "verify": "poisonscan.cli.verify",
+    "diff": "poisonscan.cli.diff",
     "baseline": "poisonscan.cli.baseline",
     "rules": "poisonscan.cli.rules",
     "explain": "poisonscan.cli.rules",

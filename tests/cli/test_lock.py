@@ -272,7 +272,7 @@ def test_signatures(here: Path, tmp_path_factory: pytest.TempPathFactory) -> Non
     assert (other.exit_code, "signature" in other.output) == (1, True)
 
     config = here / "model" / "config.json"
-    config.write_text('{"model_type": "\x1bgpt"}')
+    config.write_text('{"model_type": "gpt2"}')
     assert ("signature", "") in changes(place, "--public-key", str(public))
     # Whoever changes the files and the lock file cannot sign them.
     assert lock("model", "-o", place).exit_code == 0
@@ -304,7 +304,7 @@ def test_signatures_need_the_extra(here: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_help_costs_little() -> None:
     code = (
         "import sys; from poisonscan.cli import cli\n"
-        "for name in ('lock', 'verify'): cli.get_command(None, name)\n"
+        "for name in ('lock', 'verify', 'diff'): cli.get_command(None, name)\n"
         "print({'numpy', 'pyarrow', 'model_signing', 'cryptography'} & set(sys.modules))"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
