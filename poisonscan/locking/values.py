@@ -31,6 +31,8 @@ Encoded = Bytes | list[bytes]
 """A value each: a matrix where all have the same length; an empty one says nothing."""
 
 _NUMBER: Final = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?$"
+_ZEROS: Final = r"(?:\.0+|(\.[0-9]*[1-9])0+)(Z?)$"
+"""Zeros at the end of a fraction of a second."""
 _LONGEST: Final = 40
 """Characters of a text that is taken for a number."""
 _TRUTH: Final = {b"true": b"B\1", b"True": b"B\1", b"false": b"B\0", b"False": b"B\0"}
@@ -150,7 +152,10 @@ def _patched(
 
 def _texts(column: pa.Array) -> list[bytes]:
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        temporal = pa.types.is_temporal(column.type)
         column = pc.cast(column, pa.string())
+        if temporal:  # the unit of a time must not show
+            column = pc.replace_substring_regex(column, _ZEROS, r"\1\2")
     wide = pa.types.is_large_string(column.type)
     raw = column.cast(pa.large_binary() if wide else pa.binary())
     cells = [b"T" + value if value else b"" for value in raw.to_pylist()]

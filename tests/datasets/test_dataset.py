@@ -99,7 +99,7 @@ def test_label_and_id_are_no_content(tmp_path: Path) -> None:
 def test_a_file_without_usable_columns_offers_its_cells_only(tmp_path: Path) -> None:
     write(tmp_path / "t.parquet", [{"colour": "red"}, {"colour": "blue"}])
     dataset = only(tmp_path)
-    assert dataset.offers == {Role.CONTENT, Role.CELLS}
+    assert dataset.offers == {Role.CONTENT, Role.CELLS, Role.VALUES}
     assert dataset.feature_source == ""
     assert [batch.labels.codes.tolist() for batch in batches(dataset)] == [[-1, -1]]
 

@@ -43,6 +43,10 @@ def one(value: Any, kind: pa.DataType | None = None) -> bytes:
         (({"x": 1, "y": None}, pa.struct({"x": pa.int8(), "y": pa.int8()})),
          ({"x": 1}, pa.struct({"x": pa.int64()}))),
         ((Decimal("1.50"), pa.decimal128(5, 2)), (1.5, pa.float64())),
+        ((dt.datetime(2020, 1, 2, 3), pa.timestamp("ms")), ("2020-01-02 03:00:00", pa.string())),
+        ((dt.datetime(2020, 1, 2, 3, 0, 0, 120_000), pa.timestamp("ns", "UTC")),
+         ("2020-01-02 03:00:00.12Z", pa.string())),
+        ((dt.date(2020, 1, 2), pa.date32()), ("2020-01-02", pa.string())),
         ((b"ab", pa.binary(2)), (b"ab", pa.large_binary())),
     ],
 )  # fmt: skip
