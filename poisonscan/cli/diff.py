@@ -13,7 +13,7 @@ from poisonscan.cli import reading
 from poisonscan.cli.progress import ProgressLine
 from poisonscan.escape import clip, escape
 from poisonscan.isolation.workers import IsolationError
-from poisonscan.reporters.terminal import plural
+from poisonscan.plural import plural
 from poisonscan.sources.hub.errors import HubError
 
 if TYPE_CHECKING:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from poisonscan.cli import hub, reading
+from poisonscan.cli import reading
 from poisonscan.cli.progress import ProgressLine
+from poisonscan.cli.targets import placed
 from poisonscan.engines.base import EngineError
 from poisonscan.escape import escape, quote
 from poisonscan.isolation.workers import IsolationError
-from poisonscan.reporters.terminal import plural
+from poisonscan.plural import plural
 from poisonscan.reporters.write import write
 from poisonscan.sources.hub.errors import HubError
 
@@ -26,7 +27,7 @@ _SHOWN = 20
 
 
 @click.command()
-@click.argument("targets", nargs=-1, required=True, callback=hub.placed, metavar="TARGET...")
+@click.argument("targets", nargs=-1, required=True, callback=placed, metavar="TARGET...")
 @click.option(
     "-o",
     "--output",

@@ -15,7 +15,7 @@ from poisonscan.cli.lock import NAME
 from poisonscan.cli.progress import ProgressLine
 from poisonscan.escape import escape, quote
 from poisonscan.isolation.workers import IsolationError
-from poisonscan.reporters.terminal import plural
+from poisonscan.plural import plural
 
 if TYPE_CHECKING:
     from poisonscan.locking.entries import Lock

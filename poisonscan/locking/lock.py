@@ -14,8 +14,9 @@ from typing import Any, Final, cast
 
 from poisonscan.engines.base import Failure
 from poisonscan.engines.local import LocalEngine, usable_cores
-from poisonscan.finding import Gap, Report, Rule, Scanned, as_json
+from poisonscan.finding import Gap, Report, Rule, Scanned
 from poisonscan.isolation.workers import Mode
+from poisonscan.json_form import as_json
 from poisonscan.limits import Limits
 from poisonscan.locking.checkpoints import Checkpoint, checkpoint, may_be_checkpoint
 from poisonscan.locking.entries import (
