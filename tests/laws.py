@@ -40,6 +40,7 @@ from poisonscan.detectors.datasets.row_sample import NUMBER, TEXT, RowSample
 from poisonscan.detectors.datasets.row_sample import WORD as SHORT
 from poisonscan.detectors.datasets.sampled_texts import TextSizes
 from poisonscan.detectors.datasets.steering import Outcome
+from poisonscan.detectors.datasets.styled_texts import StyledTexts
 from poisonscan.detectors.datasets.text_bands import TextBands
 from poisonscan.detectors.datasets.text_hits import TextHits
 from poisonscan.detectors.datasets.text_sketches import Candidates, TextSketches
@@ -146,6 +147,9 @@ CASES: dict[str, Case] = {
     "drawn documents": Case(
         lambda: Documents(budget=14, share=0.5),
         lambda documents: (documents.sample(), documents.rows),
+    ),
+    "styled texts": Case(
+        lambda: StyledTexts(most=4), lambda kept: (kept.sample(), kept.sample(["a"]), kept.rows)
     ),
     "text sizes": Case(TextSizes, lambda sizes: sizes.size),
     "phrase rows": Case(
