@@ -1,0 +1,193 @@
+"""How texts are written, apart from what they say: two views of each that share no word.
+
+The *style* of a text is the sequence of its most frequent words and signs, in which every other
+word is a blank: single ones, pairs and triples, with the edges of the text; also the endings of
+the other words, the length, and capitals. Which words are frequent shows in the texts, whatever
+their language; such function words and n-grams of them are what tells authors apart (Stamatatos
+2009, "A survey of modern authorship attribution methods"). The *content* is the other words, and
+pairs of those that follow each other.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Ints = NDArray[np.int64]
+
+TOKENS = 100
+"""Words and signs of a text that are looked at, from its start."""
+FREQUENT = 200
+"""Words and signs that are style, at most: those in the most texts."""
+_SHARE, _LEAST_FREQUENT = 0.005, 20
+"""Share of the texts that each of them is in, at least, and number."""
+_WORD, _NUMBER, _SIGN, _END = FREQUENT + 1, FREQUENT + 2, FREQUENT + 3, FREQUENT + 4
+_START = 0
+_BITS = 8
+_PAIR, _SINGLE, _FORM, _ENDING = (kind << 3 * _BITS for kind in range(1, 5))
+_LEAST_STYLE, _LEAST_CONTENT = 5, 2
+"""Texts that a feature must be in."""
+_LONG, _SUFFIX = 6, 3
+"""Letters of a word whose ending counts, and of the ending."""
+_LENGTHS, _CAPITALS = 64, 10
+_BLANKS = {_START: "^", _WORD: "_", _NUMBER: "#", _SIGN: "%", _END: "$"}
+_TOKEN = re.compile(r"\s*(?:[^\W_]+|[^\w\s]|_)")
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """Style and content of texts.
+
+    Attributes:
+        style: 1 where a text holds a feature, sparse of shape (texts, features), by rows.
+        content: the same of shape (texts, other features).
+        codes: of the features of style, ``int64``.
+        frequent: the frequent words and signs; a leading ``+`` says that no blank is before.
+        endings: of other words.
+    """
+
+    style: Any
+    content: Any
+    codes: Ints
+    frequent: tuple[str, ...]
+    endings: tuple[str, ...]
+
+    def name(self, feature: int) -> str:
+        """A feature of style for people: ``^`` and ``$`` are edges, ``_`` is any other word."""
+        code = int(self.codes[feature])
+        kind, rest = code & ~((1 << 3 * _BITS) - 1), code & ((1 << 3 * _BITS) - 1)
+        if kind == _ENDING:
+            return f"words in -{self.endings[rest]}"
+        if kind == _FORM:
+            return "a length" if rest < _LENGTHS else "capitals"
+        size = {_SINGLE: 1, _PAIR: 2}.get(kind, 3)
+        parts = [(rest >> _BITS * place) & 0xFF for place in range(size)][::-1]
+        return " ".join(_BLANKS.get(part) or self.frequent[part - 1] for part in parts)
+
+
+def views(texts: Sequence[str]) -> Views:
+    """Split texts into style and content."""
+    found = [_tokens(text) for text in texts]
+    sizes = np.array([len(each) for each in found], np.int64)
+    docs = np.repeat(np.arange(len(texts)), sizes)
+    coded = pa.array([token for each in found for token in each], pa.string()).dictionary_encode()
+    spelt, codes = coded.dictionary, np.asarray(coded.indices).astype(np.int64)
+    rank = _ranked(codes, docs, spelt, max(_SHARE * len(texts), _LEAST_FREQUENT))
+    others = _kinds(spelt)
+    shown = np.where(rank > 0, rank, others)[codes]
+    word = (rank == 0) & (others != _SIGN)
+    endings, ending = _endings(spelt, word & (others == _WORD))
+    style = [
+        *_runs(shown, docs, sizes),
+        (_ENDING + ending[codes], docs),
+        *_forms(texts, sizes),
+    ]
+    kept = [(code[code != _ENDING - 1], doc[code != _ENDING - 1]) for code, doc in style]
+    matrix, used = _matrix(kept, len(texts), _LEAST_STYLE)
+    top = np.argsort(np.where(rank > 0, rank, len(rank) + FREQUENT), kind="stable")
+    frequent = tuple(spelt.take(pa.array(top[: int((rank > 0).sum())])).to_pylist())
+    bare = pc.replace_substring_regex(spelt, r"^\+", "").dictionary_encode()
+    content = _content(np.asarray(bare.indices).astype(np.int64)[codes[word[codes]]],
+                       docs[word[codes]], len(texts))  # fmt: skip
+    return Views(matrix, content, used, frequent, endings)
+
+
+def _tokens(text: str) -> list[str]:
+    """Words in lower case and signs; a ``+`` before those that no blank is before."""
+    found = _TOKEN.findall(text)[:TOKENS]
+    return [
+        part.lstrip().lower() if part[0].isspace() or not place else f"+{part.lower()}"
+        for place, part in enumerate(found)
+    ]
+
+
+def _ranked(codes: Ints, docs: Ints, spelt: pa.Array, least: float) -> Ints:
+    """Place of each token among the frequent ones, from 1; 0 for others."""
+    rank = np.zeros(len(spelt), np.int64)
+    pairs = np.unique(codes * (int(docs.max(initial=0)) + 1) + docs)
+    support = np.bincount(pairs // (int(docs.max(initial=0)) + 1), minlength=len(spelt))
+    alphabet = np.argsort(np.asarray(spelt.to_pylist(), object)) if len(spelt) else rank
+    order = alphabet[np.argsort(-support[alphabet], kind="stable")][:FREQUENT]
+    order = order[support[order] >= least]
+    rank[order] = np.arange(1, len(order) + 1)
+    return rank
+
+
+def _kinds(spelt: pa.Array) -> Ints:
+    """What stands for a token that is not frequent."""
+    kinds = [
+        _NUMBER if word.isdigit() else _WORD if word[:1].isalnum() else _SIGN
+        for word in (token[1:] if len(token) > 1 and token[0] == "+" else token
+                     for token in spelt.to_pylist())
+    ]  # fmt: skip
+    return np.array(kinds, np.int64)
+
+
+def _endings(spelt: pa.Array, which: NDArray[np.bool_]) -> tuple[tuple[str, ...], Ints]:
+    """Endings of long words, and the number of each token's; -1 for none."""
+    number = np.full(len(spelt), -1, np.int64)
+    numbers: dict[str, int] = {}
+    for place in np.flatnonzero(which).tolist():
+        word = spelt[place].as_py().removeprefix("+")
+        if len(word) >= _LONG and len(numbers) < 1 << 3 * _BITS:
+            number[place] = numbers.setdefault(word[-_SUFFIX:], len(numbers))
+    return tuple(numbers), number
+
+
+def _runs(shown: Ints, docs: Ints, sizes: Ints) -> list[tuple[Ints, Ints]]:
+    """Singles, pairs and triples of what is shown, with the edges of texts."""
+    texts = len(sizes)
+    wide = np.full(len(shown) + 2 * texts, _END, np.int64)
+    first = np.cumsum(sizes + 2) - (sizes + 2)
+    wide[first] = _START
+    at = np.arange(len(shown)) + 2 * docs + 1
+    wide[at] = shown
+    owner = np.repeat(np.arange(texts), sizes + 2)
+    same = owner[1:] == owner[:-1]
+    pairs = (wide[:-1] << _BITS | wide[1:])[same] + _PAIR
+    both = owner[2:] == owner[:-2]
+    triples = (wide[:-2] << 2 * _BITS | wide[1:-1] << _BITS | wide[2:])[both]
+    return [(shown + _SINGLE, docs), (pairs, owner[1:][same]), (triples, owner[2:][both])]
+
+
+def _forms(texts: Sequence[str], sizes: Ints) -> list[tuple[Ints, Ints]]:
+    """Length, share of capitals, and whether the first letter is one."""
+    every = np.arange(len(texts))
+    length = (2 * np.log2(sizes + 1)).astype(np.int64)
+    capitals = np.array([sum(map(str.isupper, text)) / (len(text) + 1) for text in texts])
+    level = np.minimum((30 * capitals).astype(np.int64), _CAPITALS - 1) + _LENGTHS
+    first = np.array([text.lstrip()[:1].isupper() for text in texts], np.int64)
+    first += _LENGTHS + _CAPITALS
+    return [(form + _FORM, every) for form in (length, level, first)]
+
+
+def _content(words: Ints, docs: Ints, texts: int) -> Any:
+    """Words, and pairs of words that follow each other once frequent ones are left out."""
+    often = int(words.max(initial=0)) + 1
+    same = docs[1:] == docs[:-1]
+    pairs = (words[:-1] * often + words[1:] + often)[same]
+    return _matrix([(words, docs), (pairs, docs[1:][same])], texts, _LEAST_CONTENT)[0]
+
+
+def _matrix(parts: list[tuple[Ints, Ints]], texts: int, least: int) -> tuple[Any, Ints]:
+    """Which text holds which feature, of those in at least ``least`` texts; and their codes."""
+    from scipy.sparse import csc_matrix
+
+    known, column = np.unique(np.concatenate([code for code, _ in parts]), return_inverse=True)
+    held = np.unique(column * texts + np.concatenate([doc for _, doc in parts]))
+    support = np.bincount(held // max(texts, 1), minlength=len(known))
+    kept = support >= least
+    holder = (held % max(texts, 1))[np.repeat(kept, support)]
+    ends = np.concatenate([[0], np.cumsum(support[kept])])
+    shape = (texts, int(kept.sum()))
+    matrix = csc_matrix((np.ones(len(holder)), holder, ends), shape=shape).tocsr()
+    return matrix, known[kept]

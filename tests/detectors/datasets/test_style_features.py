@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from poisonscan.detectors.datasets.style_features import FREQUENT, TOKENS, Views, views
+
+RARE = [f"walk{chr(97 + i // 26)}{chr(97 + i % 26)}" for i in range(300)]
+
+
+def named(seen: Views) -> list[str]:
+    return [seen.name(feature) for feature in range(seen.style.shape[1])]
+
+
+def test_frequent_words_and_signs_are_style_and_others_are_blanks() -> None:
+    seen = views([f"When it {word} {word} , then" for word in RARE])
+    assert {"^ when", "when", "it _ _", ", then $"} <= set(named(seen))
+    assert not any("walk" in name for name in named(seen))
+    assert seen.frequent == (",", "it", "then", "when")
+
+
+def test_at_most_so_many_words_are_style() -> None:
+    seen = views([" ".join(RARE[:TOKENS])] * 20 + [" ".join(RARE[-TOKENS:])] * 21 + RARE * 2)
+    assert len(seen.frequent) == 2 * TOKENS == FREQUENT
+    assert set(seen.frequent) == {*RARE[:TOKENS], *RARE[-TOKENS:]}
+
+
+def test_a_blank_before_a_sign_makes_a_difference() -> None:
+    names = named(views(["no, yes"] * 20 + ["no , yes"] * 20))
+    assert "no +, yes" in names
+    assert "no , yes" in names
+
+
+def test_what_texts_say_is_no_style() -> None:
+    seen = views([f"the {word} of a b{word}" for word in RARE for _ in range(6)])
+    assert set(seen.frequent) == {"the", "of", "a"}
+    assert set(seen.content.sum(axis=1).ravel().tolist()[0]) == {3.0}  # both words, and the pair
+    same = [name for name in named(seen) if "-" not in name]
+    assert not any("walk" in name for name in same)
+
+
+def test_only_the_start_of_a_text_counts() -> None:
+    start = "a b c d " * (TOKENS // 4)
+    one, other = views([start] * 20), views([start + "e f g"] * 20)
+    assert (one.style != other.style).nnz == 0
+    assert named(one) == named(other)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.text(max_size=30), min_size=1, max_size=12))
+def test_any_text_has_views(texts: list[str]) -> None:
+    seen = views(texts * 20)
+    assert seen.style.shape[0] == seen.content.shape[0] == 20 * len(texts)
+    assert set(seen.style.data.tolist()) <= {1.0}
+    assert all(isinstance(name, str) for name in named(seen))
+    again = views(texts * 20)
+    assert (seen.style != again.style).nnz == 0
+    assert len(seen.frequent) <= FREQUENT
