@@ -35,12 +35,19 @@ from poisonscan.datasets.batch import Labels as Column
 from poisonscan.datasets.pictures import Pictures as Vectors
 from poisonscan.datasets.pictures import Pixels, residuals
 from poisonscan.detectors.base import DatasetDetector
+from poisonscan.detectors.datasets.faint_overlay import DETECTOR as OVERLAY
 from poisonscan.detectors.datasets.repeated_patches import DETECTOR as PATCHES
+from poisonscan.detectors.datasets.shared_warp import DETECTOR as WARP
 from poisonscan.detectors.datasets.spectral_signature import DETECTOR as SPECTRAL
 from poisonscan.finding import Rows
 
 SIDE = 32
-DETECTORS: dict[str, DatasetDetector] = {"PS401": SPECTRAL, "PS404": PATCHES}
+DETECTORS: dict[str, DatasetDetector] = {
+    "PS401": SPECTRAL,
+    "PS404": PATCHES,
+    "PS406": OVERLAY,
+    "PS407": WARP,
+}
 ROWS_PER_BATCH = 1_024
 
 

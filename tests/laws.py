@@ -28,12 +28,14 @@ from poisonscan.detectors.datasets.host_counts import HostCounts
 from poisonscan.detectors.datasets.label_blocks import LabelBlocks, RowsWithin
 from poisonscan.detectors.datasets.label_counts import FirstRows, LabelCounts
 from poisonscan.detectors.datasets.labelled_sample import LabelledSample
+from poisonscan.detectors.datasets.moments import ClassMoments
 from poisonscan.detectors.datasets.number_summary import NumberSummary
 from poisonscan.detectors.datasets.patch_counts import SHAPES, PatchCounts
 from poisonscan.detectors.datasets.patch_rows import PatchRows
 from poisonscan.detectors.datasets.phrase_rows import EDGE, NONE, PhraseRows
 from poisonscan.detectors.datasets.picture_keys import ROW_BITS, PictureKeys, PlanesAt
 from poisonscan.detectors.datasets.picture_kinds import PictureKinds
+from poisonscan.detectors.datasets.picture_views import Seen, View
 from poisonscan.detectors.datasets.preferences import BUCKETS, ByPreference, Direction, Preferences
 from poisonscan.detectors.datasets.row_keys import RowKeys
 from poisonscan.detectors.datasets.row_sample import NUMBER, TEXT, RowSample
@@ -91,6 +93,13 @@ CANDIDATES = Candidates(
 """Nearly all rows, each to be compared with all others."""
 
 
+def moments(seen: Seen) -> object:
+    """What is read of them: the scatter by its sums, as there are many numbers in it."""
+    assert isinstance(seen.inner, ClassMoments)
+    classes = seen.inner.classes.items()
+    return [(n, m.rows, m.mean, m.scatter.sum(axis=0)) for n, m in classes], seen.inner.left_out
+
+
 def patch_counts(found: PatchCounts) -> object:
     """What is read of it: where the counts are, and how many."""
     tables = [found.table(kind) for kind in SHAPES]
@@ -119,6 +128,7 @@ CASES: dict[str, Case] = {
     "picture planes": Case(
         lambda: PlanesAt(_SOME.tobytes()), lambda found: found.planes(_SOME).tolist()
     ),
+    "moments of pictures": Case(lambda: Seen(ClassMoments(), View.SHARPNESS), moments),
     "picture kinds": Case(lambda: PictureKinds(20), lambda kinds: kinds.table()),
     "vector keys": Case(VectorKeys, lambda keys: keys.sketches()),
     "vectors": Case(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from poisonscan.datasets.words import Words
 from poisonscan.detectors.datasets.bimodality import MIN_ROWS, Floats, distinct_rows
 from poisonscan.detectors.datasets.contrast import Contrast
 from poisonscan.detectors.datasets.moments import LARGEST, MAX_CLASSES, ClassMoments
+from poisonscan.detectors.datasets.picture_views import Seen, View
 from poisonscan.detectors.datasets.plots import parts_of_a_class
 from poisonscan.detectors.datasets.projections import ClassProjections, Projected
 from poisonscan.escape import quote
@@ -120,6 +121,18 @@ class Lineup:
         sample: ClassProjections = yield ClassProjections(
             moments.contrast(), moments.source_dimension
         )
+        return cls(dataset, sample.contrast, sample.own, sample.others, moments.left_out)
+
+    @classmethod
+    def of_pictures(cls, dataset: Dataset, view: View) -> Generator[Aggregate, Any, Lineup | str]:
+        """The same of pictures that are looked at in a certain way."""
+        first: Seen = yield Seen(ClassMoments(), view)
+        moments = cast("ClassMoments", first.inner)
+        if not comparable(moments):
+            return UNDECIDED + _left_out(moments.left_out)
+        asked = ClassProjections(moments.contrast(), moments.source_dimension)
+        second: Seen = yield Seen(asked, view)
+        sample = cast("ClassProjections", second.inner)
         return cls(dataset, sample.contrast, sample.own, sample.others, moments.left_out)
 
     def coordinates(self, code: int) -> Floats:

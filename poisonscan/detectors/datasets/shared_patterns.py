@@ -1,0 +1,90 @@
+"""Classes some of whose pictures share a faint pattern, whatever pictures are looked at for."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from typing import Any
+
+import numpy as np
+
+from poisonscan.datasets.batch import Aggregate
+from poisonscan.datasets.dataset import Dataset
+from poisonscan.detectors.datasets.bimodality import Floats, Split
+from poisonscan.detectors.datasets.far_side import Limits, far_side
+from poisonscan.detectors.datasets.picture_views import View
+from poisonscan.detectors.datasets.suspects import Lineup
+from poisonscan.finding import Fact, Finding, Gap, Rule
+
+
+def shared_pattern(
+    dataset: Dataset, view: View, broken: Rule, what: str
+) -> Generator[Aggregate, Any, Iterable[Finding | Fact | Gap]]:
+    """Ask for class moments, then for projections, then report classes with rows on a far side.
+
+    The directions are those of spectral signatures (see ``contrast``); the test is a weaker one
+    that needs no gap (see ``far_side``), for vectors of which no coordinate is much larger than
+    others.
+
+    Args:
+        dataset: labelled pictures.
+        view: how they are looked at.
+        broken: the rule.
+        what: what the rows share, for the message.
+
+    Raises:
+        LimitReached: too many different labels to be classes, or too many rows without a picture.
+    """
+    lineup = yield from Lineup.of_pictures(dataset, view)
+    name = broken.name.replace("-", " ")
+    if isinstance(lineup, str):
+        return [Fact(name, lineup)]
+    limits, tested = Limits.of(broken.thresholds), lineup.testable()
+    findings = []
+    for code, rows in tested.items():
+        usual = _usual(lineup, code)
+        splits = _splits(lineup, code, rows, len(tested))
+        passing = [split for split in splits if limits.allow(split, len(rows), usual)]
+        if not passing:
+            continue
+        split = min(passing, key=lambda s: (s.log_p, -s.separation))
+        findings.append(
+            lineup.finding(
+                broken,
+                code,
+                split.excess,
+                f"{what}, {split.separation:.1f} spreads away from the rest of the class"
+                f" ({limits.separation:.1f} or more are reported)",
+                split.separation,
+                separation_needed=limits.separation,
+                eigenvalue=split.eigenvalue,
+                eigenvalue_of_others=usual,
+                log10_p=split.log_p,
+                coordinates=split.participation,
+                other_classes_beyond=split.outside,
+            )
+        )
+    return [*findings, Fact(name, lineup.tested(tested)), *lineup.gaps()]
+
+
+def _usual(lineup: Lineup, code: int) -> float:
+    """Median of the other classes' largest eigenvalues."""
+    return float(np.median(np.delete(lineup.contrast.eigenvalues[:, 0], code)))
+
+
+def _splits(lineup: Lineup, code: int, rows: Floats, classes: int) -> list[Split]:
+    """The rows on the far side of each of a class's directions."""
+    contrast, others = lineup.contrast, lineup.outside(code)
+    axes = np.eye(rows.shape[1])
+    looks = 2 * len(axes) * classes
+    found = (
+        far_side(
+            number,
+            rows,
+            others,
+            looks,
+            float(contrast.eigenvalues[code, number]),
+            contrast.participation(code, axis),
+        )
+        for number, axis in enumerate(axes)
+    )
+    return [split for split in found if split is not None]
