@@ -30,10 +30,10 @@ from poisonscan.formats.base import (
 from poisonscan.formats.registry import identify
 from poisonscan.formats.tables import table_in
 from poisonscan.limits import Budget, LimitReached, Limits
-from poisonscan.sources.base import Blob
+from poisonscan.sources.base import Blob, Missing
 
 Kind = Literal["all", "model", "dataset"]
-Item = Finding | Gap | Skipped | Scanned | TableFile | Shard | ShardIndex
+Item = Finding | Gap | Skipped | Scanned | TableFile | Shard | ShardIndex | Missing
 """What a scanned file gives: results, and what is put together with that of other files."""
 
 _BESIDE: Final = (Settings, Script, Template, ShardIndex)

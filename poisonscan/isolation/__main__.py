@@ -26,14 +26,16 @@ def main() -> None:
         request["kind"],
         Limits(**request["limits"]),
     )
-    blobs = [
-        Blob(path, size, functools.partial(read, file), file=file)
-        for path, size, file in request["blobs"]
-    ]
+    blobs = [_blob(*about) for about in request["blobs"]]
     if sys.platform == "linux":
         _relay(blobs, task)
     else:
         serve(blobs, task, _write, sandbox.libc())
+
+
+def _blob(path: str, size: int, file: str, present: list[tuple[int, int]] | None) -> Blob:
+    spans = None if present is None else tuple((begin, end) for begin, end in present)
+    return Blob(path, size, functools.partial(read, file), file=file, present=spans)
 
 
 def _relay(blobs: list[Blob], task: Task) -> None:

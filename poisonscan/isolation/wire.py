@@ -30,12 +30,12 @@ from poisonscan.finding import (
 )
 from poisonscan.formats.base import Shard, ShardIndex, TableFile
 from poisonscan.rules import rule
-from poisonscan.sources.base import Step
+from poisonscan.sources.base import Missing, Step
 
 _KINDS: Final[dict[str, type[Any]]] = {
     kind.__name__: kind
     for kind in (
-        Column, Gap, Location, Row, Rows, Scanned, Shard, ShardIndex, Skipped, Span, Step,
+        Column, Gap, Location, Missing, Row, Rows, Scanned, Shard, ShardIndex, Skipped, Span, Step,
         TableFile, Tensor,
     )
 }  # fmt: skip
@@ -70,7 +70,7 @@ def decode(line: bytes) -> Item:
         if isinstance(value, list) and value and value[0] == "Finding":
             return _finding(*value[1:])
         item = _value(value, object, 0)
-        if not isinstance(item, Gap | Skipped | Scanned | TableFile | Shard | ShardIndex):
+        if not isinstance(item, Gap | Skipped | Scanned | TableFile | Shard | ShardIndex | Missing):
             raise WireError("not an item")
     except (ValueError, TypeError, RecursionError) as error:
         raise WireError(str(error)) from error

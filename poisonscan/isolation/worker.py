@@ -11,9 +11,12 @@ from typing import Any, Final
 
 from poisonscan.files import Detectors, Item, Task, scan_file
 from poisonscan.finding import Finding, Gap
+from poisonscan.formats.needed import needed
 from poisonscan.isolation import sandbox, wire
-from poisonscan.sources.base import Blob
+from poisonscan.limits import Budget
+from poisonscan.sources.base import Blob, Missing
 from poisonscan.sources.disk import hold, view
+from poisonscan.sources.partial import Watched
 
 _BUFFERED: Final = 1 << 16
 _PATIENCE: Final = 0.2
@@ -69,9 +72,9 @@ def serve(
         at_once: tell of every file when it is done, so that it is known which one ends this.
     """
     detectors = Detectors(task.rules)
-    sandbox.allow_files(len(blobs))
+    sandbox.allow_files(len(blobs) + sum(blob.present is not None for blob in blobs))
     # Where files can still be opened later, few are open at a time.
-    opened: Iterable[tuple[Blob, int | Gap]] = map(_open, blobs)
+    opened: Iterable[tuple[Blob, Opened]] = map(open_blob, blobs)
     if library is not None:
         opened = list(opened)
     write(" ".join(sandbox.enter(library, task.limits.memory)).encode() + b"\n")
@@ -80,7 +83,7 @@ def serve(
         if blob.size > _BUFFERED:  # it may take a while, or for ever
             outgoing.tell()
         sandbox.allow_seconds(seconds(blob, task.limits.seconds))
-        for item in _scan(blob, descriptor, task, detectors):
+        for item in scan_opened(blob, descriptor, task, detectors):
             outgoing.add(wire.encode(item))
             # A finding is told at once: what it was found in may yet take the process down.
             if isinstance(item, Finding):
@@ -89,26 +92,52 @@ def serve(
     outgoing.tell()
 
 
-def _open(blob: Blob) -> tuple[Blob, int | Gap]:
+Opened = tuple[int, Watched | None] | Gap
+"""The descriptor of a file, and what watches over it if parts of it are missing."""
+
+
+def open_blob(blob: Blob) -> tuple[Blob, Opened]:
+    """A file with what `scan_opened` needs of it; a gap where it cannot be opened."""
     if blob.file is None:
         return blob, Gap(blob.path, "not a file on disk")
     try:
-        return blob, hold(blob.file)
+        descriptor = hold(blob.file)
+        if blob.present is None:
+            return blob, (descriptor, None)
+        try:
+            return blob, (descriptor, Watched(descriptor, blob.size, blob.present))
+        except OSError:
+            os.close(descriptor)
+            raise
     except OSError as error:
         return blob, Gap(blob.path, f"cannot be read: {error.strerror or error}")
 
 
-def _scan(blob: Blob, descriptor: int | Gap, task: Task, detectors: Detectors) -> Iterator[Item]:
-    if isinstance(descriptor, Gap):
-        yield descriptor
+def scan_opened(blob: Blob, opened: Opened, task: Task, detectors: Detectors) -> Iterator[Item]:
+    """What comes of a file, which is closed then.
+
+    Where parts of it are missing, the last item says which of these were looked at.
+    """
+    if isinstance(opened, Gap):
+        yield opened
         return
+    descriptor, watched = opened
     try:
         before = os.fstat(descriptor)
         once = functools.cache(functools.partial(view, descriptor))
+        if watched is not None:
+            once = functools.cache(lambda: watched.view)
+            if lacks := needed(watched.view, blob.present or (), Budget(task.limits)):
+                yield Missing(blob.path, lacks)
+                return
         held = dataclasses.replace(blob, open=once)
         yield from scan_file(held, task, detectors)
         after = os.fstat(descriptor)
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             yield Gap(blob.path, "the file changed while it was read: scan it again")
+        if watched is not None:
+            yield Missing(blob.path, watched.missed())
     finally:
         os.close(descriptor)
+        if watched is not None:
+            watched.close()

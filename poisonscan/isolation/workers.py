@@ -33,7 +33,7 @@ from poisonscan.formats.registry import preload
 from poisonscan.isolation import sandbox
 from poisonscan.isolation.answer import Answer
 from poisonscan.isolation.wire import WireError
-from poisonscan.isolation.worker import serve
+from poisonscan.isolation.worker import open_blob, scan_opened, serve
 from poisonscan.rules import pickle_names
 from poisonscan.sources.base import Blob
 
@@ -80,6 +80,9 @@ class Workers:
             self.layers = frozenset()
             detectors = Detectors(self.task.rules)
             for blob in blobs:
+                if blob.present is not None:
+                    yield blob, list(scan_opened(*open_blob(blob), self.task, detectors))
+                    continue
                 held = replace(blob, open=functools.cache(blob.open))
                 yield blob, list(scan_file(held, self.task, detectors))
         elif _may_fork():
@@ -318,7 +321,7 @@ def _start_helper(blobs: Sequence[Blob], task: Task) -> subprocess.Popen[bytes]:
     The current folder may be the one that is scanned: no module is taken from it.
     """
     request = {
-        "blobs": [[blob.path, blob.size, blob.file] for blob in blobs],
+        "blobs": [[blob.path, blob.size, blob.file, blob.present] for blob in blobs],
         "rules": [rule.id for rule in task.rules],
         "kind": task.kind,
         "limits": asdict(task.limits),

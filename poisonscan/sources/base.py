@@ -8,6 +8,9 @@ from typing import Protocol
 
 from poisonscan.finding import Gap, Skipped
 
+Spans = tuple[tuple[int, int], ...]
+"""Bytes of a file: where each run of them begins and ends."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -38,6 +41,7 @@ class Blob:
         outermost: the file on disk that a member is in, empty for files themselves.
         steps: how a member is reached in that file, from the outermost archive inwards; empty where
             no such steps lead to it.
+        present: the parts of the file on disk that are there; None: all of it.
     """
 
     path: str
@@ -48,6 +52,7 @@ class Blob:
     file: str | None = None
     outermost: str = ""
     steps: tuple[Step, ...] = ()
+    present: Spans | None = None
 
     @property
     def name(self) -> str:
@@ -73,6 +78,22 @@ class Blob:
         if step is None or not (self.file or self.steps):
             return member
         return replace(member, outermost=self.file or self.outermost, steps=(*self.steps, step))
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What was looked at of a file and is not there.
+
+    If it is anything, nothing else counts that came of the file; and neither does it where this is
+    not told, because a process died before.
+
+    Attributes:
+        path: as reports call the file.
+        spans: in order; empty if there was all that was looked at.
+    """
+
+    path: str
+    spans: Spans
 
 
 class Source(Protocol):
