@@ -18,13 +18,15 @@ class OriginFile:
         size: bytes, as the repository lists them.
         digest: as the repository lists it, ``sha256:…`` or ``git-blob-sha1:…``; empty if it does
             not.
-        verified: whether the file was fetched and has that digest.
+        verified: whether the file was fetched whole and has that digest.
+        fetched: bytes of it that were fetched.
     """
 
     path: str
     size: int
     digest: str
     verified: bool
+    fetched: int = 0
 
 
 @dataclass(frozen=True, slots=True)

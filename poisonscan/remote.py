@@ -21,6 +21,7 @@ from poisonscan.sources.hub.environment import Environment, read_environment
 
 if TYPE_CHECKING:
     from poisonscan.sources.hub.fetch import Copy
+    from poisonscan.sources.hub.parts import Parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +44,36 @@ class Fetched:
     """A repository in a folder.
 
     Attributes:
-        folder: holds only files that are what the Hub lists.
-        origin: where they come from.
-        gaps: what is not in the folder.
+        folder: holds files that are what the Hub lists, and parts of others.
+        remote: what was asked for.
+        copy: what is in it.
+        parts: fetches more of files of which it holds parts; None where there are none.
     """
 
     folder: Path
-    origin: Origin
-    gaps: list[Gap]
+    remote: Remote
+    copy: Copy
+    parts: Parts | None
+
+    @property
+    def path(self) -> str:
+        """What reports call the repository."""
+        return self.remote.address.at(self.copy.listing.commit)
+
+    def origin(self) -> Origin:
+        """Where the files come from, with how much was fetched of each by now."""
+        copy, parts = self.copy, self.parts
+        files = []
+        for entry in copy.listing.entries:
+            verified = entry.path in copy.verified
+            partly = parts.fetched(entry.path) if parts is not None else 0
+            fetched = entry.size if verified else partly
+            files.append(OriginFile(entry.path, entry.size, entry.named, verified, fetched))
+        remote = self.remote
+        return Origin(
+            self.path, remote.target, remote.environment.endpoint, remote.address.revision,
+            copy.listing.commit, tuple(files),
+        )  # fmt: skip
 
 
 def divide(
@@ -90,6 +113,8 @@ def fetched(
     most: int | None,
     scratch: str | None,
     progress: Callable[[str, int, int], None],
+    *,
+    download: bool,
 ) -> Iterator[Fetched]:
     """Fetch a repository into a temporary folder, which is removed afterwards.
 
@@ -98,12 +123,16 @@ def fetched(
         most: bytes to fetch at most; None: the default.
         scratch: folder for the folder; None: the system's.
         progress: called for each file.
+        download: all files whole; else of large ones only what turns out to be needed, where this
+            system tells what that is.
 
     Raises:
         poisonscan.sources.hub.errors.HubError: nothing can be known about the repository.
         OSError: there can be no such folder.
     """
     from poisonscan.sources.hub.fetch import fetch
+    from poisonscan.sources.hub.parts import Parts
+    from poisonscan.sources.partial import can_watch
 
     with tempfile.TemporaryDirectory(
         prefix="poisonscan-hub-", dir=scratch, ignore_cleanup_errors=True
@@ -113,25 +142,14 @@ def fetched(
             Path(name),
             remote.environment,
             most=most,
+            partly=not download and can_watch(),
             told=lambda done, total: progress("files fetched", done, total),
         )
-        yield Fetched(Path(name), _origin(remote, copy), copy.gaps)
-
-
-def _origin(remote: Remote, copy: Copy) -> Origin:
-    commit = copy.listing.commit
-    files = tuple(
-        OriginFile(entry.path, entry.size, entry.named, entry.path in copy.verified)
-        for entry in copy.listing.entries
-    )
-    return Origin(
-        remote.address.at(commit),
-        remote.target,
-        remote.environment.endpoint,
-        remote.address.revision,
-        commit,
-        files,
-    )
+        parts = None
+        if copy.partly:
+            parts = Parts(copy, lambda done, total: progress("parts fetched", done, total))
+            copy.gaps += [Gap(path, reason) for path, reason in parts.begin().items()]
+        yield Fetched(Path(name), remote, copy, parts)
 
 
 def renamed(report: Report, place: str) -> Report:

@@ -29,8 +29,9 @@ from poisonscan.opening import open_apart
 from poisonscan.passes import Passes, ShardResult
 from poisonscan.references import matching
 from poisonscan.remote import Remote, fetched, renamed
+from poisonscan.rounds import completed, in_rounds, opened
 from poisonscan.rules import select as select_rules
-from poisonscan.sources.base import Blob
+from poisonscan.sources.base import Blob, Missing
 from poisonscan.sources.hub.errors import HubError, NoSuchRepository
 from poisonscan.targets import TargetError, account, divided, files_of, root_of
 from poisonscan.version import VERSION
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from poisonscan.datasets.reference import Reference
     from poisonscan.detectors.base import DatasetDetector
     from poisonscan.engines.cluster import ClusterEngine
+    from poisonscan.sources.hub.parts import Parts
 
 __all__ = ["Progress", "TargetError", "scan"]
 
@@ -85,6 +87,7 @@ def scan(
     max_download: int | None = None,
     measures: Mapping[str, DatasetDetector] | None = None,
     leave_out: Sequence[str | Path] = (),
+    download: bool = False,
 ) -> Report:
     """Scan model files and datasets. Nothing that is scanned is executed or unpickled.
 
@@ -130,6 +133,8 @@ def scan(
         measures: what is asked of every dataset besides the detectors, by name; their facts are in
             the report.
         leave_out: files that are no part of the target, such as a lock file that lies in it.
+        download: fetch and verify all files of repositories whole; by default only what is needed
+            of large ones is fetched where this system tells what that is (Linux).
 
     Returns:
         Findings, and everything that could not be checked. An interrupt (Ctrl-C) ends the scan
@@ -184,6 +189,7 @@ def scan(
         os.fspath(scratch) if scratch is not None else None,
         measures or {},
         frozenset(map(os.path.realpath, leave_out)),
+        download,
     )
     try:
         if model is not None and kind != "model":
@@ -229,6 +235,7 @@ class _Work:
     scratch: str | None = None
     measures: Mapping[str, DatasetDetector] = field(default_factory=dict)
     left_out: frozenset[str] = frozenset()
+    download: bool = False
 
     def engine(self, items: int, size: int) -> Engine:
         """The cluster, or as many processes as asked for, or as the work is worth."""
@@ -242,25 +249,26 @@ class _Work:
         """Processes of this machine."""
         return LocalEngine(jobs, apart=self.isolation != "off")
 
-    def files(self, blobs: list[Blob], report: Report) -> list[TableFile]:
+    def files(
+        self, blobs: list[Blob], report: Report, parts: Parts | None = None
+    ) -> list[TableFile]:
         """Scan every file; returns those that hold rows."""
         tables: list[TableFile] = []
         shards: list[Shard | ShardIndex] = []
         task = Task(self.rules, self.kind, self.limits)
         workers = Workers(task, self.jobs or usable_cores(), self.isolation)
         self.progress("files", 0, len(blobs))
-        for done, (_, items) in enumerate(workers.run(blobs), 1):
-            for item in items:
-                if isinstance(item, TableFile):
-                    tables.append(item)
-                elif isinstance(item, Shard | ShardIndex):
-                    shards.append(item)
-                else:
-                    report.add(item)
-            self.progress("files", done, len(blobs))
+        told = functools.partial(self.progress, "files")
+        for item in in_rounds(workers, blobs, parts, lambda done: told(done, len(blobs))):
+            if isinstance(item, TableFile):
+                tables.append(item)
+            elif isinstance(item, Shard | ShardIndex):
+                shards.append(item)
+            elif not isinstance(item, Missing):
+                report.add(item)
         report.isolation = tuple(sorted(workers.layers or ()))
-        for item in check_folders(shards, (blob.path for blob in blobs), task):
-            report.add(item)
+        for found in check_folders(shards, (blob.path for blob in blobs), task):
+            report.add(found)
         return tables
 
     def run(
@@ -270,18 +278,22 @@ class _Work:
         columns: Mapping[str, Any],
         reference: str | Path | None,
         report: Report,
+        parts: Parts | None = None,
     ) -> None:
-        """Scan what is on disk."""
+        """Scan what is on disk, and what is fetched in parts."""
         blobs, listed = files_of(targets, base)
         blobs = [blob for blob in blobs if not self._leaves_out(blob)]
         report.extend(listed)
-        tables, beside = sorted_out(blobs, self.files(blobs, report), self.scratch)
+        tables, beside = sorted_out(blobs, self.files(blobs, report, parts), self.scratch)
         beside = beside if self.kind != "model" else []
         plausible = self.kind == "dataset" or any_may_hold_rows(file.path for file in beside)
         if tables or (beside and plausible):
+            if parts is not None:
+                first = columns["max_rows"] is not None and columns["sample"] is None
+                tables, beside = completed(tables, beside, parts, report, first=first)
             with at_most(self.jobs):
                 references = self.references(reference, columns, report) if reference else []
-                self.datasets(tables, beside, columns, references, report)
+                self.datasets(tables, beside, columns, references, report, parts)
 
     def _leaves_out(self, blob: Blob) -> bool:
         return bool(self.left_out) and os.path.realpath(blob.file or "") in self.left_out
@@ -296,13 +308,13 @@ class _Work:
     ) -> None:
         """Fetch a repository and scan it."""
         try:
-            with fetched(remote, most, self.scratch, self.progress) as copy:
-                part = Report((remote.target,), gaps=copy.gaps)
+            with fetched(remote, most, self.scratch, self.progress, download=self.download) as copy:
+                part = Report((remote.target,), gaps=copy.copy.gaps)
                 try:
-                    self.run([copy.folder], copy.folder, columns, reference, part)
+                    self.run([copy.folder], copy.folder, columns, reference, part, copy.parts)
                 finally:
-                    report.origins.append(copy.origin)
-                    report.extend(renamed(part, copy.origin.path))
+                    report.origins.append(copy.origin())
+                    report.extend(renamed(part, copy.path))
                     report.isolation = part.isolation
         except NoSuchRepository as error:
             if len(report.targets) == 1:
@@ -354,6 +366,7 @@ class _Work:
         columns: Mapping[str, Any],
         references: Sequence[Reference],
         report: Report,
+        parts: Parts | None,
     ) -> None:
         """Group files into datasets and scan each."""
         from threadpoolctl import threadpool_limits
@@ -362,7 +375,7 @@ class _Work:
 
         try:
             options, explicit = DatasetOptions(**columns), self.kind == "dataset"
-            datasets, notes = open_apart(tables, options, beside, self.here(), explicit=explicit)
+            datasets, notes = opened(tables, options, beside, self.here(), parts, explicit=explicit)
         except OptionError as error:
             if not report.scanned:
                 raise TargetError(str(error)) from error

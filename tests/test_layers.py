@@ -24,7 +24,7 @@ LAYERS = [
     ["detectors"],
     ["contents", "files"],
     ["isolation"],
-    ["beside", "references", "passes", "opening", "remote", "targets", "vetting", "scan"],
+    ["beside", "references", "passes", "opening", "remote", "rounds", "targets", "vetting", "scan"],
     ["ignores", "baseline"],
     ["aside", "settings"],
     ["cleaning", "locking", "planting"],

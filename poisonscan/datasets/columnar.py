@@ -34,7 +34,9 @@ PART = 64 << 20
 
 def _source(file: TableFile) -> Any:
     """The bytes of a file, for the libraries."""
-    return pa.PythonFile(seekable(file), "r") if file.steps else pa.OSFile(file.file, "rb")
+    if file.steps or file.present is not None:
+        return pa.PythonFile(seekable(file), "r")
+    return pa.OSFile(file.file, "rb")
 
 
 @contextmanager

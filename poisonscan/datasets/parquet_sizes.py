@@ -12,7 +12,7 @@ import struct
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeGuard
 
 import pyarrow as pa
 
@@ -172,6 +172,48 @@ def plan_group(
     return Plan(most, dictionaries, readable, damage)
 
 
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Where a row group lies, from its first byte to behind its last one, and its rows."""
+
+    begin: int
+    end: int
+    rows: int
+
+
+def extents(file: TableFile) -> list[Extent]:
+    """Where the row groups of a file are, as its footer says.
+
+    Raises:
+        ValueError: the file's description of itself makes no sense.
+        OSError: it cannot be read.
+    """
+    stat = Path(file.file).stat()
+    places = _row_groups(file, stat.st_size, stat.st_mtime_ns)
+    with seekable(file) as source:
+        footer = _footer(source)
+    found = []
+    for place in places:
+        group = Compact(footer, place).struct()
+        chunks = group.get(1)
+        spans = [_span(structure(chunk, 3)) for chunk in chunks] if _is_list(chunks) else []
+        begin = max(0, min((begin for begin, _ in spans), default=0))
+        end = min(max((end for _, end in spans), default=0), file.size)
+        found.append(Extent(begin, max(begin, end), max(0, integer(group, 3))))
+    return found
+
+
+def _is_list(chunks: object) -> TypeGuard[list[Fields]]:
+    return isinstance(chunks, list) and all(isinstance(chunk, dict) for chunk in chunks)
+
+
+def _span(about: Fields) -> tuple[int, int]:
+    """Where the pages of a column lie."""
+    first, dictionary = integer(about, 9), integer(about, 11)
+    place = min(first, dictionary) if dictionary > 0 else first
+    return place, place + integer(about, 7)
+
+
 def _columns(
     source: BinaryIO, file: TableFile, parquet: pq.ParquetFile, group: int, columns: Sequence[str]
 ) -> list[_Column]:
@@ -297,10 +339,7 @@ def _footer(source: BinaryIO) -> bytes:
 
 def _pages(source: BinaryIO, about: Fields) -> Iterator[_Page]:
     """The pages of a column, up to the one that completes it: where the reader stops."""
-    first = integer(about, 9)
-    dictionary = integer(about, 11)
-    place = min(first, dictionary) if dictionary > 0 else first
-    end = place + integer(about, 7)
+    place, end = _span(about)
     left = integer(about, 5)
     for _ in range(MAX_PAGE_COUNT):
         if left <= 0 or place >= end:

@@ -9,7 +9,7 @@ from typing import Protocol
 from poisonscan.finding import Gap, Json
 from poisonscan.limits import Budget
 from poisonscan.pickles.events import Event
-from poisonscan.sources.base import Blob, Step
+from poisonscan.sources.base import Blob, Spans, Step
 
 HEAD = 4096
 """Bytes that ``Format.matches`` gets to see."""
@@ -275,6 +275,7 @@ class TableFile(Artifact):
         field: key of that array.
         header: whether the first record of delimited text holds the names of its columns, where
             somebody said so; None: its content tells.
+        present: the parts of the file that are there; None: all of it.
     """
 
     file: str
@@ -286,6 +287,7 @@ class TableFile(Artifact):
     start: int = 0
     field: str = ""
     header: bool | None = None
+    present: Spans | None = None
 
 
 class Format(Protocol):

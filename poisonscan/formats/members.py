@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from poisonscan.formats.base import TableFile
     from poisonscan.sources.base import Step
+from poisonscan.sources.partial import Guarded
 
 ASIDE = 1 << 30
 """Bytes that a process sets aside at once, on disk."""
@@ -152,6 +153,8 @@ def seekable(file: TableFile) -> BinaryIO:
         OSError: it cannot be opened, or nothing can be set aside.
         ValueError: it cannot be unpacked, or to more than ``ASIDE`` bytes.
     """
+    if file.present is not None and not file.steps:
+        return cast("BinaryIO", io.BufferedReader(Guarded(file.file, file.present), _PIECE))
     if not file.steps:
         return Path(file.file).open("rb")
     place = _in_any_order(file, file.steps)

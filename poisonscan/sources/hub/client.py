@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from urllib.parse import SplitResult, urljoin
 
+from poisonscan.escape import quote
 from poisonscan.sources.hub.connection import PIECE, is_private, request, split
 from poisonscan.sources.hub.environment import Environment
-from poisonscan.sources.hub.errors import Again, HubError, NoSuchRepository
+from poisonscan.sources.hub.errors import Again, HubError, NoRange, NoSuchRepository
 from poisonscan.version import VERSION
 
 _T = TypeVar("_T")
@@ -67,6 +68,7 @@ class Client:
         self.stopped = threading.Event()
         """When it is set, nothing is asked for any more, and no answer is read on."""
         self._token = environment.token
+        self._places: dict[str, str] = {}  # where parts of files were found
         self._home = split(environment.endpoint)
         self._private: bool | None = None
 
@@ -119,9 +121,51 @@ class Client:
         message = "interrupted"
         raise HubError(message)
 
+    def part(self, url: str, begin: int, end: int, size: int) -> tuple[bytes, str]:
+        """Bytes of a file, and the tag of the content that they are a part of.
+
+        Where the file was found is remembered, until it is not there any more: redirects are signed
+        for some time.
+
+        Args:
+            url: of the file.
+            begin: first byte.
+            end: behind the last byte.
+            size: of the file.
+
+        Raises:
+            Again: it may work another time.
+            HubError: it will not.
+            NoRange: the answer is not this part of a file of that size.
+        """
+        known = self._places.get(url)
+        if known is not None:
+            try:
+                return self._part(known, begin, end, size)
+            except NoSuchRepository:
+                self._places.pop(url, None)
+        return self._part(url, begin, end, size)
+
+    def _part(self, url: str, begin: int, end: int, size: int) -> tuple[bytes, str]:
+        wanted = f"bytes {begin}-{end - 1}/{size}"
+        with self.get(url, end - begin, span=f"bytes={begin}-{end - 1}") as (answer, pieces):
+            given = " ".join(answer.headers.get("Content-Range", "").split())
+            if given != wanted:
+                message = f"the answer is {quote(given)} of the file, not {wanted}"
+                raise NoRange(message)
+            tag = answer.headers.get("ETag", "")
+            if not tag or tag.startswith("W/"):
+                message = "the answer does not tell which content it is a part of"
+                raise NoRange(message)
+            data = b"".join(pieces)
+        if len(data) != end - begin:
+            message = f"{len(data):,} bytes came of a part of {end - begin:,}"
+            raise Again(message)
+        return data, tag
+
     @contextlib.contextmanager
     def get(
-        self, url: str, most: int, seconds: float | None = None
+        self, url: str, most: int, seconds: float | None = None, *, span: str = ""
     ) -> Iterator[tuple[http.client.HTTPResponse, Iterator[bytes]]]:
         """An answer and the pieces of its body.
 
@@ -129,23 +173,29 @@ class Client:
             url: to ask for.
             most: bytes that are read at most.
             seconds: for all of it; None: as many as so many bytes need.
+            span: the bytes that are wanted, as ``Range`` has them; empty for all.
 
         Raises:
             Again: it may work another time.
             HubError: it will not.
+            NoRange: a part was asked for, and the answer is none.
             NoSuchRepository: there is nothing, or nothing that may be read.
         """
         began = time.monotonic()
+        first = url
         whole = seconds or self.patience.seconds + most / self.patience.rate
         for _ in range(_REDIRECTS + 1):
             left = max(whole - (time.monotonic() - began), 0.001)
             parts = split(url)
+            headers = self._headers(parts) | ({"Range": span} if span else {})
             with request(
-                url, self._headers(parts), seconds=left, idle=self.patience.idle,
+                url, headers, seconds=left, idle=self.patience.idle,
                 private=self._may_be_private(), stopped=self.stopped,
             ) as answer:  # fmt: skip
                 if answer.status not in _MOVED:
-                    self._check(answer, parts)
+                    self._check(answer, parts, partly=bool(span))
+                    if span and url != first:
+                        self._places[first] = url
                     yield answer, self._pieces(answer, most)
                     return
                 url = self._follow(url, answer.headers.get("Location", ""))
@@ -172,7 +222,7 @@ class Client:
             raise HubError(message)
         return following
 
-    def _check(self, answer: http.client.HTTPResponse, parts: SplitResult) -> None:
+    def _check(self, answer: http.client.HTTPResponse, parts: SplitResult, *, partly: bool) -> None:
         status = answer.status
         if status in _LATER:
             message = f"{parts.hostname} answers {status} {_MEANINGS.get(status, '')}".rstrip()
@@ -186,7 +236,10 @@ class Client:
         if status in (404, 410):
             message = f"it does not exist, or is private (status {status})"
             raise NoSuchRepository(message)
-        if status != 200:
+        if partly and status in (200, 416):
+            message = f"{parts.hostname} gives no part of the file (status {status})"
+            raise NoRange(message)
+        if status != (206 if partly else 200):
             message = f"{parts.hostname} answers with status {status}"
             raise HubError(message)
         if answer.headers.get("Content-Encoding", "identity").lower() != "identity":

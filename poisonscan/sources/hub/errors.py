@@ -21,3 +21,7 @@ class Again(HubError):  # noqa: N818
     def __init__(self, message: str, wait: float | None = None) -> None:
         super().__init__(message)
         self.wait = wait
+
+
+class NoRange(HubError):  # noqa: N818
+    """The server does not give parts of a file, or not of the file that it gave parts of before."""

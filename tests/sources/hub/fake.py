@@ -7,6 +7,7 @@ import hashlib
 import json
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -39,6 +40,7 @@ class FakeHub:
         revisions: commit by revision.
         log: every request to this host: path and ``Authorization``.
         elsewhere: every request to the other host.
+        ranges: the ``Range`` of each of them.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
@@ -50,6 +52,7 @@ class FakeHub:
     revisions: dict[str, str] = field(default_factory=lambda: {"main": COMMIT})
     log: list[tuple[str, str]] = field(default_factory=list)
     elsewhere: list[tuple[str, str]] = field(default_factory=list)
+    ranges: list[str] = field(default_factory=list)
     url: str = ""
     other: str = ""
 
@@ -99,6 +102,8 @@ class FakeHub:
             self.behaviours[path](request, body)
         elif path in self.lfs:
             send(request, 302, b"", Location=f"{self.other}/blob?of={request.path}")
+        elif kind == "resolve":
+            send_part(request, body)
         elif kind != "tree":
             send(request, 200, body)
 
@@ -116,8 +121,13 @@ class FakeHub:
 
     def answer_elsewhere(self, request: BaseHTTPRequestHandler) -> None:
         self.elsewhere.append((request.path, request.headers.get("Authorization", "")))
+        self.ranges.append(request.headers.get("Range", ""))
         path = unquote(request.path).partition("/resolve/")[2].partition("/")[2]
-        send(request, 200, self.files[path])
+        body = self.files[path]
+        if f"elsewhere/{path}" in self.behaviours:
+            self.behaviours[f"elsewhere/{path}"](request, body)
+        else:
+            send_part(request, body)
 
 
 def send(request: BaseHTTPRequestHandler, status: int, body: bytes, **headers: str) -> None:
@@ -127,6 +137,18 @@ def send(request: BaseHTTPRequestHandler, status: int, body: bytes, **headers: s
         request.send_header(name.replace("_", "-"), value)
     request.end_headers()
     request.wfile.write(body)
+
+
+def send_part(request: BaseHTTPRequestHandler, body: bytes, **changes: str) -> None:
+    """What a server answers that knows ranges; ``changes`` are headers that it gets wrong."""
+    headers = {"ETag": f'"{len(body)}-{zlib.crc32(body[:4096])}"'}
+    asked = request.headers.get("Range", "").removeprefix("bytes=").partition("-")
+    if not asked[0]:
+        send(request, 200, body, **headers | changes)
+        return
+    begin, end = int(asked[0]), min(int(asked[2]) + 1, len(body))
+    headers["Content_Range"] = f"bytes {begin}-{end - 1}/{len(body)}"
+    send(request, 206, body[begin:end], **headers | changes)
 
 
 def with_status(status: int, times: int = 1_000, **headers: str) -> Behaviour:

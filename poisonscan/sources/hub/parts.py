@@ -1,0 +1,206 @@
+"""Large files of a repository, fetched in parts as they are asked for.
+
+A file that is put together from parts has no hash that it could be compared with. So all parts must
+come from the same content, as the server tags it, at the commit in the address, and each must be
+exactly what was asked for. Where a server does it in any other way, and where most of a file turns
+out to be needed, all of it is fetched and verified instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from poisonscan.sources.base import Spans
+from poisonscan.sources.hub.errors import HubError, NoRange
+from poisonscan.sources.hub.fetch import FIRST, LAST, Copy, Told, at_once, too_large
+from poisonscan.sources.hub.listing import Entry
+from poisonscan.sources.hub.store import cannot_store
+from poisonscan.sources.partial import BLOCK, holes, lacking, united
+
+_APART: Final = 4 * BLOCK
+"""Bytes between two parts that are fetched along with them: a request of its own takes longer."""
+_AHEAD: Final = 8 << 20
+"""Bytes that are fetched ahead at most, of a file that is read on and on."""
+_ROUNDS: Final = 16
+_PARTS: Final = 2_000
+_SHARE: Final = 3
+"""Times as large as its parts must a file be to be fetched in parts."""
+
+
+@dataclass(slots=True)
+class _Held:
+    """A file in the folder that has its size, and zeros where nothing was fetched.
+
+    Attributes:
+        entry: what the Hub says of it.
+        spans: the parts that are there.
+        tag: of the content that they are from; empty before the first.
+        rounds: how often more was asked for.
+    """
+
+    entry: Entry
+    spans: Spans = ()
+    tag: str = ""
+    rounds: int = 0
+
+
+class Parts:
+    """The files of a copy that are fetched in parts.
+
+    Args:
+        copy: what was fetched otherwise; takes note of what is fetched whole after all.
+        told: called after each request.
+    """
+
+    def __init__(self, copy: Copy, told: Told = lambda *_: None) -> None:
+        self._copy = copy
+        self._place = copy.place
+        self._told = told
+        self._held: dict[str, _Held] = {}
+
+    def begin(self) -> dict[str, str]:
+        """Fetch the first and the last bytes of all; why that failed, by path."""
+        failed = {}
+        wanted = {}
+        for entry in self._copy.partly:
+            try:
+                self._make(entry)
+            except HubError as error:
+                failed[entry.path] = f"not fetched: {error}"
+                continue
+            self._held[entry.path] = _Held(entry)
+            last = max(FIRST, (entry.size - LAST) // BLOCK * BLOCK)
+            wanted[entry.path] = ((0, FIRST), (last, entry.size))
+        self._copy.left += len(wanted) * (FIRST + LAST)  # they were set aside for these
+        return failed | self._fetch(wanted)
+
+    def present(self, path: str) -> Spans | None:
+        """The parts of a file that are there; None: all of it, or nothing."""
+        held = self._held.get(path)
+        return None if held is None else held.spans
+
+    def fetched(self, path: str) -> int:
+        """Bytes of a file that are there in parts."""
+        return sum(end - begin for begin, end in self.present(path) or ())
+
+    def more(self, wanted: Mapping[str, Spans]) -> dict[str, str]:
+        """Fetch what is missing.
+
+        Args:
+            wanted: bytes that are needed, by path; of files of which parts are there.
+
+        Returns:
+            Why it failed, by path. All others hold what was wanted, and perhaps more.
+        """
+        whole = []
+        parts = {}
+        for path, spans in wanted.items():
+            held = self._held[path]
+            held.rounds += 1
+            planned = _planned(held, spans)
+            size = sum(end - begin for begin, end in planned)
+            if (
+                held.rounds > _ROUNDS
+                or len(planned) > _PARTS
+                or _SHARE * (size + self.fetched(path)) > held.entry.size
+            ):
+                whole.append(path)
+            else:
+                parts[path] = planned
+        return self.complete(whole) | self._fetch(parts)
+
+    def complete(self, paths: Iterable[str]) -> dict[str, str]:
+        """Fetch files whole, and verify them; why that failed, by path."""
+        failed = {}
+        chosen = []
+        for entry in sorted((self._held.pop(path).entry for path in paths), key=lambda e: e.size):
+            self._place.file(entry).unlink()
+            if entry.size > self._copy.left:
+                failed[entry.path] = (
+                    f"not fetched: all of it is needed; {too_large(entry, self._copy.most)}"
+                )
+            else:
+                self._copy.left -= entry.size
+                chosen.append(entry)
+        for entry, reason in at_once(self._place.client, self._place.whole, chosen, self._told):
+            if reason:
+                failed[entry.path] = reason
+            else:
+                self._copy.verified.add(entry.path)
+        return failed
+
+    def _make(self, entry: Entry) -> None:
+        """A file of the right size that takes no room.
+
+        Raises:
+            HubError: it cannot be made.
+        """
+        file = self._place.file(entry)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("xb") as stream:
+                stream.truncate(entry.size)
+        except FileExistsError as error:
+            message = "another file of the repository has a name that is the same here"
+            raise HubError(message) from error
+        except OSError as error:
+            raise cannot_store(error) from error
+
+    def _fetch(self, wanted: Mapping[str, Spans]) -> dict[str, str]:
+        """Fetch exactly these parts; files of which a server gives none are fetched whole."""
+        jobs = []
+        failed: dict[str, str] = {}
+        for path, spans in wanted.items():
+            size = sum(end - begin for begin, end in spans)
+            if size > self._copy.left:
+                entry = self._held[path].entry
+                failed[path] = f"more of it is needed; {too_large(entry, self._copy.most)}"
+                continue
+            self._copy.left -= size
+            jobs += [(path, begin, end) for begin, end in spans]
+        whole = set()
+        for (path, begin, end), answer in at_once(self._place.client, self._part, jobs, self._told):
+            held = self._held[path]
+            if isinstance(answer, NoRange) or (held.tag and answer != held.tag):
+                whole.add(path)
+            if isinstance(answer, str):
+                held.tag = held.tag or answer
+                held.spans = united((*held.spans, (begin, end)))
+            elif not isinstance(answer, NoRange):
+                failed.setdefault(path, str(answer))
+        whole -= failed.keys()
+        for path in failed:
+            self._place.file(self._held.pop(path).entry).unlink()
+        reasons = {path: f"not fetched: {reason}" for path, reason in failed.items()}
+        return reasons | self.complete(whole)
+
+    def _part(self, job: tuple[str, int, int]) -> str | HubError:
+        """Fetch one part and put it into its place; the tag of its content, or what went wrong."""
+        path, begin, end = job
+        entry = self._held[path].entry
+        client, url = self._place.client, self._place.url(entry)
+        try:
+            data, tag = client.again(lambda: client.part(url, begin, end, entry.size))
+            with self._place.file(entry).open("r+b") as stream:
+                stream.seek(begin)
+                stream.write(data)
+        except HubError as error:
+            return error
+        except OSError as error:
+            return cannot_store(error)
+        return tag
+
+
+def _planned(held: _Held, wanted: Spans) -> Spans:
+    """What to fetch so that the wanted bytes are there, in few requests."""
+    ends = {end: end - begin for begin, end in held.spans}
+    size = held.entry.size
+    spans = []
+    for begin, end in wanted:
+        first, last = begin // BLOCK * BLOCK, -(-end // BLOCK) * BLOCK
+        # Who reads on where a part ends will go on: each time as much as there is.
+        last = max(last, first + min(ends.get(first, 0), _AHEAD))
+        spans.append((first, min(last, size)))
+    return lacking(united(spans, _APART), holes(size, held.spans))
