@@ -10,6 +10,20 @@ _COMMIT: Final = re.compile(r"\A(hf://[^@]*)@[0-9a-f]{40,64}(?=/|\Z|!)")
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a scanner that the Hub itself runs says of a file.
+
+    Attributes:
+        engine: as the Hub calls it, such as ``pickleImportScan``; ``status`` is its own summary.
+        status: ``safe``, ``caution``, ``suspicious``, ``unsafe``, or that there is no result:
+            ``unscanned``, ``queued``, ``error``, ``unknown``.
+    """
+
+    engine: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
 class OriginFile:
     """A file of a repository.
 
@@ -20,6 +34,7 @@ class OriginFile:
             not.
         verified: whether the file was fetched whole and has that digest.
         fetched: bytes of it that were fetched.
+        verdicts: of the Hub's own scanners; that there are none says nothing about the file.
     """
 
     path: str
@@ -27,6 +42,7 @@ class OriginFile:
     digest: str
     verified: bool
     fetched: int = 0
+    verdicts: tuple[Verdict, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +56,8 @@ class Origin:
         revision: as it was asked for.
         commit: what that stood for when the scan began.
         files: what it holds there, as far as it was asked for.
+        scanners: why verdicts of the Hub's own scanners are missing; empty where they were asked
+            for, and for all files.
     """
 
     path: str
@@ -48,6 +66,7 @@ class Origin:
     revision: str
     commit: str
     files: tuple[OriginFile, ...]
+    scanners: str = ""
 
 
 def lasting(path: str) -> str:

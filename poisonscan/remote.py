@@ -60,6 +60,11 @@ class Fetched:
         """What reports call the repository."""
         return self.remote.address.at(self.copy.listing.commit)
 
+    @property
+    def gaps(self) -> list[Gap]:
+        """What is not in the folder."""
+        return self.copy.gaps
+
     def origin(self) -> Origin:
         """Where the files come from, with how much was fetched of each by now."""
         copy, parts = self.copy, self.parts
@@ -68,11 +73,12 @@ class Fetched:
             verified = entry.path in copy.verified
             partly = parts.fetched(entry.path) if parts is not None else 0
             fetched = entry.size if verified else partly
-            files.append(OriginFile(entry.path, entry.size, entry.named, verified, fetched))
+            said = copy.verdicts.get(entry.path, ())
+            files.append(OriginFile(entry.path, entry.size, entry.named, verified, fetched, said))
         remote = self.remote
         return Origin(
             self.path, remote.target, remote.environment.endpoint, remote.address.revision,
-            copy.listing.commit, tuple(files),
+            copy.listing.commit, tuple(files), copy.scanners,
         )  # fmt: skip
 
 

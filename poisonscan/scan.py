@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 from poisonscan.beside import settle, sorted_out
 from poisonscan.datasets.candidates import any_may_hold_rows
 from poisonscan.datasets.errors import DatasetError, OptionError
-from poisonscan.engines.base import Engine, EngineError
+from poisonscan.engines.base import Engine
+from poisonscan.engines.choice import named
 from poisonscan.engines.local import LocalEngine, at_most, usable_cores
 from poisonscan.files import Kind, Task, check_folders, crash, load_detectors
 from poisonscan.finding import Gap, Report, Rule
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from poisonscan.datasets.own_model import OwnModel
     from poisonscan.datasets.reference import Reference
     from poisonscan.detectors.base import DatasetDetector
-    from poisonscan.engines.cluster import ClusterEngine
     from poisonscan.sources.hub.parts import Parts
 
 __all__ = ["Progress", "TargetError", "scan"]
@@ -115,8 +115,8 @@ def scan(
         max_rows: look at the first so many rows of each dataset only.
         sample: look at about so many rows of each dataset only, chosen at random.
         seed: of that choice, 0 to 2**64 - 1.
-        reference: a file or folder to compare labels and columns with, such as an earlier version;
-            nothing is reported on it but what could not be read.
+        reference: a file, folder or address of the Hub to compare labels and columns with, such as
+            an earlier version; nothing is reported on it but what could not be read.
         jobs: processes; None: as many as there are cores when there is enough to do.
         engine: where datasets are read: ``local``, or ``dask=ADDRESS`` or ``ray=ADDRESS`` on a
             cluster that has the files under the same paths.
@@ -177,7 +177,7 @@ def scan(
         "sample": sample,
         "seed": seed,
     }
-    cluster = _cluster(engine)
+    cluster = named(engine)
     work = _Work(
         rules,
         kind,
@@ -208,19 +208,6 @@ def scan(
     report.sort()
     report.seconds = time.monotonic() - started
     return report
-
-
-def _cluster(engine: str) -> ClusterEngine | None:
-    """The engine that ``engine`` names; None for processes of this machine."""
-    name, _, address = engine.partition("=")
-    if engine == "local":
-        return None
-    if name not in ("dask", "ray"):
-        message = f"{engine!r} is no engine; there are local, dask=ADDRESS and ray=ADDRESS"
-        raise EngineError(message)
-    from poisonscan.engines.cluster import connect
-
-    return connect(name, address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +296,7 @@ class _Work:
         """Fetch a repository and scan it."""
         try:
             with fetched(remote, most, self.scratch, self.progress, download=self.download) as copy:
-                part = Report((remote.target,), gaps=copy.copy.gaps)
+                part = Report((remote.target,), gaps=copy.gaps)
                 try:
                     self.run([copy.folder], copy.folder, columns, reference, part, copy.parts)
                 finally:
@@ -327,10 +314,28 @@ class _Work:
         self, target: str | Path, columns: Mapping[str, Any], report: Report
     ) -> list[Reference]:
         """Count what the datasets are compared with; what goes wrong is a gap of the report."""
+        _, remote = divided([target], None, None)
+        if not remote:
+            return self.counted(target, root_of([target], None), columns, report)
+        about = Report(())
+        try:
+            with fetched(remote[0], None, self.scratch, self.progress, download=True) as copy:
+                found = self.counted(copy.folder, copy.folder, columns, about)
+                report.origins.append(copy.origin())
+                report.gaps += renamed(replace(about, gaps=about.gaps + copy.gaps), copy.path).gaps
+        except (HubError, OSError) as error:
+            message = f"the reference {os.fspath(target)!r} cannot be fetched: {error}"
+            raise TargetError(message) from error
+        return found
+
+    def counted(
+        self, target: str | Path, base: Path, columns: Mapping[str, Any], report: Report
+    ) -> list[Reference]:
+        """The same for what is on disk."""
         from poisonscan.datasets.shards import DatasetOptions
         from poisonscan.references import count
 
-        blobs, about = files_of([target], root_of([target], None))
+        blobs, about = files_of([target], base)
         found = replace(self, kind="dataset").files(blobs, about)
         apart = dict.fromkeys(["activations", "model", "split", "config", "max_rows", "sample"])
         tables, beside = sorted_out(blobs, found, self.scratch)

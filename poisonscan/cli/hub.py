@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import re
-from typing import Final
+from typing import Any, Final
 
 import click
 
 _SIZE: Final = re.compile(r"(\d{1,15})(?:\.(\d{1,6}))?\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+
+class PathOrAddress(click.Path):
+    """A path that exists, or what looks like an address of the Hub."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path or address."""
+        text = os.fspath(value)
+        if "//" in text and not os.path.lexists(text):
+            return text
+        return super().convert(value, param, ctx)
 
 
 def size(
@@ -42,6 +54,12 @@ OPTIONS: Final = [
         "--repo-type",
         type=click.Choice(["model", "dataset", "space"]),
         help="What repositories of the Hub are; with it, org/name is one.",
+    ),
+    click.option(
+        "--download",
+        is_flag=True,
+        help="Fetch all files of repositories whole and compare them with the hashes that the Hub "
+        "lists; by default, only the parts of large files that are looked at.",
     ),
     click.option(
         "--max-download",

@@ -186,9 +186,9 @@ def _columns(command: Command) -> Command:
             ),
             click.option(
                 "--reference",
-                type=click.Path(path_type=Path, exists=True),
-                help="A file or folder to compare labels and columns with, such as an earlier "
-                "version.",
+                type=hub.PathOrAddress(path_type=Path, exists=True),
+                help="A file, folder or address of the Hub to compare labels and columns with, "
+                "such as an earlier version.",
             ),
             *rows_out.OPTIONS,
             click.option(

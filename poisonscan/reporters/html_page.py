@@ -14,6 +14,7 @@ from poisonscan.reporters.holdings import Holding, holdings, suspicious_names
 from poisonscan.reporters.html_dataset import DatasetPart
 from poisonscan.reporters.html_finding import FindingPart
 from poisonscan.reporters.html_parts import HelpPart, Piece, help_parts, prose
+from poisonscan.reporters.origins import about
 from poisonscan.reporters.wording import aside_in_words, described, reservation, scanned_in_words
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class Page:
         severities: findings by severity, the worst first.
         files: findings by file, the worst first.
         left: findings that are counted only.
+        origins: what is to be said of repositories that files come from.
     """
 
     report: Report
@@ -111,6 +113,7 @@ class Page:
     datasets: tuple[DatasetPart, ...]
     others: tuple[tuple[Scanned, str, tuple[Holding, ...]], ...]
     skipped: tuple[Skipped, ...]
+    origins: tuple[str, ...]
     aside: tuple[Aside, ...]
     aside_said: str
 
@@ -153,6 +156,7 @@ class Page:
             datasets=parts,
             others=tuple(map(_other, others[:LISTED])),
             skipped=tuple(report.skipped[:LISTED]),
+            origins=tuple(about(report)),
             aside=tuple(report.aside[:LISTED]),
             aside_said=", ".join(aside_in_words(totals)),
         )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from poisonscan.reporters.base import Options, advice
+from poisonscan.reporters.origins import about
 from poisonscan.reporters.summary import verdict, where, worst_first
 from poisonscan.reporters.terminal import no_command, safe
 from poisonscan.reporters.wording import described
@@ -31,6 +32,8 @@ def render(report: Report, options: Options) -> str:  # noqa: ARG001 - reporters
     """One test suite, in ASCII."""
     root = Element("testsuites")
     suite = SubElement(root, "testsuite")
+    if report.origins:
+        _origins(suite, report)
     for finding in worst_first(report):
         _failure(suite, finding)
     for gap in report.gaps:
@@ -44,10 +47,11 @@ def render(report: Report, options: Options) -> str:  # noqa: ARG001 - reporters
     _passed(suite, report)
     for entry in report.skipped:
         SubElement(_case(suite, entry.path, "skipped"), "skipped", message=_text(entry.reason))
-    counts = Counter(child.tag for case in suite for child in case)
+    cases = suite.findall("testcase")
+    counts = Counter(child.tag for case in cases for child in case)
     for element in (root, suite):
         element.set("name", "poisonscan")
-        element.set("tests", str(len(suite)))
+        element.set("tests", str(len(cases)))
         element.set("failures", str(counts["failure"]))
         element.set("errors", str(counts["error"]))
         element.set("time", f"{report.seconds:.3f}")
@@ -55,6 +59,15 @@ def render(report: Report, options: Options) -> str:  # noqa: ARG001 - reporters
     indent(root)
     written = tostring(root, encoding="us-ascii", xml_declaration=True).decode("ascii")
     return "".join(f"{no_command(line)}\n" for line in written.splitlines())
+
+
+def _origins(suite: Element, report: Report) -> None:
+    """Where the files come from: a property for each repository, and one for each sentence."""
+    properties = SubElement(suite, "properties")
+    for origin in report.origins:
+        SubElement(properties, "property", name="commit", value=_text(origin.path))
+    for line in about(report):
+        SubElement(properties, "property", name="hub", value=_text(line))
 
 
 def _failure(suite: Element, finding: Finding) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from poisonscan.plural import plural
 from poisonscan.reporters.base import Options, advice
+from poisonscan.reporters.origins import about
 from poisonscan.reporters.summary import extent, verdict, where, worst_first
 from poisonscan.reporters.terminal import no_command, safe
 
@@ -46,8 +47,8 @@ def code(text: str, limit: int = _MESSAGE) -> str:
 def _lines(report: Report) -> Iterator[str]:
     yield f"## poisonscan: {verdict(report)}"
     yield ""
-    if about := extent(report):
-        yield about
+    if said := extent(report):
+        yield said
         yield ""
     findings = worst_first(report)
     if findings:
@@ -61,6 +62,11 @@ def _lines(report: Report) -> Iterator[str]:
         yield ""
     if report.gaps:
         yield from _not_checked(report)
+    if report.origins:
+        yield "**From the Hub**"
+        yield ""
+        yield from (f"* {code(line)}" for line in about(report))
+        yield ""
 
 
 def _table(findings: list[Finding]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from poisonscan.escape import escape, quote
@@ -18,6 +19,7 @@ from poisonscan.finding import Aside, Finding, Gap, Json, Report, Rows, Rule, Se
 from poisonscan.json_form import as_json
 from poisonscan.origin import lasting
 from poisonscan.reporters.base import Options, Totals, advice, dump, inert, rules_of
+from poisonscan.reporters.origins import counted, disagreements
 from poisonscan.reporters.sarif_places import LARGEST, Object, Places
 from poisonscan.reporters.sarif_text import sentence
 from poisonscan.reporters.wording import without_plot
@@ -26,8 +28,11 @@ from poisonscan.rules import rule as rule_by_id
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from poisonscan.origin import Origin
     from poisonscan.reporters.anchors import Anchors
 
+_HUB_FILES: Final = 1_000
+"""Files of a repository for which it says what the Hub's own scanners say."""
 MAX_RESULTS: Final = 25_000
 """Results that GitHub takes in one run; a file with more is refused whole."""
 
@@ -81,6 +86,32 @@ def render(report: Report, options: Options) -> str:
         most //= 2
 
 
+def _origin(report: Report, origin: Origin) -> Json:
+    """A repository: what was fetched of it, and what the Hub's own scanners say."""
+    differ: list[Json] = list(islice(disagreements(report, origin), _HUB_FILES))
+    judged = [file for file in origin.files if file.verdicts]
+    return inert(
+        {
+            "path": origin.path,
+            "revision": origin.revision,
+            "endpoint": origin.endpoint,
+            "commit": origin.commit,
+            "bytes": sum(file.size for file in origin.files),
+            "fetched": sum(file.fetched for file in origin.files),
+            "verified": sum(file.verified for file in origin.files),
+            "hubScanners": {
+                **counted(origin),
+                "missing": escape(origin.scanners),
+                "disagreements": differ,
+                "files": {
+                    escape(file.path): {verdict.engine: verdict.status for verdict in file.verdicts}
+                    for file in judged[:_HUB_FILES]
+                },
+            },
+        }
+    )
+
+
 def _fits(text: str) -> bool:
     # The fastest level makes more bytes than the one that uploads use.
     return len(text) < MAX_COMPRESSED or len(zlib.compress(text.encode(), 1)) < MAX_COMPRESSED
@@ -128,10 +159,7 @@ def _run(report: Report, options: Options, most: int) -> Object:
             "baselined": totals.baselined,
             "complete": report.complete,
             "isolation": list(report.isolation),
-            "origins": [
-                inert({"path": o.path, "revision": o.revision, "endpoint": o.endpoint})
-                for o in report.origins
-            ],
+            "origins": [_origin(report, origin) for origin in report.origins],
         },
     }
     if places.artifacts:

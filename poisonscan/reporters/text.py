@@ -13,6 +13,7 @@ from poisonscan.reporters.aside import aside_lines
 from poisonscan.reporters.base import Options, Totals, advice, outermost
 from poisonscan.reporters.brief import fitting, leading, overview
 from poisonscan.reporters.holdings import holdings
+from poisonscan.reporters.origins import about
 from poisonscan.reporters.terminal import Terminal, bar, no_command, safe, spark
 from poisonscan.reporters.wording import (
     UNDECIDED,
@@ -174,6 +175,7 @@ class _Page:
 
     def scanned(self) -> Iterator[str]:
         if not self.report.scanned:
+            yield from self.origins()
             return
         formats = Counter(safe(entry.format, 40) for entry in self.report.scanned)
         named = formats.most_common(None if self.verbose else _FORMATS_SHOWN)
@@ -185,10 +187,7 @@ class _Page:
         if self.verbose and self.report.isolation:
             layers = ", ".join(self.report.isolation)
             yield from self.terminal.wrap(f"model files were read isolated by: {layers}", 2)
-        for origin in self.report.origins:
-            count = plural(sum(file.verified for file in origin.files), "file")
-            text = f"{safe(origin.path)}: {count} fetched, with the hashes that the Hub lists"
-            yield from self.terminal.wrap(text, 2)
+        yield from self.origins()
         told = [
             entry
             for entry in self.report.scanned
@@ -209,6 +208,10 @@ class _Page:
         yield f"  {safe(entry.path)}  {self.terminal.dim(described(entry))}"
         for name, value in self.facts(entry):
             yield from self.fact(safe(name.replace("_", " "), 40), value)
+
+    def origins(self) -> Iterator[str]:
+        for line in about(self.report):
+            yield from self.terminal.wrap(line, 2)
 
     def facts(self, entry: Scanned) -> Iterator[tuple[str, Json]]:
         """What to show of a dataset: usually what each column was taken for, and the labels."""

@@ -9,14 +9,14 @@ from typing import Any, Final, TypeVar
 
 from poisonscan.escape import quote
 from poisonscan.finding import Row, Severity
-from poisonscan.origin import OriginFile
+from poisonscan.origin import OriginFile, Verdict
 
 _T = TypeVar("_T")
 
 LARGEST: Final = 10**30
 """Whole numbers beyond this are refused: no file has so many bytes or rows."""
 
-_COUNTS: Final = frozenset({"index", "size", "rows", "count"})
+_COUNTS: Final = frozenset({"index", "size", "rows", "count", "fetched"})
 _SHOWN: Final = 40
 
 
@@ -152,6 +152,7 @@ _CHECKS: Final[Mapping[str, Callable[[object, str], Any]]] = {
     "tuple[str, ...]": texts,
     "tuple[Row, ...]": _many(Row),
     "tuple[OriginFile, ...]": _many(OriginFile),
+    "tuple[Verdict, ...]": _many(Verdict),
     "Mapping[str, float]": _numbers,
     "Mapping[str, Json]": entries,
 }

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from poisonscan.finding import Gap
+from poisonscan.origin import Verdict
 from poisonscan.sources.hub import cache
 from poisonscan.sources.hub.address import Address
 from poisonscan.sources.hub.client import Client
@@ -21,6 +22,7 @@ from poisonscan.sources.hub.errors import HubError
 from poisonscan.sources.hub.listing import Entry, Listing, file_url, list_files
 from poisonscan.sources.hub.names import refusal
 from poisonscan.sources.hub.store import store
+from poisonscan.sources.hub.verdicts import list_verdicts
 
 _K = TypeVar("_K")
 _R = TypeVar("_R")
@@ -99,6 +101,8 @@ class Copy:
         most: bytes that may be fetched.
         left: how many of them are left.
         gaps: what is not in the folder, by path in the repository; ``.`` is the repository itself.
+        verdicts: of the Hub's own scanners, by path.
+        scanners: why some are missing; empty where they are not.
     """
 
     listing: Listing
@@ -108,6 +112,8 @@ class Copy:
     most: int = MOST_BYTES
     left: int = MOST_BYTES
     gaps: list[Gap] = field(default_factory=list)
+    verdicts: dict[str, tuple[Verdict, ...]] = field(default_factory=dict)
+    scanners: str = "were not asked: HF_HUB_OFFLINE is set"
 
 
 def fetch(
@@ -144,6 +150,8 @@ def fetch(
     limit = MOST_BYTES if most is None else most
     copy = Copy(listing, place, most=limit, left=limit)
     copy.gaps += [Gap(".", note) for note in listing.notes]
+    if not environment.offline:
+        copy.verdicts, copy.scanners = list_verdicts(client, address, listing.commit)
     wanted = _choose(copy, partly=partly)
     for entry, reason in at_once(client, place.whole, wanted, told):
         if reason:

@@ -35,6 +35,7 @@ class FakeHub:
         lfs: paths that are stored as large files, which another host serves.
         listed: what the list says of a path instead of the truth.
         behaviours: what answers for a path of a file, or for ``revision`` and ``tree``.
+        security: what the scanners say of a path, as ``securityFileStatus``.
         token: what is asked for; empty: everybody may read.
         page: entries of the list on one page.
         revisions: commit by revision.
@@ -47,6 +48,7 @@ class FakeHub:
     lfs: set[str] = field(default_factory=set)
     listed: dict[str, dict[str, Any]] = field(default_factory=dict)
     behaviours: dict[str, Behaviour] = field(default_factory=dict)
+    security: dict[str, Any] = field(default_factory=dict)
     token: str = ""
     page: int = 1000
     revisions: dict[str, str] = field(default_factory=lambda: {"main": COMMIT})
@@ -110,9 +112,13 @@ class FakeHub:
     def _list(self, request: BaseHTTPRequestHandler, query: str) -> bytes | None:
         start = int(query.partition("cursor=")[2] or 0)
         entries = self.entries()
+        if "expand=true" in query.lower():
+            for entry in entries:
+                entry["securityFileStatus"] = self.security.get(entry["path"])
         headers = {}
         if start + self.page < len(entries):
-            following = f"{self.url}{urlsplit(request.path).path}?cursor={start + self.page}"
+            flags = "expand=true&" if "expand=true" in query.lower() else ""
+            following = f"{self.url}{urlsplit(request.path).path}?{flags}cursor={start + self.page}"
             headers["Link"] = f'<{following}>; rel="next"'
         body = json.dumps(entries[start : start + self.page]).encode()
         if "tree" not in self.behaviours:
