@@ -134,6 +134,6 @@ def opened(
                 raise
         if not wanted:
             return datasets, [*gaps, *notes]
-        failed = parts.more(wanted)
+        failed = parts.more(wanted, sure=True)
         gaps += [Gap(path, reason) for path, reason in failed.items()]
         tables = present([table for table in tables if table.path not in failed], parts)

@@ -326,7 +326,7 @@ class _Work:
         except (HubError, OSError) as error:
             message = f"the reference {os.fspath(target)!r} cannot be fetched: {error}"
             raise TargetError(message) from error
-        return found
+        return [replace(each, path=f"{copy.path}/{each.path}") for each in found]
 
     def counted(
         self, target: str | Path, base: Path, columns: Mapping[str, Any], report: Report

@@ -1,19 +1,27 @@
 from __future__ import annotations
 
+import io
 import json
 import pickle
+import random
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jsonschema
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
 import poisonscan
 from poisonscan.cli import cli
-from poisonscan.finding import Finding
+from poisonscan.finding import Finding, Report
 from poisonscan.reporters.base import REPORTERS, Options
+from poisonscan.sources.partial import can_watch
 from tests.sources.hub.conftest import hub as hub  # noqa: PLC0414 - a fixture
 from tests.sources.hub.fake import COMMIT, FakeHub, send
 
@@ -152,6 +160,130 @@ def test_limits_and_offline(here: FakeHub, monkeypatch: pytest.MonkeyPatch) -> N
     result = command("hf://org/name")
     assert (result.exit_code, len(here.log)) == (2, asked)
     assert "HF_HUB_OFFLINE is set" in result.stderr
+
+
+watching = pytest.mark.skipif(not can_watch(), reason="this system does not tell what was read")
+
+
+def same(one: Report, other: Report) -> bool:
+    def content(report: Report) -> list[object]:
+        found = [(f.fingerprint, f.message, f.score, f.at) for f in report.findings]
+        return [found, report.gaps, report.scanned, report.skipped]
+
+    return content(one) == content(other)
+
+
+def large_torch_file(body: object) -> bytes:
+    numbers = random.Random(0).randbytes(800_000)
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("m/data.pkl", pickle.dumps(body, 2))
+        for number in range(8):
+            archive.writestr(f"m/data/{number}", numbers)
+    return out.getvalue()
+
+
+@watching
+@pytest.mark.parametrize("isolation", ["off", "auto"])
+def test_of_large_files_what_is_looked_at_is_fetched(here: FakeHub, isolation: Any) -> None:
+    here.files = {"evil.pt": large_torch_file(Evil()), "good.pt": large_torch_file([1])}
+    here.lfs = set(here.files)
+    here.security = {"evil.pt": {"status": "safe"}, "good.pt": {"status": "unscanned"}}
+    parts = poisonscan.scan("hf://org/name", isolation=isolation)
+    whole = poisonscan.scan("hf://org/name", isolation=isolation, download=True)
+    assert same(parts, whole)
+    assert [f.rule.id for f in parts.findings] == ["PS101"]
+    assert (parts.gaps, parts.exit_code()) == ([], 1)
+    for file in parts.origins[0].files:
+        assert not file.verified
+        assert 0 < file.fetched < file.size / 3
+    assert all(f.verified and f.fetched == f.size for f in whole.origins[0].files)
+    text = REPORTERS["text"](parts, Options())
+    assert "2 files not verified: read in part" in " ".join(text.split())
+    assert "PS101 (critical) here, and the Hub says safe" in " ".join(text.split())
+
+
+@watching
+def test_a_server_without_parts_gives_the_same(here: FakeHub) -> None:
+    here.files, here.lfs = {"evil.pt": large_torch_file(Evil())}, set()
+    here.behaviours["evil.pt"] = lambda request, body: send(request, 200, body)
+    report = poisonscan.scan("hf://org/name", isolation="off")
+    assert [f.rule.id for f in report.findings] == ["PS101"]
+    assert [file.verified for file in report.origins[0].files] == [True]
+
+
+def shards(rows: int, count: int) -> dict[str, bytes]:
+    chance = random.Random(0)
+    words = ["".join(chance.choices("abcdefgh", k=6)) for _ in range(3000)]
+    found = {}
+    for shard in range(count):
+        texts = [" ".join(chance.choices(words, k=60)) for _ in range(rows)]
+        table = pa.table({"text": texts, "label": [i % 2 for i in range(rows)]})
+        out = io.BytesIO()
+        pq.write_table(table, out, row_group_size=rows // 8, compression="none")
+        found[f"data/train-{shard:05}-of-{count:05}.parquet"] = out.getvalue()
+    return found
+
+
+@watching
+@pytest.mark.parametrize("isolation", ["off", "auto"])
+def test_the_first_rows_of_a_dataset(here: FakeHub, isolation: Any) -> None:
+    here.files = shards(8_000, 3)
+    here.lfs = set(here.files)
+    assert all(len(data) > 3_000_000 for data in here.files.values())
+    arguments: Any = {"isolation": isolation, "jobs": 1, "select": ["PS3", "PS501"]}
+    parts = poisonscan.scan("hf://datasets/org/name", **arguments, max_rows=1_500)
+    whole = poisonscan.scan("hf://datasets/org/name", **arguments, max_rows=1_500, download=True)
+    assert same(parts, whole)
+    assert parts.gaps == []
+    (entry,) = parts.scanned
+    assert entry.rows == 1_500
+    assert "only the first 1,500 rows" in str(entry.facts)
+    files = parts.origins[0].files
+    assert sum(file.fetched for file in files) < sum(file.size for file in files) / 2
+    everything = poisonscan.scan("hf://datasets/org/name", **arguments)
+    assert all(file.verified for file in everything.origins[0].files)
+    (entry,) = everything.scanned
+    assert entry.rows == 24_000
+
+
+@watching
+def test_an_option_that_fits_is_not_refused_for_lack_of_rows(here: FakeHub) -> None:
+    chance = np.random.default_rng(0)
+    vectors = pa.FixedSizeListArray.from_arrays(
+        pa.array(chance.random(64 * 20_000, np.float32)), 64
+    )
+    out = io.BytesIO()
+    table = pa.table({"v": vectors, "label": [i % 2 for i in range(20_000)]})
+    pq.write_table(table, out, row_group_size=2_000, compression="none")
+    here.files, here.lfs = {"data/train.parquet": out.getvalue()}, {"data/train.parquet"}
+    report = poisonscan.scan(
+        "hf://datasets/org/name", features_column="v", max_rows=2_000, isolation="off", jobs=1,
+        select=["PS3"],
+    )  # fmt: skip
+    assert [entry.rows for entry in report.scanned] == [2_000]
+    assert report.gaps == []
+    assert not report.origins[0].files[0].verified
+
+
+def test_a_reference_on_the_hub(here: FakeHub, tmp_path: Path) -> None:
+    def table(share: int) -> bytes:
+        rows = "".join(f"text number {i},{'ab'[i % share == 0]}\n" for i in range(600))
+        return f"text,label\n{rows}".encode()
+
+    here.files, here.lfs = {"data/train.csv": table(2)}, set()
+    (tmp_path / "near.csv").write_bytes(table(2))
+    (tmp_path / "train.csv").write_bytes(table(12))
+    far = poisonscan.scan("train.csv", reference="hf://datasets/org/name", isolation="off")
+    near = poisonscan.scan("train.csv", reference="near.csv", isolation="off")
+    place = f"hf://datasets/org/name@{COMMIT}/data/train.csv"
+    said = [f.message.replace(place, "near.csv") for f in far.findings]
+    assert said == [f.message for f in near.findings]
+    assert any("the reference 'near.csv'" in message for message in said)
+    assert [origin.commit for origin in far.origins] == [COMMIT]
+    result = command("train.csv", "--reference", "hf://datasets/org/other")
+    assert result.exit_code == 2
+    assert "cannot be fetched" in " ".join(result.stderr.replace("│", " ").split())
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ class Pages:
     def present(self, path: str) -> Spans:
         return self.spans[path]
 
-    def more(self, wanted: Mapping[str, Spans]) -> dict[str, str]:
+    def more(self, wanted: Mapping[str, Spans], *, sure: bool = False) -> dict[str, str]:
         self.rounds += 1
         assert self.rounds < 200
         for path, spans in wanted.items():
@@ -247,7 +247,7 @@ def test_a_process_that_dies_before_it_tells_has_looked_at_everything() -> None:
         def present(self, path: str) -> Spans | None:
             return None if asked else ((0, 10),)
 
-        def more(self, wanted: Mapping[str, Spans]) -> dict[str, str]:
+        def more(self, wanted: Mapping[str, Spans], *, sure: bool = False) -> dict[str, str]:
             asked.append(wanted)
             return {}
 
@@ -258,7 +258,7 @@ def test_a_process_that_dies_before_it_tells_has_looked_at_everything() -> None:
 
 def test_what_cannot_be_fetched_is_a_gap(tmp_path: Path) -> None:
     class Broken(Pages):
-        def more(self, wanted: Mapping[str, Spans]) -> dict[str, str]:
+        def more(self, wanted: Mapping[str, Spans], *, sure: bool = False) -> dict[str, str]:
             return dict.fromkeys(wanted, "not fetched: no more")
 
     files = {"evil.pt": HIDING["evil.pt"], "plain.safetensors": HIDING["plain.safetensors"]}

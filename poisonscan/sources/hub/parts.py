@@ -23,9 +23,11 @@ _APART: Final = 4 * BLOCK
 """Bytes between two parts that are fetched along with them: a request of its own takes longer."""
 _AHEAD: Final = 8 << 20
 """Bytes that are fetched ahead at most, of a file that is read on and on."""
+_LONG: Final = 4 * BLOCK
+"""Bytes of a long run that are fetched at first."""
 _ROUNDS: Final = 16
 _PARTS: Final = 2_000
-_SHARE: Final = 3
+_SHARE: Final = 2
 """Times as large as its parts must a file be to be fetched in parts."""
 
 
@@ -85,24 +87,27 @@ class Parts:
         """Bytes of a file that are there in parts."""
         return sum(end - begin for begin, end in self.present(path) or ())
 
-    def more(self, wanted: Mapping[str, Spans]) -> dict[str, str]:
-        """Fetch what is missing.
+    def more(self, wanted: Mapping[str, Spans], *, sure: bool = False) -> dict[str, str]:
+        """Fetch what is missing, or some of it.
 
         Args:
             wanted: bytes that are needed, by path; of files of which parts are there.
+            sure: fetch all of that. Else only the beginning of what is long: who looks for
+                something in zeros looks further than in what there really is.
 
         Returns:
-            Why it failed, by path. All others hold what was wanted, and perhaps more.
+            Why it failed, by path. All others hold more than before.
         """
         whole = []
         parts = {}
         for path, spans in wanted.items():
             held = self._held[path]
             held.rounds += 1
-            planned = _planned(held, spans)
+            planned = _planned(held, spans, sure=sure)
             size = sum(end - begin for begin, end in planned)
             if (
                 held.rounds > _ROUNDS
+                or spans == ((0, held.entry.size),)
                 or len(planned) > _PARTS
                 or _SHARE * (size + self.fetched(path)) > held.entry.size
             ):
@@ -193,14 +198,17 @@ class Parts:
         return tag
 
 
-def _planned(held: _Held, wanted: Spans) -> Spans:
+def _planned(held: _Held, wanted: Spans, *, sure: bool) -> Spans:
     """What to fetch so that the wanted bytes are there, in few requests."""
     ends = {end: end - begin for begin, end in held.spans}
     size = held.entry.size
     spans = []
     for begin, end in wanted:
         first, last = begin // BLOCK * BLOCK, -(-end // BLOCK) * BLOCK
-        # Who reads on where a part ends will go on: each time as much as there is.
-        last = max(last, first + min(ends.get(first, 0), _AHEAD))
+        # Who reads on where a part ends may go on: each time as much as there is.
+        before = ends.get(first, 0)
+        if not sure:
+            last = min(last, first + max(before, _LONG))
+        last = max(last, first + min(before, _AHEAD))
         spans.append((first, min(last, size)))
     return lacking(united(spans, _APART), holes(size, held.spans))

@@ -88,6 +88,8 @@ def test_whoever_reads_on_gets_more_each_time(big: FakeHub, tmp_path: Path) -> N
 def test_what_is_needed_whole_is_verified(big: FakeHub, tmp_path: Path) -> None:
     copy, parts, _ = begun(big, tmp_path)
     assert parts.more({"big": ((LARGE, 4 * LARGE),)}) == {}
+    assert parts.fetched("big") < SIZE / 2  # it may be but a search for what comes soon
+    assert parts.more({"big": ((2 * LARGE, 5 * LARGE),)}, sure=True) == {}
     assert parts.present("big") is None
     assert copy.verified == {"big", "small"}
     assert is_true(tmp_path, parts, "big", BODY)
@@ -233,7 +235,7 @@ def test_limits(big: FakeHub, tmp_path: Path) -> None:
     copy, parts, failed = begun(big, tmp_path, most=FIRST + LAST + BLOCK + 100_000)
     assert (failed, copy.gaps) == ({}, [])
     assert parts.more({"big": ((LARGE, LARGE + 1),)}) == {}
-    (reason,) = parts.more({"big": ((3 * LARGE, 4 * LARGE),)}).values()
+    (reason,) = parts.more({"big": ((3 * LARGE, 4 * LARGE),)}, sure=True).values()
     assert "--max-download is" in reason
     assert not (tmp_path / "target" / "big").exists()
 
