@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import threading
@@ -11,9 +12,9 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from poisonscan.sources.hub.client import Client, Patience
 from poisonscan.sources.hub.environment import Environment
@@ -66,52 +67,89 @@ class FakeHub:
         return Client(Environment(self.url, token, Path("nowhere")), QUICK if slow else CALM)
 
     def entries(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = [{"type": "directory", "path": "folder", "size": 0}]
+        folders = {str(folder) for path in self.files for folder in PurePosixPath(path).parents}
+        found: list[dict[str, Any]] = [
+            {"type": "directory", "path": folder, "size": 0, "oid": "0" * 40}
+            for folder in sorted(folders - {"."})
+        ]
         for path, data in self.files.items():
             entry: dict[str, Any] = {"type": "file", "path": path, "size": len(data)}
-            entry["oid"] = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+            entry["oid"] = git_digest(data)
             if path in self.lfs:
                 entry["oid"] = "0" * 40
-                entry["lfs"] = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data)}
+                entry["lfs"] = {
+                    "oid": sha256(data), "size": len(data), "pointerSize": 133
+                }  # fmt: skip
             entry.update(self.listed.get(path, {}))
             found.append(entry)
         return found
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
-        parts = urlsplit(request.path)
         self.log.append((request.path, request.headers.get("Authorization", "")))
         if self.token and request.headers.get("Authorization") != f"Bearer {self.token}":
             send(request, 401, b"{}")
             return
-        segments = [unquote(s) for s in parts.path.strip("/").removeprefix("api/").split("/")]
+        segments = [
+            unquote(s)
+            for s in urlsplit(request.path).path.strip("/").removeprefix("api/").split("/")
+        ]
         if segments[0] in ("models", "datasets"):
             segments = segments[1:]
+        segments += ["revision", "main"] if len(segments) == 2 else []
         if segments[:2] != ["org", "name"]:
             send(request, 404, b"{}")
             return
         kind, revision, path = segments[2], segments[3], "/".join(segments[4:])
         commit = self.revisions.get(revision, revision)
-        body: bytes | None = None
-        if kind == "revision" and revision in self.revisions:
-            path, body = kind, json.dumps({"id": "org/name", "sha": commit}).encode()
-        elif kind == "tree" and commit in self.revisions.values():
-            path, body = kind, self._list(request, parts.query)
-        elif kind == "resolve" and commit in self.revisions.values():
-            body = self.files.get(path)
+        body = self._body(request, kind, commit, path)
+        code = "EntryNotFound" if path else "RevisionNotFound"
+        path = path if kind == "resolve" else kind
         if body is None:
-            send(request, 404, b"{}")
+            send(request, 404, b"{}", X_Error_Code=code)
         elif path in self.behaviours:
             self.behaviours[path](request, body)
         elif path in self.lfs:
-            send(request, 302, b"", Location=f"{self.other}/blob?of={request.path}")
+            location = f"{self.other}/blob?of={request.path}"
+            send(request, 302, b"", Location=location, **self.headers(path))
         elif kind == "resolve":
-            send_part(request, body)
+            send_part(request, body, **self.headers(path))
         elif kind != "tree":
             send(request, 200, body)
 
-    def _list(self, request: BaseHTTPRequestHandler, query: str) -> bytes | None:
+    def _body(
+        self, request: BaseHTTPRequestHandler, kind: str, commit: str, path: str
+    ) -> bytes | None:
+        if not self.revisions or commit not in (*self.revisions.values(), COMMIT):
+            return None
+        if kind == "revision":
+            return json.dumps(self.about(commit)).encode()
+        if kind == "tree":
+            return self._list(request, urlsplit(request.path).query, path)
+        if kind == "paths-info":
+            return self._asked(request)
+        return self.files.get(path) if kind == "resolve" else None
+
+    def about(self, commit: str) -> dict[str, Any]:
+        siblings = [{"rfilename": path} for path in self.files]
+        return {"id": "org/name", "sha": commit, "siblings": siblings, "tags": [], "private": False}
+
+    def headers(self, path: str) -> dict[str, str]:
+        """What the Hub's own client asks for, of a file."""
+        (entry,) = [entry for entry in self.entries() if entry["path"] == path]
+        tag = entry.get("lfs", entry)["oid"]
+        known = {"X_Repo_Commit": COMMIT, "X_Linked_Size": str(entry["size"])}
+        return known | ({"X_Linked_ETag": f'"{tag}"'} if "lfs" in entry else {"ETag": f'"{tag}"'})
+
+    def _asked(self, request: BaseHTTPRequestHandler) -> bytes:
+        text = request.rfile.read(int(request.headers["Content-Length"])).decode()
+        asked = json.loads(text)["paths"] if text.startswith("{") else parse_qs(text)["paths"]
+        return json.dumps([e for e in self.entries() if e["path"] in asked]).encode()
+
+    def _list(self, request: BaseHTTPRequestHandler, query: str, under: str) -> bytes | None:
         start = int(query.partition("cursor=")[2] or 0)
-        entries = self.entries()
+        entries = [e for e in self.entries() if not under or e["path"].startswith(under + "/")]
+        if under and not entries:
+            return None
         if "expand=true" in query.lower():
             for entry in entries:
                 entry["securityFileStatus"] = self.security.get(entry["path"])
@@ -136,13 +174,24 @@ class FakeHub:
             send_part(request, body)
 
 
+@functools.lru_cache(32)
+def git_digest(data: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+
+@functools.lru_cache(32)
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
 def send(request: BaseHTTPRequestHandler, status: int, body: bytes, **headers: str) -> None:
     request.send_response(status)
     request.send_header("Content-Length", str(len(body)))
     for name, value in headers.items():
         request.send_header(name.replace("_", "-"), value)
     request.end_headers()
-    request.wfile.write(body)
+    if request.command != "HEAD":
+        request.wfile.write(body)
 
 
 def send_part(request: BaseHTTPRequestHandler, body: bytes, **changes: str) -> None:
@@ -219,6 +268,8 @@ def serving(hub: FakeHub) -> Iterator[FakeHub]:
             def do_GET(self) -> None:
                 with contextlib.suppress(OSError):
                     answer(self)
+
+            do_HEAD = do_POST = do_GET  # noqa: N815 - the library's
 
             def log_message(self, *arguments: object) -> None:
                 pass
