@@ -199,6 +199,8 @@ def test_of_large_files_what_is_looked_at_is_fetched(here: FakeHub, isolation: A
         assert 0 < file.fetched < file.size / 3
     assert all(f.verified and f.fetched == f.size for f in whole.origins[0].files)
     text = REPORTERS["text"](parts, Options())
+    by_command = command("hf://org/name", "--download", "-o", "json").stdout
+    assert all(file["verified"] for file in json.loads(by_command)["origins"][0]["files"])
     assert "2 files not verified: read in part" in " ".join(text.split())
     assert "PS101 (critical) here, and the Hub says safe" in " ".join(text.split())
 

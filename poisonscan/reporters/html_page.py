@@ -14,7 +14,7 @@ from poisonscan.reporters.holdings import Holding, holdings, suspicious_names
 from poisonscan.reporters.html_dataset import DatasetPart
 from poisonscan.reporters.html_finding import FindingPart
 from poisonscan.reporters.html_parts import HelpPart, Piece, help_parts, prose
-from poisonscan.reporters.origins import about
+from poisonscan.reporters.origins import Files, about, files_of
 from poisonscan.reporters.wording import aside_in_words, described, reservation, scanned_in_words
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ class Page:
         files: findings by file, the worst first.
         left: findings that are counted only.
         origins: what is to be said of repositories that files come from.
+        fetched: their files, with sizes and hashes.
     """
 
     report: Report
@@ -114,6 +115,7 @@ class Page:
     others: tuple[tuple[Scanned, str, tuple[Holding, ...]], ...]
     skipped: tuple[Skipped, ...]
     origins: tuple[str, ...]
+    fetched: tuple[Files, ...]
     aside: tuple[Aside, ...]
     aside_said: str
 
@@ -157,6 +159,7 @@ class Page:
             others=tuple(map(_other, others[:LISTED])),
             skipped=tuple(report.skipped[:LISTED]),
             origins=tuple(about(report)),
+            fetched=tuple(files_of(origin, LISTED) for origin in report.origins),
             aside=tuple(report.aside[:LISTED]),
             aside_said=", ".join(aside_in_words(totals)),
         )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from poisonscan.reporters.base import Options, advice
-from poisonscan.reporters.origins import about
+from poisonscan.reporters.origins import about, files_of
 from poisonscan.reporters.summary import verdict, where, worst_first
 from poisonscan.reporters.terminal import no_command, safe
 from poisonscan.reporters.wording import described
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _MESSAGE: Final = 1_000
 _KEY: Final = 8
+_FILES: Final = 1_000
+"""Files of a repository that are listed."""
 # What XML 1.0 forbids and ``escape`` leaves: it takes out the controls and the surrogates.
 _FORBIDDEN: Final = re.compile("[\ufffe\uffff]")
 
@@ -66,6 +68,9 @@ def _origins(suite: Element, report: Report) -> None:
     properties = SubElement(suite, "properties")
     for origin in report.origins:
         SubElement(properties, "property", name="commit", value=_text(origin.path))
+        for file in files_of(origin, _FILES).lines:
+            value = _text(f"{file.path}: {file.about}, {file.digest}")
+            SubElement(properties, "property", name="file", value=value)
     for line in about(report):
         SubElement(properties, "property", name="hub", value=_text(line))
 

@@ -44,6 +44,37 @@ class Opinion:
     safe: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A file of a repository: what it is called, how it was read, and the hash that is listed."""
+
+    path: str
+    about: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The first files of a repository, and how many it has."""
+
+    path: str
+    lines: tuple[Line, ...]
+    count: int
+
+
+def files_of(origin: Origin, most: int) -> Files:
+    """The files of a repository, at most so many."""
+    lines = []
+    for file in origin.files[:most]:
+        read = "not fetched"
+        if file.verified:
+            read = "verified"
+        elif file.fetched:
+            read = f"not verified: {size(file.fetched)} of it read"
+        lines.append(Line(file.path, f"{size(file.size)}, {read}", file.digest))
+    return Files(origin.path, tuple(lines), len(origin.files))
+
+
 def opinion(file: OriginFile) -> Opinion:
     """What the Hub's scanners say of a file."""
     alarms = [v for v in file.verdicts if v.status in _ALARMS]

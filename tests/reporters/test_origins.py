@@ -103,6 +103,16 @@ def test_every_report_for_people_and_tools_says_it(name: str) -> None:
     assert "[31m<b>.pt" not in text or name in ("json", "sarif", "text", "markdown")
 
 
+@pytest.mark.parametrize("name", ["html", "junit"])
+def test_sizes_and_hashes_of_files(name: str) -> None:
+    made = report(file("a.pt", size=2_000_000, fetched=4_000), file("b"), file("c", fetched=0))
+    text = REPORTERS[name](made, Options())
+    assert "2 MB, not verified: 4 kB of it read" in text
+    assert "10 bytes, verified" in text
+    assert "10 bytes, not fetched" in text
+    assert "sha256:" + "0" * 64 in text
+
+
 def test_programs_get_all_of_it() -> None:
     made = report(file("a", ("status", "unsafe"), ("xScan", "unsafe")), found="a")
     (origin,) = json.loads(REPORTERS["json"](made, Options()))["origins"]

@@ -43,6 +43,7 @@ class FakeHub:
         log: every request to this host: path and ``Authorization``.
         elsewhere: every request to the other host.
         ranges: the ``Range`` of each of them.
+        sent: bytes of answers, with their headers.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
@@ -56,6 +57,7 @@ class FakeHub:
     log: list[tuple[str, str]] = field(default_factory=list)
     elsewhere: list[tuple[str, str]] = field(default_factory=list)
     ranges: list[str] = field(default_factory=list)
+    sent: int = 0
     url: str = ""
     other: str = ""
 
@@ -74,9 +76,8 @@ class FakeHub:
         ]
         for path, data in self.files.items():
             entry: dict[str, Any] = {"type": "file", "path": path, "size": len(data)}
-            entry["oid"] = git_digest(data)
+            entry["oid"] = "0" * 40 if path in self.lfs else git_digest(data)
             if path in self.lfs:
-                entry["oid"] = "0" * 40
                 entry["lfs"] = {
                     "oid": sha256(data), "size": len(data), "pointerSize": 133
                 }  # fmt: skip
@@ -268,6 +269,16 @@ def serving(hub: FakeHub) -> Iterator[FakeHub]:
             def do_GET(self) -> None:
                 with contextlib.suppress(OSError):
                     answer(self)
+
+            def setup(self) -> None:
+                super().setup()
+                write = self.wfile.write
+
+                def counting(data: Any) -> int:
+                    hub.sent += len(data)
+                    return write(data)
+
+                self.wfile.write = counting  # type: ignore[method-assign]
 
             do_HEAD = do_POST = do_GET  # noqa: N815 - the library's
 
