@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from poisonscan.datasets.candidates import may_hold_rows
 from poisonscan.datasets.errors import OptionError
+from poisonscan.files import check_folders
 from poisonscan.finding import Gap, Report
+from poisonscan.formats.base import Shard, ShardIndex, TableFile
 from poisonscan.opening import Opened, open_apart
 from poisonscan.sources.base import Blob, Missing, Spans
 
@@ -16,11 +18,10 @@ if TYPE_CHECKING:
     from poisonscan.datasets.shards import DatasetOptions
     from poisonscan.engines.base import Engine
     from poisonscan.files import Item
-    from poisonscan.formats.base import TableFile
     from poisonscan.isolation.workers import Workers
     from poisonscan.sources.hub.parts import Parts
 
-Tables = list["TableFile"]
+Tables = list[TableFile]
 
 
 def in_rounds(
@@ -52,6 +53,41 @@ def in_rounds(
             done += 1
             told(done)
         left = _held([b for b in left if b.path in missing.keys() - failed.keys()], parts)
+
+
+def scan_files(
+    workers: Workers,
+    blobs: Sequence[Blob],
+    parts: Parts | None,
+    report: Report,
+    progress: Callable[[str, int, int], None],
+) -> Tables:
+    """Scan every file.
+
+    Args:
+        workers: scan them.
+        blobs: the files.
+        parts: fetches what is missing; None where nothing is.
+        report: takes what comes of them.
+        progress: told after each.
+
+    Returns:
+        Those that hold rows.
+    """
+    tables: Tables = []
+    shards: list[Shard | ShardIndex] = []
+    progress("files", 0, len(blobs))
+    for item in in_rounds(workers, blobs, parts, lambda n: progress("files", n, len(blobs))):
+        if isinstance(item, TableFile):
+            tables.append(item)
+        elif isinstance(item, Shard | ShardIndex):
+            shards.append(item)
+        elif not isinstance(item, Missing):
+            report.add(item)
+    report.isolation = tuple(sorted(workers.layers or ()))
+    for found in check_folders(shards, (blob.path for blob in blobs), workers.task):
+        report.add(found)
+    return tables
 
 
 def _held(blobs: Sequence[Blob], parts: Parts | None) -> list[Blob]:

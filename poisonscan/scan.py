@@ -21,18 +21,18 @@ from poisonscan.datasets.errors import DatasetError, OptionError
 from poisonscan.engines.base import Engine
 from poisonscan.engines.choice import named
 from poisonscan.engines.local import LocalEngine, at_most, usable_cores
-from poisonscan.files import Kind, Task, check_folders, crash, load_detectors
+from poisonscan.files import Kind, Task, crash, load_detectors
 from poisonscan.finding import Gap, Report, Rule
-from poisonscan.formats.base import Shard, ShardIndex, TableFile
+from poisonscan.formats.base import TableFile
 from poisonscan.isolation.workers import Mode, Workers
 from poisonscan.limits import LimitReached, Limits
 from poisonscan.opening import open_apart
 from poisonscan.passes import Passes, ShardResult
 from poisonscan.references import matching
 from poisonscan.remote import Remote, fetched, renamed
-from poisonscan.rounds import completed, in_rounds, opened
+from poisonscan.rounds import completed, opened, scan_files
 from poisonscan.rules import select as select_rules
-from poisonscan.sources.base import Blob, Missing
+from poisonscan.sources.base import Blob
 from poisonscan.sources.hub.errors import HubError, NoSuchRepository
 from poisonscan.targets import TargetError, account, divided, files_of, root_of
 from poisonscan.version import VERSION
@@ -240,23 +240,9 @@ class _Work:
         self, blobs: list[Blob], report: Report, parts: Parts | None = None
     ) -> list[TableFile]:
         """Scan every file; returns those that hold rows."""
-        tables: list[TableFile] = []
-        shards: list[Shard | ShardIndex] = []
         task = Task(self.rules, self.kind, self.limits)
         workers = Workers(task, self.jobs or usable_cores(), self.isolation)
-        self.progress("files", 0, len(blobs))
-        told = functools.partial(self.progress, "files")
-        for item in in_rounds(workers, blobs, parts, lambda done: told(done, len(blobs))):
-            if isinstance(item, TableFile):
-                tables.append(item)
-            elif isinstance(item, Shard | ShardIndex):
-                shards.append(item)
-            elif not isinstance(item, Missing):
-                report.add(item)
-        report.isolation = tuple(sorted(workers.layers or ()))
-        for found in check_folders(shards, (blob.path for blob in blobs), task):
-            report.add(found)
-        return tables
+        return scan_files(workers, blobs, parts, report, self.progress)
 
     def run(
         self,
