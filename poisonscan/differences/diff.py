@@ -109,7 +109,7 @@ def _opened(target: str | Path, how: How, repo_type: str | None) -> Iterator[_Si
             raise TargetError(message)
         yield _side(Path(path), how)
     for one in remote:
-        with fetched(one, how.max_download, how.scratch, how.progress) as copy:
+        with fetched(one, how.max_download, how.scratch, how.progress, download=True) as copy:
             side = _side(copy.folder, how)
             side.gaps += copy.gaps
             yield side

@@ -152,18 +152,20 @@ def entry_on_hub(remote: Remote, how: How) -> Entry:
         poisonscan.sources.hub.errors.HubError: it cannot be read.
         OSError: nothing can be fetched to the scratch folder.
     """
-    with fetched(remote, how.max_download, how.scratch, how.progress) as copy:
+    # All bytes count here, also those that a scan does not look at.
+    with fetched(remote, how.max_download, how.scratch, how.progress, download=True) as copy:
+        origin = copy.origin()
         name = address_of(remote.address)
         made = entry_on_disk(copy.folder, name, how)
-        listed = {file.path: file for file in copy.origin.files}
+        listed = {file.path: file for file in origin.files}
         files = tuple(_with_hub(file, listed.get(file.path)) for file in made.files)
         gaps = (Unchecked(gap.path, gap.reason) for gap in copy.gaps)
         return replace(
             made,
             files=files,
             unchecked=tuple(sorted({*made.unchecked, *gaps})),
-            commit=copy.origin.commit,
-            revision=copy.origin.revision,
+            commit=origin.commit,
+            revision=origin.revision,
         )
 
 
