@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import xxhash
 from numpy.typing import NDArray
 
-from poisonscan.datasets.encoding import encoded
+from poisonscan.datasets.encoding import encoded, stored_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -199,12 +199,10 @@ def _tagged(digest: NDArray[np.uint64], kind: Kind, column: pa.Array) -> Bytes:
     return out
 
 
-def _values(column: pa.Array) -> list[bytes]:
-    """The bytes of each value of a string or binary array; of null, none."""
-    wide = pa.types.is_large_string(column.type) or pa.types.is_large_binary(column.type)
-    plain = column.cast(pa.large_binary() if wide else pa.binary())
-    values: list[bytes] = (pc.fill_null(plain, b"") if plain.null_count else plain).to_pylist()
-    return values
+def _values(column: pa.Array) -> Iterator[memoryview]:
+    """The bytes of each value of a string or binary array; of null, any."""
+    data, offsets = stored_bytes(column)
+    return (data[start:end] for start, end in pairwise(offsets.tolist()))
 
 
 def _struct(column: pa.StructArray) -> Bytes:

@@ -32,6 +32,8 @@ def encoded(column: pa.Array) -> tuple[NDArray[np.int64], pa.Array]:
     """
     if not pa.types.is_dictionary(column.type):
         column = pc.dictionary_encode(column)
+        codes = np.asarray(pc.fill_null(column.indices, -1)).astype(np.int64)
+        return codes, column.dictionary  # all of it occurs
     codes = np.asarray(pc.fill_null(pc.cast(column.indices, pa.int64()), -1))
     used, indices = np.unique(codes, return_inverse=True)
     missing = int(len(used) > 0 and used[0] < 0)
@@ -43,6 +45,19 @@ def encoded(column: pa.Array) -> tuple[NDArray[np.int64], pa.Array]:
         renumber[kept] = np.arange(len(kept))
         indices, values = renumber[indices], values.take(pa.array(kept))
     return indices, values
+
+
+def stored_bytes(values: pa.Array) -> tuple[memoryview, NDArray[np.int64]]:
+    """The memory of strings or bytes: a buffer, and where in it each begins and the last ends.
+
+    Args:
+        values: of a type whose values lie one after the other; what is at nulls means nothing.
+    """
+    wide = pa.types.is_large_string(values.type) or pa.types.is_large_binary(values.type)
+    kind = np.dtype(np.int64 if wide else np.int32)
+    raw = np.frombuffer(values.buffers()[1] or bytes(kind.itemsize), kind)
+    offsets = raw[values.offset : values.offset + len(values) + 1].astype(np.int64)
+    return memoryview(values.buffers()[2] or b"\0"), offsets
 
 
 def unviewed(column: pa.Array) -> pa.Array:

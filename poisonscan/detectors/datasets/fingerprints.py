@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import xxhash
 from numpy.typing import NDArray
 
+from poisonscan.datasets.encoding import stored_bytes
 from poisonscan.datasets.words import MAX_TEXT, WORD, folded
 
 Ints = NDArray[np.int64]
@@ -39,13 +40,6 @@ def fingerprints(text: pa.Array) -> tuple[Hashes, NDArray[np.bool_]]:
         digests = [xxhash.xxh3_64_intdigest(plain[a:b]) for a, b in spans]
         hashes.append(np.array(digests, np.uint64))
     return np.concatenate(hashes), np.concatenate(spoken)
-
-
-def _bytes_of(values: pa.Array) -> tuple[memoryview, Ints]:
-    """The bytes of strings one after the other, and where each starts and the last ends."""
-    raw = np.frombuffer(values.buffers()[1] or bytes(4), np.int32)
-    at = raw[values.offset : values.offset + len(values) + 1].astype(np.int64)
-    return memoryview(values.buffers()[2] or b"\0"), at
 
 
 def _single_blanks(block: pa.Array) -> tuple[memoryview, Ints, Ints]:
@@ -78,7 +72,7 @@ def drawn_fingerprints(
     if share >= 1:
         said, spoken = fingerprints(values)
         return said, spoken, np.ones(len(values), bool)
-    view, at = _bytes_of(values)
+    view, at = stored_bytes(values)
     digest = xxhash.xxh3_64_intdigest
     every = [digest(view[a:b]) for a, b in pairwise(at.tolist())]
     drawn = np.array(every, np.uint64) < np.uint64(int(share * 2**64))
