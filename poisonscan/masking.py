@@ -45,10 +45,11 @@ _CUT = re.compile(
 )
 _SIGNS = (
     *("AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "AIza"),
-    *("xoxa-", "xoxb-", "xoxe-", "xoxp-", "xoxr-", "xoxs-", "hooks.slack", "k_live_", "sk-"),
-    *("hf_", "npm_", "eyJ", "-----BEGIN", "://"),
+    *("xoxa-", "xoxb-", "xoxe-", "xoxp-", "xoxr-", "xoxs-", "hooks.slack", "rk_live_", "sk_live_"),
+    *("sk-", "hf_", "npm_", "eyJ", "-----BEGIN", "://"),
 )
-"""One of these is in every secret."""
+"""Every secret begins with one of these, or behind the last."""
+_SIGN = re.compile("|".join(map(re.escape, _SIGNS)))
 _SHOWN = 4
 
 
@@ -67,8 +68,14 @@ class Secret:
 
 def secrets(text: str) -> Iterator[Secret]:
     """All that has the form of a secret, whether it is one or an example."""
-    for match in _ANY.finditer(text):
-        yield Secret(_GROUPS[match.lastgroup or ""], match.group())
+    at = end = 0
+    while sign := _SIGN.search(text, at):
+        at = sign.start() + 1
+        begin = sign.end() if sign.group() == _SIGNS[-1] else sign.start()
+        match = _ANY.match(text, begin) if begin >= end else None
+        if match:
+            end = match.end()
+            yield Secret(_GROUPS[match.lastgroup or ""], match.group())
 
 
 def mask(text: str) -> str:

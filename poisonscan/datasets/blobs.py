@@ -18,7 +18,7 @@ HEAD = 4_096
 MAX_BLOBS = 20
 """Blobs of one text that are decoded from its start; programs are searched in these."""
 _BASE64 = re.compile(
-    rb"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]++"
+    rb"(?<![A-Za-z0-9+/_-])(?=[A-Za-z0-9+/_\r\n%=-]{40})[A-Za-z0-9+/_-]++"
     rb"(?:(?:\r?\n(?=\S{40})|%2[BbFf])[A-Za-z0-9+/_-]*+)*+={0,2}"
 )
 _UNIT = re.compile(rb"\r\n|%2[BbFf]|=")
