@@ -247,7 +247,7 @@ def decode(file: io.BytesIO) -> None:
 def glance(batches: Iterable[Batch]) -> None:
     for batch in batches:
         for screen in batch.screens.values():
-            _ = screen.non_ascii, screen.controls, screen.long_runs, screen.tokens, screen.literals
+            _ = screen.non_ascii, screen.controls, screen.long_runs, screen.signs
 
 
 def everything(data: Texts, batches: Iterable[Batch]) -> None:

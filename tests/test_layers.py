@@ -121,7 +121,9 @@ def test_nothing_scanned_can_run(path: Path) -> None:
         assert not (name in ("load", "loads", "Unpickler") and (not owner or owner in loaders)), (
             where
         )
-        assert not (name in ("eval", "exec", "compile", "__import__") and owner != "re"), where
+        # What ``re`` and a database of expressions compile is no code.
+        searches = name == "compile" and owner in ("re", "database")
+        assert searches or name not in ("eval", "exec", "compile", "__import__"), where
         assert not any(
             keyword.arg == "allow_pickle" and getattr(keyword.value, "value", 1)
             for keyword in node.keywords

@@ -5,27 +5,28 @@ few passes over the bytes with vector instructions, each made at most once for a
 checks ask:
 
 * not ASCII, control characters: reductions;
-* a long run without blanks, as encoded data has: every fourth byte is compared;
-* short runs without blanks, as keys have: blanks are compared, then bytes in fours;
-* ``<`` and ``:``, as markup and addresses have;
-* words that markup, instructions and keys have: ``poisonscan.datasets.literals``.
+* a long run without blanks, as encoded data has: spaces are compared, then pieces of 32 bytes;
+* ``<`` and ``:``, as tags and addresses have;
+* what markup that acts, instructions and keys have: expressions, ``poisonscan.datasets.signs``.
 
-A closer look is the business of who asks, at the neighbourhood of what was seen: first a regular
-expression of RE2 (linear time, about 0.6 GB/s), and Python for what it lets through.
+A closer look is the business of who asks, at the neighbourhood of what was seen: Python, or first a
+regular expression of RE2 (linear time, about 0.6 GB/s).
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from poisonscan.datasets.signs import LITERALS
+from poisonscan.datasets.encoding import stored_bytes
+from poisonscan.datasets.signs import SIGNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,30 +36,16 @@ Bytes = NDArray[np.uint8]
 
 RUN = 128
 """Bytes of a run without blanks that ``long_runs`` is sure to see."""
-TOKEN = 20
-"""Letters of a run that ``tokens`` is sure to see."""
 DIGITS = (32, 40, 56, 64, 96, 128)
 """Lengths of MD5, SHA-1 and the SHA-2 digests in hexadecimal."""
 _BLOCK = 1 << 17
-_FOURS = 4
-"""Fours of bytes that are within any ``TOKEN`` letters, however they lie."""
-_MIXED = 4
-"""Capitals and digits among 16 letters: of random ones, 3 in 10,000 have fewer."""
-_HEAD, _TAIL = 24, 24
+_PIECE = 32
 _LONG = 32
 """Mean bytes from which spots are copied one by one."""
-_ONES = np.uint32(0x01010101)
-_MIXED_LETTER, _LETTER, _BLANK = np.uint32(1), np.uint32(2), np.uint32(4)
-_BLANKS = np.uint64(0x0404040404040404)
-_MIXED_LETTERS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_LETTERS = _MIXED_LETTERS + b"abcdefghijklmnopqrstuvwxyz_-+/"
-_CLASSES = bytes(
-    _MIXED_LETTER * (byte in _MIXED_LETTERS)
-    + _LETTER * (byte in _LETTERS)
-    + _BLANK * (byte in b" \t" or byte >= 128)
-    for byte in range(256)
-)
-"""What a byte may be part of, in bits."""
+_HIGHEST = np.uint64(0x8080808080808080)
+_RUN = re.compile(rb"[^ \t\x80-\xff]++")
+_BYTE = np.dtype(np.uint8)
+_FIRST, _LAST = (int.from_bytes(signs, "little") for signs in (b":/", b"//"))
 _NONE = np.empty(0, np.int64)
 
 
@@ -98,16 +85,13 @@ class Screen:
     @cached_property
     def data(self) -> Bytes:
         """The bytes of all strings, one after the other, without a copy."""
-        raw = np.frombuffer(self.values.buffers()[1] or b"\0\0\0\0", np.int32)
-        data = np.frombuffer(self.values.buffers()[2] or b"", np.uint8)
-        return data[raw[self.values.offset] : raw[self.values.offset + len(self.values)]]
+        data, offsets = stored_bytes(self.values)
+        return np.frombuffer(data[offsets[0] : offsets[-1]], np.uint8)
 
     @cached_property
     def offsets(self) -> Indices:
         """Where each string starts, and the last ends, counted from the first byte of the first."""
-        raw = np.frombuffer(self.values.buffers()[1] or b"\0\0\0\0", np.int32)
-        part = raw[self.values.offset : self.values.offset + len(self.values) + 1]
-        offsets = part.astype(np.int64)
+        _, offsets = stored_bytes(self.values)
         counted: Indices = offsets - offsets[0]
         return counted
 
@@ -146,83 +130,54 @@ class Screen:
         return self._where(lambda block: block == ord("<"))
 
     @cached_property
-    def marks(self) -> Indices:
-        """Where an ``@`` is."""
-        return self._where(lambda block: block == ord("@"))
-
-    @cached_property
     def schemes(self) -> Indices:
         """Where ``://`` is, as addresses have."""
-        at = self._where(lambda block: block == ord(":"))
-        at = at[at < len(self.data) - 2]
-        slash = ord("/")
-        at = at[self.data[at + 1] == slash]
-        at = at[self.data[at + 2] == slash]
+        # Bytes are compared in twos: the first two signs are together there, or else the last two.
+        at = self._where(lambda block: (block == _FIRST) | (block == _LAST), np.dtype("<u2"))
+        at = at - (self.data[at] == ord("/"))
+        at = at[(at >= 0) & (at < len(self.data) - 2)]
+        for offset, sign in enumerate(b"://"):
+            at = at[self.data[at + offset] == sign]
         within: Indices = at[self.strings_of(at) == self.strings_of(at + 2)]
         return within
 
     @cached_property
-    def literals(self) -> dict[str, Indices]:
-        """Where words start that some check looks for, by group; they may reach over strings."""
-        return LITERALS.find(self.data)
+    def signs(self) -> dict[str, Indices]:
+        """The last bytes of what checks look for, by name; it may begin in the string before."""
+        return SIGNS.find(self.data)
 
     @cached_property
     def long_runs(self) -> Spots:
-        """Runs of ``RUN`` bytes or more of ASCII without blanks, and a bit more.
+        """Runs of ``RUN`` bytes or more of ASCII without blanks; line breaks may be in them."""
+        first, last = self._solid
+        # They reach less than a piece further on both sides.
+        spots = self._within((first - 1) * _PIECE + 1, (last + 2) * _PIECE - 1)
+        view, runs = self.data.data, []
+        each = (part.tolist() for part in (spots.strings, spots.starts, spots.ends))
+        for string, start, end in zip(*each, strict=True):
+            found = (run.span() for run in _RUN.finditer(view[start:end]))
+            runs += [(string, start + a, start + b) for a, b in found if b - a >= RUN]
+        return Spots(*np.array(runs, np.int64).reshape(-1, 3).T)
 
-        Line breaks may be in them.
+    @cached_property
+    def _solid(self) -> tuple[Indices, Indices]:
+        """First and last of pieces of ``_PIECE`` bytes without spaces and of ASCII in a row.
+
+        Runs of ``RUN`` bytes hold three such pieces, however they lie.
         """
-        _, _, eights = self._classes
-        if len(eights) < RUN // 8 - 1:
-            return self.whole(np.flatnonzero(np.diff(self.offsets) >= RUN))
-        # Runs hold three pieces of 32 bytes; they reach less than a piece further on both sides.
-        piece = eights[: len(eights) // 4 * 4].view(np.uint32) == _ONES
-        at = np.flatnonzero(piece[:-2] & piece[1:-1] & piece[2:])
-        first = np.flatnonzero(np.diff(at, prepend=-2) > 1)
-        last = np.append(first[1:], len(at)) - 1 if len(at) else first
-        spots = self._within(at[first] * 32 - 31, at[last] * 32 + 4 * 32 - 1)
-        return spots[spots.ends - spots.starts >= RUN]
-
-    @cached_property
-    def tokens(self) -> Spots:
-        """Runs of ``TOKEN`` or more letters as keys and base64 have them, and a bit more.
-
-        Only such as have capitals and digits: names in programs have few.
-        """
-        solid, mixed, _ = self._classes
-        if len(solid) < _FOURS:
-            return self.whole(np.flatnonzero(np.diff(self.offsets) >= TOKEN))
-        at = np.flatnonzero(solid[:-3] & solid[1:-2] & solid[2:-1] & solid[3:])
-        at = at[sum(mixed[at + number] for number in range(_FOURS)) >= _MIXED]
-        first = np.flatnonzero(np.diff(at, prepend=-_FOURS) > 1)
-        last = np.append(first[1:], len(at)) - 1 if len(at) else first
-        return self._within(at[first] * 4 - _HEAD, at[last] * 4 + _TAIL)
-
-    @cached_property
-    def _tokens(self) -> pa.Array:
-        """What ``tokens`` say, for all that look at them."""
-        return self._pieces(self.tokens)
-
-    @cached_property
-    def _classes(self) -> tuple[NDArray[np.bool_], NDArray[np.uint8], NDArray[np.bool_]]:
-        """Fours of letters, capitals and digits in fours of bytes, eights without blanks."""
-        size = -(-len(self.data) // 8) * 8
-        solid, mixed = np.empty(size // 4, bool), np.empty(size // 4, np.uint8)
-        eights = np.empty(size // 8, bool)
-        for start in range(0, size, _BLOCK):
-            block = self.data[start : start + _BLOCK].tobytes().translate(_CLASSES)
-            block += bytes(-len(block) % 8)
-            fours = np.frombuffer(block, np.uint32)
-            part = slice(start // 4, start // 4 + len(fours))
-            np.equal(fours & (_ONES * _LETTER), _ONES * _LETTER, out=solid[part])
-            # The product has the sum of the four bytes in its highest.
-            mixed[part] = ((fours & _ONES) * _ONES) >> np.uint32(24)
-            np.equal(
-                np.frombuffer(block, np.uint64) & _BLANKS,
-                0,
-                out=eights[start // 8 :][: len(block) // 8],
-            )
-        return solid, mixed, eights
+        whole = self.data[: len(self.data) // _PIECE * _PIECE]
+        found = [_NONE]
+        for start in range(0, len(whole), _BLOCK):
+            # A bit for each byte: a piece is a number of 32 bits.
+            spaces = np.packbits(whole[start : start + _BLOCK] == ord(" ")).view(np.uint32)
+            found.append(np.flatnonzero(spaces == 0) + start // _PIECE)
+        at = np.concatenate(found)
+        at = at[_in_row(at, RUN // _PIECE - 1)]
+        eights = whole.view(np.uint64).reshape(-1, _PIECE // 8)[at]
+        at = at[np.bitwise_or.reduce(eights.T) & _HIGHEST == 0]
+        at = at[_in_row(at, RUN // _PIECE - 1)]
+        starts = np.flatnonzero(np.diff(at, prepend=-2) > 1)
+        return at[starts], at[np.append(starts, len(at))[1:] - 1]
 
     @cached_property
     def digest_sized(self) -> Indices:
@@ -279,7 +234,7 @@ class Screen:
         """Spots in whose bytes one of some RE2 patterns of ASCII matches."""
         if not len(spots):
             return spots
-        pieces = self._tokens if spots is self.tokens else self._pieces(spots)
+        pieces = self._pieces(spots)
         found = np.zeros(len(spots), bool)
         for pattern in patterns:
             rest = np.flatnonzero(~found)
@@ -306,13 +261,19 @@ class Screen:
         matched: Indices = strings[np.asarray(pc.match_substring_regex(chosen, pattern), bool)]
         return matched
 
-    def _where(self, test: Callable[[Bytes], NDArray[np.bool_]]) -> Indices:
-        """The bytes that pass a test; pieces of them fit into a processor's cache."""
-        found = []
-        for start in range(0, len(self.data), _BLOCK):
-            at = np.flatnonzero(test(self.data[start : start + _BLOCK]))
+    def _where(
+        self, test: Callable[[NDArray[Any]], NDArray[np.bool_]], kind: np.dtype[Any] = _BYTE
+    ) -> Indices:
+        """The bytes that pass a test, or the first bytes of the numbers of some kind that do.
+
+        What is looked at together fits into a processor's cache.
+        """
+        found, width = [], kind.itemsize
+        whole = self.data[: len(self.data) // width * width]
+        for start in range(0, len(whole), _BLOCK):
+            at = _true(test(whole[start : start + _BLOCK].view(kind)))
             if len(at):
-                found.append(at + start)
+                found.append(at * width + start)
         return np.concatenate(found) if found else _NONE
 
     def _within(self, starts: Indices, ends: Indices) -> Spots:
@@ -343,14 +304,29 @@ class Screen:
         )
 
 
+def _in_row(numbers: Indices, least: int) -> NDArray[np.bool_]:
+    """Which of some ascending numbers are among so many in a row."""
+    starts = np.flatnonzero(np.diff(numbers, prepend=-2) > 1)
+    counts = np.diff(np.append(starts, len(numbers)))
+    return np.repeat(counts >= least, counts)
+
+
+def _true(tested: NDArray[np.bool_]) -> Indices:
+    """Where few of many are true: eight are looked at together."""
+    even = len(tested) // 8 * 8
+    eights = np.flatnonzero(tested[:even].view(np.uint64) != 0)
+    if len(eights) * 8 > even // 4:
+        return np.flatnonzero(tested)
+    row, column = np.nonzero(tested[:even].reshape(-1, 8)[eights])
+    rest = np.flatnonzero(tested[even:]) + even
+    return np.concatenate([eights[row] * 8 + column, rest])
+
+
 def _controls(block: Bytes) -> NDArray[np.bool_]:
     """Which bytes are unusual controls; of no length if none is."""
-    highest = block.view(np.int8).max()
-    if block.min() >= 9 and highest < 127:
-        usual = int(np.count_nonzero(block < 11))
-        usual += int(np.count_nonzero(block == ord("\r")))
-        if int(np.count_nonzero(block < 32)) == usual:
-            return np.zeros(0, bool)
+    rest = block - np.uint8(11)  # from 11 to 31; smaller ones become large
+    if block.min() >= 9 and block.view(np.int8).max() < 127 and not (rest < 32 - 11).any():
+        return np.zeros(0, bool)
     breaks = (block == ord("\n")) | (block == ord("\t")) | (block == ord("\r"))
     unusual: NDArray[np.bool_] = ((block < 32) & ~breaks) | (block == 127)
     return unusual

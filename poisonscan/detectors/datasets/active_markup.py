@@ -43,19 +43,10 @@ FAMILIES = {
         r"(?:\{\{?\s*\w|<[\w ]|%7B|\[[A-Z_ ]|\$\{)"
     ),
 }
-_MAYBE = (
-    r"(?i:<script[\s>/]|<(?:iframe|object|embed)\s|[\s/\"']on[a-z]+\s*=|(?:java|vb)script:|"
-    r"data:text/html|http-equiv\s*=|<base\s)"
-)
-"""What every family has, for the faster of two engines."""
-_PICTURE = r"(?i:\]\(\s*https?://)"
 _FAMILY = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in FAMILIES.items()}
-_SCHEMES = (len("(http"), len("(https"))
-_BEFORE_LINKS = np.zeros(256, bool)
-_BEFORE_LINKS[[*b"( \n\t\r"]] = True
 _LETTERS = 26
-_AROUND = 2_000
-"""Bytes around what was seen that the families look at."""
+_BEFORE, _BEHIND = 2_700, 2_000
+"""Bytes around the end of what was seen that the families look at; it may be 700 bytes long."""
 _CODE = re.compile(
     r"```|~~~|<!doctype|</?(?:html|head|body|div|table|form)\b|\bfunction ?\w*\(|<\?php|"
     r"\b(?:html5?|css|javascript|jquery|ajax|php|jsp|aspx?|xss|web ?pages?|node\.?js)\b",
@@ -82,14 +73,9 @@ _TAG = (
 
 def look(screen: Screen) -> Iterator[Sighting]:
     """Active markup by family, and texts with any common tag, for comparison."""
-    maybe = screen.matching(screen.around(screen.literals["markup"], 2, 24), _MAYBE)
-    links = screen.schemes
-    before = [screen.data[np.maximum(links - size, 0)] for size in _SCHEMES]
-    shown = links[_BEFORE_LINKS[before[0]] | _BEFORE_LINKS[before[1]]]
-    pictures = screen.matching(screen.around(shown, 16, 3), _PICTURE)
-    spots = screen.united(maybe, pictures)
+    spots = screen.around(screen.signs["markup"], _BEFORE, _BEHIND)
     told: set[tuple[int, str]] = set()
-    for index, text in screen.texts(screen.widened(spots, _AROUND, _AROUND)):
+    for index, text in screen.texts(spots):
         for name, pattern in _FAMILY.items():
             for match in islice(pattern.finditer(text), _EACH):
                 sort = _sort(name, text, match)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from poisonscan.datasets.batch import Role
 from poisonscan.datasets.blobs import HEAD, MAX_BLOBS, blobs
+from poisonscan.datasets.text_scan import RUN
 from poisonscan.detectors.datasets.hit_findings import finding
 from poisonscan.detectors.datasets.label_ties import ties
 from poisonscan.detectors.datasets.text_hits import TextHits
@@ -30,20 +31,18 @@ _PATTERNS = (
     r"[A-Za-z0-9+/]{50}\r?\n[A-Za-z0-9+/]{50}",
     r"(?:(?:\\x|%|\\u00|0x|&#x)[0-9A-Fa-f]{2};?,? ?){32}",
 )
-_HEADS = r"(?:gASV|gAJ|gAN|TVqQ|TVpQ|f0VMR|UEsDB|H4sI|IyEv)[A-Za-z0-9+/_-]{36}"
-_PICKLES = r"c(?:os|nt|posix|subprocess|builtins|__builtin__)\n\w+\n"
-
-_BEFORE, _AFTER = 160, 64
+_HEAD, _PICKLE = 40, 64
+"""Bytes of the head of a blob, and of a pickle, before the last that was seen of it."""
+_BEFORE, _BEHIND = 160, 64
 
 
 def look(screen: Screen) -> Iterator[tuple[str, int, str]]:
     """Encoded data by what it is."""
     long = screen.matching(screen.long_runs, *_PATTERNS)
-    short = screen.matching(screen.tokens, _HEADS)
-    pickles = screen.matching(screen.around(screen.literals["pickles"], 3, 20), _PICKLES)
-    short = screen.widened(short, 0, 2 * HEAD)
+    heads = screen.around(screen.signs["encoded"], RUN + _HEAD, 2 * HEAD)
+    pickles = screen.around(screen.signs["pickles"], _PICKLE, 1)
     # What is before a blob tells what it is; a line break may be in it.
-    spots = screen.widened(screen.united(long, short, pickles), _BEFORE, _AFTER)
+    spots = screen.widened(screen.united(long, heads, pickles), _BEFORE, _BEHIND)
     told: Counter[int] = Counter()
     for index, text in screen.texts(spots):
         if told[index] < MAX_BLOBS:

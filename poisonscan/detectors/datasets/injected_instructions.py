@@ -70,25 +70,6 @@ FAMILIES = {
         r"begin_of_text|endoftext|endofprompt)\|>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>"
     ),
 }
-_MAYBE = (
-    "(?i:"
-    + "|".join(
-        (
-            (
-                r"(?:ignor|disregard|forget|override|bypass)(?:e|ing)?[^a-z]+"
-                rf"(?:[a-z]+[^a-z]+){{0,4}}{_EARLIER}[^a-z]+(?:[a-z]+[^a-z]+){{0,3}}{_RULES}"
-            ),
-            r"(?:system|initial|hidden|original)[^a-z]+(?:prompt|instructions)",
-            r"you are now |do anything now|developer mode",
-            r"if you are an? (?:ai|llm|language|artificial)",
-            r"(?:for|to) (?:the |all |any )?(?:ai|llm|language)",
-            r"give (?:only )?a positive review",
-            r"<\||\[/?inst\]|<</?sys>>|_of_turn>",
-        )
-    )
-    + ")"
-)
-"""What every family has, for the faster of two engines."""
 _FAMILY = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in FAMILIES.items()}
 _ABOUT = re.compile(
     r"prompt[- ]inject|jailbreak(?:ing| prompt| attempt| attack)|injection attack|"
@@ -114,33 +95,16 @@ _CLASS_ROWS = 20
 """Rows of a class from which it may be about such text."""
 _NEAR = 300
 """Letters before a phrase that may hide it."""
-_APART = 160
-"""Bytes between the parts of a phrase."""
-_AROUND = 900
-_BEFORE = 40
-_PROMPT = (
-    r"(?i:(?:system|initial|hidden|original)[^a-z]+(?:prompt|instructions)|"
-    r"instructions? (?:for|to) (?:the |all |any )?(?:ai|llm|language))"
-)
+_BEFORE, _BEHIND = 1_200, 1_100
+"""Bytes around the end of what was seen."""
 
 
 def look(screen: Screen) -> Iterator[tuple[str, int, str]]:
     """Phrases by family; those that quote or discuss them are told apart."""
-    seen = screen.literals
-    orders = seen["orders"]
-    # The order may be before the word for what is to be ignored, and not far.
-    last = np.searchsorted(seen["ignoring"], orders) - 1
-    near = orders - seen["ignoring"].take(last, mode="clip") if len(seen["ignoring"]) else last
-    ignoring = orders[(last >= 0) & (near < _APART)] if len(seen["ignoring"]) else orders[:0]
-    others = np.unique(np.concatenate([ignoring, seen["phrases"], seen["turns"]]))
-    maybe = screen.united(
-        screen.matching(screen.around(orders, _BEFORE, _BEFORE), _PROMPT),
-        screen.matching(screen.around(others, _APART, _APART), _MAYBE),
-        screen.around(seen["foreign"], _APART, _APART),
-    )
+    spots = screen.around(screen.signs["orders"], _BEFORE, _BEHIND)
     told: set[tuple[int, str]] = set()
     about: dict[int, bool] = {}
-    for index, text in screen.texts(screen.widened(maybe, _AROUND, _AROUND)):
+    for index, text in screen.texts(spots):
         for name, sort, shown in phrases(text):
             if (index, name) in told:
                 continue

@@ -9,8 +9,6 @@ import zlib
 from collections import Counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from poisonscan.datasets.batch import Role
 from poisonscan.detectors.datasets.few_findings import few
 from poisonscan.detectors.datasets.hit_findings import finding, having
@@ -24,20 +22,11 @@ if TYPE_CHECKING:
 
     from poisonscan.datasets.batch import Aggregate
     from poisonscan.datasets.dataset import Dataset
-    from poisonscan.datasets.text_scan import Indices, Screen
+    from poisonscan.datasets.text_scan import Screen
     from poisonscan.finding import Finding, Gap
 
-_PATTERN = (
-    r"A[KS]IA[A-Z2-7]{16}|gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9]{22}_|glpat-[A-Za-z0-9_-]|"
-    r"xox[abeprs]-[0-9A-Za-z]|hooks\.slack\.com/services|AIza[0-9A-Za-z_-]{35}|[rs]k_live_[0-9A-Za-z]|"
-    r"sk-[A-Za-z0-9_-]{20}|hf_[A-Za-z]{34}|npm_[A-Za-z0-9]{36}|eyJ[A-Za-z0-9_-]{10,}\.eyJ|"
-    r"-----BEGIN [A-Z ]*PRIVATE KEY"
-)
-_USER_AND_HOST = r"://[^\s/:@]{1,64}:[^\s/:@]{4,128}@"
-_LONGEST = 20_200
-"""Bytes of a private key."""
-_USER = 200
-"""Bytes of a user and a password."""
+_AROUND = {"secrets": (900, 300), "web tokens": (2_300, 5_100), "private keys": (100, 20_200)}
+"""Bytes before and after the end of what was seen that a secret takes at most."""
 _EXAMPLES = (
     "EXAMPLE",
     "example",
@@ -119,29 +108,13 @@ def is_real(secret: Secret) -> bool:
 
 def look(screen: Screen) -> Iterator[tuple[str, int, str]]:
     """Secrets by form. Nothing of their text is kept."""
-    named = screen.around(screen.literals["keys"], 40, 80)
-    links = screen.around(_with_user(screen), 0, 208)
-    spots = screen.united(
-        screen.matching(screen.tokens, _PATTERN),
-        screen.matching(named, _PATTERN),
-        screen.matching(links, _USER_AND_HOST),
-    )
+    spots = screen.united(*(screen.around(screen.signs[name], *_AROUND[name]) for name in _AROUND))
     told: set[tuple[int, str]] = set()
-    for index, text in screen.texts(screen.widened(spots, 100, _LONGEST)):
+    for index, text in screen.texts(spots):
         for secret in secrets(text):
             if (index, secret.form) not in told and is_real(secret):
                 told.add((index, secret.form))
                 yield secret.form, index, ""
-
-
-def _with_user(screen: Screen) -> Indices:
-    """Addresses that have an ``@`` not far behind."""
-    if not len(screen.schemes):
-        return screen.schemes
-    marks = screen.marks
-    after = np.searchsorted(marks, screen.schemes)
-    near = np.append(marks, len(screen.data) + _LONGEST)[after] - screen.schemes
-    return screen.schemes[near < _USER]
 
 
 class LeakedSecrets:
