@@ -15,7 +15,6 @@ regular expression of RE2 (linear time, about 0.6 GB/s).
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -42,8 +41,10 @@ _BLOCK = 1 << 17
 _PIECE = 32
 _LONG = 32
 """Mean bytes from which spots are copied one by one."""
-_HIGHEST = np.uint64(0x8080808080808080)
-_RUN = re.compile(rb"[^ \t\x80-\xff]++")
+_LOWEST, _HIGHEST = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
+_TABS = np.uint64(0x0909090909090909)
+_BLANKS = np.zeros(256, bool)
+_BLANKS[[*b" \t", *range(128, 256)]] = True
 _BYTE = np.dtype(np.uint8)
 _FIRST, _LAST = (int.from_bytes(signs, "little") for signs in (b":/", b"//"))
 _NONE = np.empty(0, np.int64)
@@ -150,18 +151,21 @@ class Screen:
     def long_runs(self) -> Spots:
         """Runs of ``RUN`` bytes or more of ASCII without blanks; line breaks may be in them."""
         first, last = self._solid
-        # They reach less than a piece further on both sides.
-        spots = self._within((first - 1) * _PIECE + 1, (last + 2) * _PIECE - 1)
-        view, runs = self.data.data, []
-        each = (part.tolist() for part in (spots.strings, spots.starts, spots.ends))
-        for string, start, end in zip(*each, strict=True):
-            found = (run.span() for run in _RUN.finditer(view[start:end]))
-            runs += [(string, start + a, start + b) for a, b in found if b - a >= RUN]
-        return Spots(*np.array(runs, np.int64).reshape(-1, 3).T)
+        starts, ends = first * _PIECE, (last + 1) * _PIECE
+        # In the pieces beside them is a blank, or the bytes end there.
+        starts -= self._blank_at(starts[:, None] - 1 - np.arange(_PIECE)).argmax(1)
+        ends += self._blank_at(ends[:, None] + np.arange(_PIECE)).argmax(1)
+        spots = self._within(starts, ends)
+        return spots[spots.ends - spots.starts >= RUN]
+
+    def _blank_at(self, at: Indices) -> NDArray[np.bool_]:
+        """Whether a byte is a blank, beyond ASCII, or not there at all."""
+        there = (at >= 0) & (at < len(self.data))
+        return _BLANKS[self.data.take(at, mode="clip")] | ~there
 
     @cached_property
     def _solid(self) -> tuple[Indices, Indices]:
-        """First and last of pieces of ``_PIECE`` bytes without spaces and of ASCII in a row.
+        """First and last in a row of pieces of ``_PIECE`` bytes of ASCII without blanks.
 
         Runs of ``RUN`` bytes hold three such pieces, however they lie.
         """
@@ -174,7 +178,9 @@ class Screen:
         at = np.concatenate(found)
         at = at[_in_row(at, RUN // _PIECE - 1)]
         eights = whole.view(np.uint64).reshape(-1, _PIECE // 8)[at]
-        at = at[np.bitwise_or.reduce(eights.T) & _HIGHEST == 0]
+        tabs = eights ^ _TABS  # a byte of zero where one is, and then a borrow
+        other = eights | ((tabs - _LOWEST) & ~tabs)
+        at = at[np.bitwise_or.reduce(other.T) & _HIGHEST == 0]
         at = at[_in_row(at, RUN // _PIECE - 1)]
         starts = np.flatnonzero(np.diff(at, prepend=-2) > 1)
         return at[starts], at[np.append(starts, len(at))[1:] - 1]

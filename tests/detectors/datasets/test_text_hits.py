@@ -132,12 +132,22 @@ def test_a_glance_misses_nothing(texts: list[str], skipped: int) -> None:
     assert screen.controls.tolist() == [i for i, t in enumerate(known) if {"\0", "\x7f"} & set(t)]
 
 
-@given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300), st.integers(0, 3)), max_size=8))
-def test_long_runs_are_seen(parts: list[tuple[int, int, int]]) -> None:
-    texts = [f"{'a ' * before}{'x' * run}{' b' * after}" for before, run, after in parts]
-    found = Screen(pa.array(texts, pa.string())).long_runs
-    runs = [(i, run) for i, (_, run, _) in enumerate(parts) if run >= RUN]
-    assert list(zip(found.strings, found.ends - found.starts, strict=True)) == runs
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.lists(st.sampled_from(["a ", "\t", "é", "x" * 40, "x" * 127, "y\n" * 70, "z", ""])).map(
+            "".join
+        )
+    )
+)
+def test_long_runs_are_seen(texts: list[str]) -> None:
+    found = Screen(pa.array(["x" * 130, *texts], pa.string()).slice(1)).long_runs
+    plain = re.compile(rb"[^ \t\x80-\xff]{%d,}" % RUN)
+    runs = [(i, m.span()) for i, t in enumerate(texts) for m in plain.finditer(t.encode())]
+    at = np.concatenate([[0], np.cumsum([len(text.encode()) for text in texts])])
+    assert [(i, (a - at[i], b - at[i])) for i, a, b in zip(*vars(found).values(), strict=True)] == (
+        runs
+    )
 
 
 PIECES = [
