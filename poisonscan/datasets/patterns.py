@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 Indices = NDArray[np.int64]
 
+_PIECE = 1 << 22
+"""Bytes that are searched at a time: what they may match takes 30 times as much for a moment."""
+_OVERLAP = 1 << 14
+"""Bytes that are searched with a piece and with the next: matches are found up to this length."""
+
 
 @dataclass(frozen=True)
 class Patterns:
@@ -39,22 +44,25 @@ class Patterns:
         """Where matches end, by name of the expression.
 
         Args:
-            data: the bytes, less than 4 GiB.
+            data: the bytes.
 
         Returns:
             The last byte of each match, ``int64``, ascending, each once. Matches that begin in
             different places, or are of different lengths, all count.
         """
-        found: list[tuple[int, int]] = []
+        database, found = self._database(), list[tuple[int, int]]()
 
         def matched(number: int, _: int, end: int, *more: object) -> None:
             del more  # flags, of which there are none, and a context
             found.append((number, end - 1))
 
-        if len(data):
-            searched: Any = data.data
-            self._database().scan(searched, match_event_handler=matched)
-        table = np.array(found, np.int64).reshape(-1, 2)
+        tables = [np.empty((0, 2), np.int64)]
+        for start in range(0, len(data), _PIECE):
+            found.clear()
+            piece: Any = data[start : start + _PIECE + _OVERLAP].data
+            database.scan(piece, match_event_handler=matched)
+            tables.append(np.array(found, np.int64).reshape(-1, 2) + np.array([0, start]))
+        table = np.concatenate(tables)
         return {
             name: np.unique(table[table[:, 0] == number, 1])
             for number, name in enumerate(self.expressions)

@@ -6,10 +6,12 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from poisonscan.datasets import patterns
 from poisonscan.datasets.patterns import Patterns
 
 PATTERNS = Patterns(
@@ -22,10 +24,15 @@ def as_array(data: bytes) -> NDArray[np.uint8]:
 
 
 @settings(deadline=None)
-@given(st.lists(st.sampled_from(["a", "b", "C", " ", "é", "=", "wx1", "\0"]), max_size=40))
-def test_ends_of_all_matches(parts: list[str]) -> None:
+@given(
+    st.lists(st.sampled_from(["a", "b", "C", " ", "é", "=", "wx1", "\0"]), max_size=40),
+    st.sampled_from([1, 7, patterns._PIECE]),
+)
+def test_ends_of_all_matches(parts: list[str], piece: int) -> None:
     data = "".join(parts).encode()
-    found = PATTERNS.find(as_array(data))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(patterns, "_PIECE", piece)
+        found = PATTERNS.find(as_array(data))
     assert list(found) == list(PATTERNS.expressions)
     for name, expression in PATTERNS.expressions.items():
         pattern = re.compile(expression)
