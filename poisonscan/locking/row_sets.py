@@ -88,6 +88,8 @@ class RowSets:
 
     def update(self, batch: Batch) -> None:
         """Take in a batch."""
+        if not batch.size:
+            return
         into = self.sets.setdefault(self.splits[batch.shard], RowSet())
         into.add(row_bytes(batch.values) if batch.values else [b""] * batch.size)
 
