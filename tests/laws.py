@@ -93,9 +93,8 @@ CANDIDATES = Candidates(
 """Nearly all rows, each to be compared with all others."""
 
 
-def moments(seen: Seen) -> object:
+def moments(seen: Seen[ClassMoments]) -> object:
     """What is read of them: the scatter by its sums, as there are many numbers in it."""
-    assert isinstance(seen.inner, ClassMoments)
     classes = seen.inner.classes.items()
     return [(n, m.rows, m.mean, m.scatter.sum(axis=0)) for n, m in classes], seen.inner.left_out
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from poisonscan.detectors.datasets.moments import ClassMoments
 from poisonscan.detectors.datasets.projections import ClassProjections
 
 Floats = NDArray[np.float32]
+Inner = TypeVar("Inner", ClassMoments, ClassProjections)
 
 AROUND = 9
 """Pixels on a side of what counts as around a place: some features of a picture, but not all."""
@@ -95,7 +97,7 @@ class View(enum.Enum):
 
 
 @dataclass(slots=True, unsafe_hash=True)
-class Seen:
+class Seen(Generic[Inner]):
     """What an aggregate of row vectors says of pictures that are looked at one of the ways.
 
     Attributes:
@@ -103,7 +105,7 @@ class Seen:
         view: the way.
     """
 
-    inner: ClassMoments | ClassProjections
+    inner: Inner
     view: View
     needs: frozenset[Role] = field(default=frozenset({Role.LABEL, Role.PICTURES}), init=False)
 
@@ -115,6 +117,6 @@ class Seen:
         }
         self.inner.update(Batch(batch.shard, batch.start, batch.size, columns))
 
-    def merge(self, other: Seen) -> None:
+    def merge(self, other: Seen[Inner]) -> None:
         """Take in what ``other`` has seen."""
-        self.inner.merge(other.inner)  # type: ignore[arg-type] - equal requests are of one kind
+        self.inner.merge(other.inner)

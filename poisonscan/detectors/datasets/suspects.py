@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -126,13 +126,14 @@ class Lineup:
     @classmethod
     def of_pictures(cls, dataset: Dataset, view: View) -> Generator[Aggregate, Any, Lineup | str]:
         """The same of pictures that are looked at in a certain way."""
-        first: Seen = yield Seen(ClassMoments(), view)
-        moments = cast("ClassMoments", first.inner)
+        wanted = Seen(ClassMoments(), view)
+        first: Seen[ClassMoments] = yield wanted
+        moments = first.inner
         if not comparable(moments):
             return UNDECIDED + _left_out(moments.left_out)
-        asked = ClassProjections(moments.contrast(), moments.source_dimension)
-        second: Seen = yield Seen(asked, view)
-        sample = cast("ClassProjections", second.inner)
+        asked = Seen(ClassProjections(moments.contrast(), moments.source_dimension), view)
+        second: Seen[ClassProjections] = yield asked
+        sample = second.inner
         return cls(dataset, sample.contrast, sample.own, sample.others, moments.left_out)
 
     def coordinates(self, code: int) -> Floats:

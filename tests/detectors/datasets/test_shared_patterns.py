@@ -9,12 +9,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from poisonscan.detectors.base import DatasetDetector
 from poisonscan.detectors.datasets import faint_overlay, shared_warp
 from poisonscan.finding import Fact, Finding, Rows
 from tests.detectors.datasets.natural import ROWS, Planes, Shown, blended, labels, pictures, warped
 from tests.fakes import returned, run
 
-DETECTORS = {"PS406": faint_overlay.DETECTOR, "PS407": shared_warp.DETECTOR}
+DETECTORS: dict[str, DatasetDetector] = {
+    "PS406": faint_overlay.DETECTOR,
+    "PS407": shared_warp.DETECTOR,
+}
 CHOSEN = np.arange(0, ROWS, 15)
 """Rows of all classes, which are given one label."""
 TARGET = "2"
