@@ -38,6 +38,9 @@ _HONEST = 0.1
 _LEAST_VARIANCE = 0.05
 """Of one text's being counted, at least: a few alike texts are no certainty."""
 _LEAST_RATE = 0.005
+_TOLERANCE, _LEAST_TOLERANCE, _STEPS = 1e-3, 1e-4, 20
+_FEWEST = 5
+"""Suspects, shares of them added up, below which there is no style to be learnt."""
 _LIKELY, _CORE = 3, 10
 _FEATURES = 8
 _LEAST_WEIGHT = 1e-6
@@ -94,6 +97,8 @@ def styled(seen: Views, mine: Mask, others: float) -> Styled | None:
     suspicion = np.where(first, _sigmoid(2 * (own - np.quantile(own[~mine], _SEEDS))), 0.0)
     style = own
     for _ in range(_ROUNDS):
+        if suspicion.sum() < _FEWEST:
+            return None
         style = _style(seen.style, suspicion, folds)
         honest = np.where(mine, 1 - np.maximum(suspicion, _sigmoid(style)), 1.0)
         against = _content(seen.content, mine, honest, folds)
@@ -191,7 +196,10 @@ def _soft(rows: Any, suspicion: Floats) -> Any:
 def _fit(rows: Any, target: Mask, weight: Floats, strength: float) -> Any:
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression(C=strength, solver="liblinear", tol=1e-3)
+    # The solver multiplies its tolerance by the share of the rarer side: few rows would take long.
+    rarer = max(min(target.sum(), (~target).sum()), 1) / len(target)
+    tolerance = max(_TOLERANCE, _LEAST_TOLERANCE / rarer)
+    model = LogisticRegression(C=strength, solver="liblinear", tol=tolerance, max_iter=_STEPS)
     return model.fit(rows, target, sample_weight=weight)
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 _FACT = "style triggers"
-_WORK = 80_000
+_WORK = 40_000
 """Texts times labels that models are learnt for; with many labels fewer texts are looked at."""
 _SHOWN = 3
 """Features of a style in a message."""
