@@ -169,7 +169,12 @@ CASES: dict[str, Case] = {
     ),
     "text hits": Case(
         lambda: TextHits(unusual_characters.look),
-        lambda found: (found.hits, +found.texts, +found.labels),
+        lambda found: (
+            found.hits,
+            {key: hits.every for key, hits in found.hits.items()},
+            +found.texts,
+            +found.labels,
+        ),
     ),
     "host counts": Case(HostCounts, lambda found: (found.hosts, found.labels)),
     "cell forms": Case(CellForms, lambda forms: (+forms.texts, +forms.addresses, +forms.digests)),

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from poisonscan.datasets.batch import Role
 from poisonscan.datasets.encoding import unviewed
 from poisonscan.escape import quote
-from poisonscan.finding import Fact, Gap, Location, Rows
+from poisonscan.finding import Fact, Gap, Location
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class ContentHashes:
                 f"{wrong:,} of {right + wrong:,} rows hold in {quote(pair[0])} another digest than "
                 f"that of {quote(pair[1])}: the content was changed after the digest was made."
             )
-            at = Location(dataset.path, Rows(dataset.describe(rows), wrong))
+            at = Location(dataset.path, dataset.named(rows, count=wrong))
             out.append(
                 rule("PS702").finding(at, message, key="\0".join(pair), wrong=wrong, right=right)
             )

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from poisonscan.escape import quote
-from poisonscan.finding import Location, Rows
+from poisonscan.finding import Location
 from poisonscan.plural import plural
 
 if TYPE_CHECKING:
@@ -45,12 +43,13 @@ def finding(
         tie: the label that the rows go with, if any.
         **evidence: values for programs.
     """
-    rows = np.array(hits.places[:NAMED], np.int64).reshape(-1, 2)
+    rows = hits.every
+    named = dataset.named(rows, count=max(hits.rows, len(rows)), shown=NAMED)
     if tie is not None:
         message = f"{message}; {tie.words}: it may be a trigger"
         evidence |= {"label": tie.label, "purity": tie.purity, "chance": tie.chance}
     return rule.finding(
-        Location(dataset.path, Rows(dataset.describe(rows), hits.rows)),
+        Location(dataset.path, named),
         f"{message}.",
         key="\0".join((column, *key)),
         score=None,

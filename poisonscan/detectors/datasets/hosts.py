@@ -11,7 +11,7 @@ from poisonscan.detectors.datasets.hit_findings import having
 from poisonscan.detectors.datasets.host_counts import MAX_HOSTS, HostCounts
 from poisonscan.detectors.datasets.label_ties import tied
 from poisonscan.escape import quote
-from poisonscan.finding import Fact, Gap, Location, Rows
+from poisonscan.finding import Fact, Gap, Location
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -117,10 +117,7 @@ def _one_label(dataset: Dataset, found: HostCounts) -> list[Finding]:
 def _finding(
     dataset: Dataset, applied: Rule, host: str, hits: Hits, message: str, **evidence: Json
 ) -> Finding:
-    import numpy as np
-
-    rows = np.array(hits.places, np.int64).reshape(-1, 2)
-    at = Location(dataset.path, Rows(dataset.describe(rows), hits.rows))
+    at = Location(dataset.path, dataset.named(hits.every, count=hits.rows))
     return applied.finding(
         at, f"{message}.", key=host, score=None, host=host, rows=hits.rows, **evidence
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import unicodedata
 from collections import defaultdict
@@ -20,7 +19,7 @@ from poisonscan.detectors.datasets.label_counts import (
     is_number,
 )
 from poisonscan.escape import quote
-from poisonscan.finding import Fact, Location, Rows
+from poisonscan.finding import Fact, Location
 from poisonscan.plural import plural
 from poisonscan.rules import rule
 
@@ -113,22 +112,17 @@ def _claims(table: LabelTable, declared: frozenset[str]) -> Iterator[_Claim]:
 
 
 def _findings(dataset: Dataset, claims: list[_Claim], first: FirstRows) -> list[Finding]:
-    """Claims with their rows, which are described all at once."""
-    ids = [_first(first, claim.pairs) for claim in claims]
-    described = iter(dataset.describe(np.concatenate(ids)))
-    findings = []
-    for claim, found in zip(claims, ids, strict=True):
-        rows = Rows(tuple(itertools.islice(described, len(found))), claim.count)
-        findings.append(
-            rule(claim.rule).finding(
-                Location(dataset.path, rows),
-                claim.message,
-                key=claim.key,
-                score=None,
-                **claim.evidence,
-            )
+    """Claims with their first rows."""
+    return [
+        rule(claim.rule).finding(
+            Location(dataset.path, dataset.named(_first(first, claim.pairs), count=claim.count)),
+            claim.message,
+            key=claim.key,
+            score=None,
+            **claim.evidence,
         )
-    return findings
+        for claim in claims
+    ]
 
 
 def _first(first: FirstRows, pairs: tuple[Pair, ...]) -> NDArray[np.int64]:

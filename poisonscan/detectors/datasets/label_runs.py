@@ -16,7 +16,7 @@ from poisonscan.detectors.datasets.label_counts import is_continuous
 from poisonscan.detectors.datasets.label_drift import drift
 from poisonscan.detectors.datasets.places import FILE_BITS, files, places, unpacked
 from poisonscan.escape import quote
-from poisonscan.finding import Fact, Location, Rows
+from poisonscan.finding import Fact, Location
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _finding(dataset: Dataset, claim: _Claim, rows: NDArray[np.int64], count: in
     path = files(dataset)[file]
     whole = last == 1 << FILE_BITS
     return rule("PS306").finding(
-        Location(dataset.path, Rows(dataset.describe(rows), count)),
+        Location(dataset.path, dataset.named(rows, count=count)),
         claim.message,
         key=f"{path}\0{label}\0{'file' if whole else 'stretch'}",
         score=claim.score,

@@ -14,7 +14,7 @@ from poisonscan.detectors.datasets.number_summary import TAIL, NumberSummary
 from poisonscan.detectors.datasets.places import places, unpacked
 from poisonscan.detectors.datasets.row_sample import COLUMNS, holds_numbers
 from poisonscan.escape import quote
-from poisonscan.finding import Column, Gap, Location, Rows
+from poisonscan.finding import Column, Gap, Location
 from poisonscan.plural import plural
 from poisonscan.rules import rule
 
@@ -263,9 +263,9 @@ def _outlier(dataset: Dataset, where: Places, apart: _Apart) -> Finding:
         f"lie{'s' * (count == 1)} far {apart.side} all others: {shown}{more}; the next is "
         f"{apart.beside:.6g}."
     )
-    described = dataset.describe(unpacked(where, apart.rows))
+    named = dataset.named(unpacked(where, apart.rows), count=count)
     return rule("PS613").finding(
-        Location(dataset.path, Rows(described, count)),
+        Location(dataset.path, named),
         message,
         key=f"{apart.side}\0{apart.name}",
         column=apart.name,
@@ -288,9 +288,9 @@ def _outliers_of_columns(dataset: Dataset, where: Places, found: list[_Apart]) -
         f"{plural(len(rows), 'row')}: {'; '.join(told)}{more}."
     )
     listed: list[Json] = [*names[:MAX_FINDINGS]]
-    described = dataset.describe(unpacked(where, rows[:NAMED]))
+    named = dataset.named(unpacked(where, rows), shown=NAMED)
     return rule("PS613").finding(
-        Location(dataset.path, Rows(described, len(rows))),
+        Location(dataset.path, named),
         message,
         key="\0".join(names[:MAX_FINDINGS]),
         columns=listed,
@@ -317,9 +317,9 @@ def _impossible(
             f"{total:,} of {column.numbers:,} numbers of column {quote(name)} cannot be what its "
             f"name says ({span}): {shown}."
         )
-        described = dataset.describe(unpacked(where, rows))
+        named = dataset.named(unpacked(where, rows), count=total)
         yield rule("PS614").finding(
-            Location(dataset.path, Rows(described, total)),
+            Location(dataset.path, named),
             message,
             key=name,
             column=name,

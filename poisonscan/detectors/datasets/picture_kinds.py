@@ -21,10 +21,11 @@ Ints = NDArray[np.int64]
 
 MAX_VALUES = 20_000
 """Values of a trait with their labels; a trait with more tells nothing about origins."""
-KEPT = 20
-"""Places that are kept of a value with a label, the first."""
-KEPT_ODD = 100
-"""Places that are kept of pictures that are odd by themselves."""
+KEPT = 10_000
+"""Places that are kept of a value with a label, and of pictures that are odd by themselves."""
+MAX_KEPT = 1_000_000
+"""Places that are kept of a trait: of more than 100 values with a label fewer of each, but"""
+LEAST = 20
 BLANK = 0.5
 """Standard deviation of the luminance below which a picture shows nothing."""
 
@@ -53,7 +54,11 @@ class Places:
     def add(self, count: int, places: Ints, kept: int) -> None:
         """Take in ``count`` pictures, among them the first ones at ``places``."""
         self.count += count
-        self.first = np.sort(np.concatenate([self.first, places]))[:kept]
+        if not (len(self.first) and len(places)) or places[0] > self.first[-1]:  # as one reads them
+            self.first = np.concatenate([self.first, places[: max(kept - len(self.first), 0)]])
+        else:
+            self.first = np.sort(np.concatenate([self.first, places]))
+        self.first = self.first[:kept]
 
     @property
     def rows(self) -> Ints:
@@ -62,6 +67,11 @@ class Places:
 
 
 Counts = dict[tuple[str, int], Places]
+
+
+def _room(counts: Counts) -> int:
+    """Places that are kept of each value with a label."""
+    return max(LEAST, min(KEPT, MAX_KEPT // max(len(counts), 1)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +127,9 @@ class PictureKinds:
             for name, value in TRAITS.items():
                 self._count(name, (value(kind), label), len(places), places[:KEPT])
             if max(kind.size) >= self.aspect * max(min(kind.size), 1):
-                self._note("long", len(places), places[:KEPT_ODD])
+                self._note("long", len(places), places[:KEPT])
         blank = used[pixels.planes[used].std(axis=(1, 2)) < BLANK]
-        self._note("blank", len(blank), first + blank[:KEPT_ODD])
+        self._note("blank", len(blank), first + blank[:KEPT])
         for row, what in pixels.carried:
             self._note(what, 1, np.array([first + row], np.int64))
 
@@ -147,17 +157,17 @@ class PictureKinds:
             merged: Counts = {}
             for (value, label), places in sorted(counts.items(), key=lambda item: item[0]):
                 entry = merged.setdefault((value, int(lookup[label])), Places())
-                entry.add(places.count, places.first, KEPT)
+                entry.add(places.count, places.first, _room(counts))
             traits[name] = merged
         return KindTable(traits, names, self._odd, self._pictures)
 
     def _count(self, trait: str, value: tuple[str, int], count: int, places: Ints) -> None:
         counts = self._traits[trait]
         if counts is not None:
-            counts.setdefault(value, Places()).add(count, places, KEPT)
+            counts.setdefault(value, Places()).add(count, places, _room(counts))
             if len(counts) > MAX_VALUES:
                 self._traits[trait] = None
 
     def _note(self, what: str, count: int, places: Ints) -> None:
         if count:
-            self._odd.setdefault(what, Places()).add(count, places, KEPT_ODD)
+            self._odd.setdefault(what, Places()).add(count, places, KEPT)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from poisonscan.datasets.batch import Role
-from poisonscan.detectors.datasets.picture_kinds import KindTable, PictureKinds, Places
+from poisonscan.detectors.datasets.picture_kinds import KEPT, KindTable, PictureKinds, Places
 from poisonscan.escape import quote
-from poisonscan.finding import Fact, Location, Rows
+from poisonscan.finding import Fact, Location
 from poisonscan.plural import plural
 from poisonscan.rules import rule
 
@@ -25,6 +22,8 @@ if TYPE_CHECKING:
 
 MAX_FINDINGS = 5
 """Findings of one rule, those with the most pictures."""
+NAMED = 100
+"""Pictures that a finding names."""
 _BY_THEMSELVES = {
     "blank": "show one shade of grey only",
     "long": "are many times as long as they are wide, or the other way round",
@@ -52,22 +51,17 @@ class PictureSanity:
         kinds: PictureKinds = yield PictureKinds(rule("PS617").thresholds["aspect"])
         table = kinds.table()
         claims = [*_limited(_carried(table)), *_limited(_odd(table)), *_limited(_origins(table))]
-        if not claims:
-            return _facts(table)
-        named = iter(dataset.describe(np.concatenate([claim.places.rows for claim in claims])))
-        findings = []
-        for claim in claims:
-            rows = tuple(itertools.islice(named, len(claim.places.first)))
-            at = Location(dataset.path, Rows(rows, claim.places.count))
-            findings.append(
-                rule(claim.rule).finding(
-                    at, claim.message, key=claim.key, score=None, **claim.evidence
-                )
-            )
-        return [*findings, *_facts(table)]
+        return [*(_finding(dataset, claim) for claim in claims), *_facts(table)]
 
 
 DETECTOR = PictureSanity()
+
+
+def _finding(dataset: Dataset, claim: _Claim) -> Finding:
+    """A claim with its rows."""
+    places = claim.places
+    at = Location(dataset.path, dataset.named(places.rows, count=places.count, shown=NAMED))
+    return rule(claim.rule).finding(at, claim.message, key=claim.key, score=None, **claim.evidence)
 
 
 def _limited(claims: Iterable[_Claim]) -> list[_Claim]:
@@ -188,5 +182,5 @@ def _merged(table: KindTable, trait: str, values: list[str]) -> Places:
     merged, wanted = Places(), frozenset(values)
     for (value, _), places in (table.traits[trait] or {}).items():
         if value in wanted:
-            merged.add(places.count, places.first, 100)
+            merged.add(places.count, places.first, KEPT)
     return merged

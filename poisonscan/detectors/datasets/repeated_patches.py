@@ -22,7 +22,7 @@ from poisonscan.detectors.datasets.patch_patterns import (
 )
 from poisonscan.detectors.datasets.patch_rows import Carriers, PatchRows, matching
 from poisonscan.escape import quote
-from poisonscan.finding import MAX_ROWS, Fact, Gap, Location, Rows
+from poisonscan.finding import Fact, Gap, Location, Rows
 from poisonscan.limits import LimitReached
 from poisonscan.plural import plural
 from poisonscan.rules import rule
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from poisonscan.datasets.batch import Aggregate
     from poisonscan.datasets.dataset import Dataset
+    from poisonscan.datasets.places import ListedRows
     from poisonscan.finding import Finding, Json
 
 AROUND = 2
@@ -162,14 +163,18 @@ def _usual(dataset: Dataset, findings: list[Finding]) -> Finding:
     """One finding for classes of which many have patches of their own: what they show, perhaps."""
     names = [str(finding.key) for finding in findings]
     parts = [cast("Rows", finding.at.part) for finding in findings]
-    rows = tuple(row for part in parts for row in part.rows[:MIN_PICTURES])[:MAX_ROWS]
+    every = [cast("ListedRows", part.every) for part in parts]
+    places = [np.stack([e.shard, e.position], axis=1).astype(np.int64) for e in every]
+    shown = np.concatenate([rows[:MIN_PICTURES] for rows in places])
     message = (
         f"Pictures of {len(findings):,} classes, such as {quote(names[0])}, show small patches that"
         " no other class has: perhaps that is what they show, as letters and icons do. A patch that"
         " somebody put there would not stand out among them: look at some pictures of each class."
     )
+    count = sum(part.count for part in parts)
+    named = dataset.named(shown, count=count, taken=np.concatenate(places))
     listed: list[Json] = [*names]
-    at = Location(dataset.path, Rows(rows, sum(part.count for part in parts)))
+    at = Location(dataset.path, named)
     return rule("PS405").finding(at, message, key="patches", score=None, classes=listed)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import xxhash
 
 from poisonscan.datasets.batch import Role
+from poisonscan.detectors.datasets.first_rows import MAX_KEPT, FirstRows
 from poisonscan.detectors.datasets.label_counts import MAX_CHARACTERS, MAX_LABELS
 from poisonscan.escape import clip
 from poisonscan.finding import Gap
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
     from poisonscan.datasets.text_scan import Indices, Screen
 
 KEEP = 100
-"""Rows that are kept of each sort of hit in each column."""
+"""Rows of which details are kept, of each sort of hit in each column."""
 MAX_SORTS = 1_000
 """Sorts of hits, each counted in every column; of more, an arbitrary but fixed part is kept."""
+LISTED = MAX_KEPT // MAX_SORTS
+"""Rows that are kept of each, for lists of all rows."""
 _DETAIL = 300
 
 Place = tuple[int, int]
@@ -48,11 +51,13 @@ class Hits:
         rows: how many.
         labels: how many of each label; None: without one. None once labels are too many.
         first: details and a hash of the text of the first ``KEEP`` rows, by place.
+        listed: the first ``LISTED`` rows; None where only ``first`` is wanted.
     """
 
     rows: int = 0
     labels: Counter[str | None] = field(default_factory=Counter)
     first: dict[Place, tuple[str, int]] = field(default_factory=dict)
+    listed: FirstRows | None = field(default=None, compare=False)
 
     @property
     def distinct(self) -> int:
@@ -65,6 +70,13 @@ class Hits:
         return sorted(self.first)
 
     @property
+    def every(self) -> NDArray[np.int64]:
+        """All rows that are kept, in reading order, ``int64`` of shape (n, 2)."""
+        if self.listed is None:
+            return np.array(self.places, np.int64).reshape(-1, 2)
+        return np.unique(self.listed.all(), axis=0)
+
+    @property
     def details(self) -> list[str]:
         """Different details of the first rows, in reading order."""
         return list(dict.fromkeys(self.first[place][0] for place in self.places))
@@ -75,6 +87,9 @@ class Hits:
         for label, count in other.labels.items():  # ``update`` takes four times as long for one
             self.labels[label] += count
         self.first.update(other.first)
+        if other.listed is not None:
+            self.listed = self.listed or FirstRows(LISTED)
+            self.listed.add(other.listed.all())
         if len(self.first) > KEEP:
             self.first = {place: self.first[place] for place in self.places[:KEEP]}
 
@@ -190,4 +205,6 @@ def _hits(batch: Batch, texts: Texts, indices: Indices, details: dict[int, str])
         index = int(texts.indices[row])
         token = xxhash.xxh3_64_intdigest(texts.values[index].as_buffer())
         first[batch.shard, batch.start + row] = (details.get(index, ""), token)
-    return Hits(len(rows), labels, first)
+    listed = FirstRows(LISTED)
+    listed.add(batch.rows[rows[:LISTED]])
+    return Hits(len(rows), labels, first, listed)
