@@ -191,7 +191,7 @@ def triggers(folder: Path, seeds: int) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for kind, rate, name, (data, chosen) in planted_triggers(folder, seeds):
             report = scan(data.write(Path(scratch, "t.csv"), "x0"), "PS615")
-            hits, named = _rows(report.findings, chosen)
+            hits, named = _rows(list(report.each()), chosen)
             scores.setdefault((kind, rate, name), []).append((hits, named))
     for (kind, rate, name), each in scores.items():
         found = [one for one in each if one[0] > 0]

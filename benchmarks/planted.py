@@ -288,7 +288,7 @@ def main() -> None:
     for file, table in zip(arguments.files, tables, strict=True):
         with tempfile.TemporaryDirectory() as folder:
             report = scanned(Planted({"train": table}, set()), Path(folder))
-        usual.append({finding.rule.id for finding in report.findings})
+        usual.append({finding.rule.id for finding in report.each()})
         said = " ".join(f"{f.rule.id}({f.severity.name.lower()})" for f in report.findings)
         print(f"{file.parent.name}/{file.name}: {len(table):,} rows, clean: {said or 'nothing'}")
     print(f"\n{'attack':<33}{'rules':<13}{'found':>6}{'recall':>8}{'precision':>11}  others")
@@ -300,14 +300,14 @@ def main() -> None:
             planted = attack(table, arguments.planted, np.random.default_rng(1))
             with tempfile.TemporaryDirectory() as folder:
                 report = scanned(planted, Path(folder))
-            mine = [finding for finding in report.findings if finding.rule.id in wanted]
+            mine = [finding for finding in report.each() if finding.rule.id in wanted]
             named = _named(mine)
             found += bool(mine)
             recalls.append(_share(len(named & planted.poisoned), len(planted.poisoned)))
             if named:
                 right = planted.poisoned | planted.sources
                 precisions.append(_share(len(named & right), len(named)))
-            rules = {finding.rule.id for finding in report.findings}
+            rules = {finding.rule.id for finding in report.each()}
             others.update(rules - known - set(wanted))
         precision = f"{np.mean(precisions):.2f}" if precisions else "-"
         besides = " ".join(f"{rule}×{count}" for rule, count in sorted(others.items()))

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from poisonscan.agreement import apart, merge
 from poisonscan.baseline import Baseline
 from poisonscan.ignores import Ignore, apply
 
@@ -41,7 +42,13 @@ def set_aside(
     """
     if isinstance(baseline, str | Path):
         baseline = Baseline.read(Path(baseline))
+    found, before = report.findings, len(report.aside)
+    apart(report)  # who decided about a finding has not decided about those that agree with it
     apply(report, ignores, today)
     if baseline is not None:
         baseline.apply(report)
+    if len(report.aside) == before:
+        report.findings = found
+    else:
+        merge(report)
     return report

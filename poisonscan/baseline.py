@@ -72,7 +72,7 @@ class Baseline:
     @classmethod
     def _of_one(cls, report: Report) -> Baseline:
         before = [aside.finding for aside in report.aside if aside.by == "baseline"]
-        findings = [*report.findings, *before]
+        findings = [*report.each(), *before]
         counts = Counter(finding.fingerprint for finding in findings)
         entries = (_known(finding, counts[finding.fingerprint]) for finding in findings)
         return cls({entry.fingerprint: entry for entry in entries})

@@ -5,8 +5,8 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 from poisonscan.escape import escape
 from poisonscan.masking import mask
@@ -116,6 +116,9 @@ class Places(Protocol):
     def rows(self) -> Iterator[Row]:
         """The rows, the most suspicious first."""
 
+    def numbers(self) -> Any:
+        """A number for each row, the same for the same row of a dataset: an ``int64`` array."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -214,6 +217,12 @@ class Finding:
     key: str
     score: float | None
     evidence: Mapping[str, Json]
+    agreeing: tuple[Finding, ...] = ()
+    """Findings that name the same rows and are told with this one; none is graver."""
+
+    def each(self) -> Iterator[Finding]:
+        """This finding and those that agree with it, each by itself."""
+        return iter((replace(self, agreeing=()), *self.agreeing))
 
     @property
     def severity(self) -> Severity:
@@ -348,6 +357,10 @@ class Report:
     def complete(self) -> bool:
         """Whether something was scanned and nothing was left out."""
         return bool(self.scanned) and not self.gaps and not self.interrupted
+
+    def each(self) -> Iterator[Finding]:
+        """Every finding by itself, also those that are told with another one."""
+        return (each for told in self.findings for each in told.each())
 
     def count(self, severity: Severity) -> int:
         """Number of findings of exactly this severity."""

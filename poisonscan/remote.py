@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from poisonscan.finding import Finding, Gap, Held, Location, Places, Report, Row, Rows
 from poisonscan.origin import Origin, OriginFile
@@ -184,7 +184,8 @@ def _finding(finding: Finding, name: Callable[[str], str]) -> Finding:
         rows = tuple(replace(row, path=name(row.path)) for row in part.rows)
         every = None if part.every is None else _Renamed(part.every, name)
         part = replace(part, rows=rows, every=every)
-    return replace(finding, at=Location(name(finding.at.path), part))
+    agreeing = tuple(_finding(each, name) for each in finding.agreeing)
+    return replace(finding, at=Location(name(finding.at.path), part), agreeing=agreeing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +205,9 @@ class _Renamed:
 
     def __len__(self) -> int:
         return len(self.places)
+
+    def numbers(self) -> Any:
+        return self.places.numbers()
 
     def files(self) -> dict[str, Held]:
         return {self.name(path): held for path, held in self.places.files().items()}

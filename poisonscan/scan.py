@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from poisonscan.agreement import merge
 from poisonscan.beside import settle, sorted_out
 from poisonscan.datasets.candidates import any_may_hold_rows
 from poisonscan.datasets.errors import DatasetError, OptionError
@@ -388,6 +389,7 @@ class _Work:
                 compared = replace(dataset, reference=matching(dataset, references))
                 found = self.passes(compared).run(detectors)
                 found.findings = [f for f in found.findings if f.rule in self.rules]
+                merge(found)
                 report.extend(found)
 
 

@@ -21,7 +21,7 @@ def datasets(quality: str) -> list[Path]:
 @pytest.mark.parametrize("path", datasets("bad"), ids=name)
 def test_poison_is_found_by_its_rule(path: Path) -> None:
     report = poisonscan.scan(path, kind="dataset")
-    assert path.parents[1].name[:5] in {finding.rule.id for finding in report.findings}
+    assert path.parents[1].name[:5] in {finding.rule.id for finding in report.each()}
 
 
 @pytest.mark.parametrize("path", datasets("good"), ids=name)

@@ -39,7 +39,7 @@ def test_what_is_spilled_is_found_all_the_same(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int
 ) -> None:
     expected = scan(folder, tmp_path)
-    assert {f.rule.id for f in expected.findings} >= {"PS501", "PS502", "PS503", "PS504"}
+    assert {f.rule.id for f in expected.each()} >= {"PS501", "PS502", "PS503", "PS504"}
     written = multiprocessing.Value("q", 0)  # in forked processes too
     write = spill.Records._write
 

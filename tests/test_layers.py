@@ -24,7 +24,10 @@ LAYERS = [
     ["detectors"],
     ["contents", "files"],
     ["isolation"],
-    ["beside", "references", "passes", "opening", "remote", "rounds", "targets", "vetting", "scan"],
+    [
+        *("agreement", "beside", "references", "passes", "opening", "remote"),
+        *("rounds", "targets", "vetting", "scan"),
+    ],
     ["ignores", "baseline"],
     ["aside", "settings"],
     ["cleaning", "locking", "planting"],

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MAX_LISTED: Final = 10_000_000
 """Rows that the findings of a dataset list in all; each takes 16 bytes."""
 _STRIDE = 1 << 16
+_ROW_BITS = 40
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +58,10 @@ class ListedRows:
                 dialect = None if shard.layout is None else shard.layout.dialect
                 out[shard.path] = Held(whole=False, header=dialect and dialect.header)
         return out
+
+    def numbers(self) -> NDArray[np.int64]:
+        """Shard and position in the shard in one number, ``int64`` of shape (n,)."""
+        return (self.shard.astype(np.int64) << _ROW_BITS) + self.position
 
     def rows(self) -> Iterator[Row]:
         """The rows, in order."""

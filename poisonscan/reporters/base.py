@@ -7,12 +7,13 @@ import json
 import math
 import re
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from poisonscan.escape import escape
-from poisonscan.finding import Json, Report, Rule, Severity
+from poisonscan.finding import Finding, Json, Report, Rule, Severity
 from poisonscan.reporters.anchors import Anchors
 from poisonscan.reporters.private import without_content
 
@@ -122,10 +123,19 @@ def outermost(path: str) -> str:
 
 def rules_of(report: Report) -> list[Rule]:
     """Every rule that took part or found something, in order of id."""
-    every = [*report.findings, *(aside.finding for aside in report.aside)]
-    found = {finding.rule.id: finding.rule for finding in every}
+    shown = [*report.findings, *(aside.finding for aside in report.aside)]
+    found = {each.rule.id: each.rule for finding in shown for each in finding.each()}
     found.update({rule.id: rule for rule in report.rules})
     return [found[rule_id] for rule_id in sorted(found)]
+
+
+def said(finding: Finding) -> str:
+    """The message of a finding, and which rules agree with it."""
+    if not finding.agreeing:
+        return finding.message
+    counts = Counter(f"{each.rule.id} {each.rule.name}" for each in finding.agreeing)
+    rules = [f"{name} ({n} findings)" if n > 1 else name for name, n in sorted(counts.items())]
+    return f"{finding.message} Most of the rows are also found by {', '.join(rules)}."
 
 
 def advice(rule: Rule, heading: str, *, whole: bool = False) -> str:

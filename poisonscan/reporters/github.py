@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from poisonscan.finding import Finding, Report, Rows, Severity
 from poisonscan.plural import plural
-from poisonscan.reporters.base import Options, outermost
+from poisonscan.reporters.base import Options, outermost, said
 from poisonscan.reporters.summary import extent, verdict, where, worst_first
 from poisonscan.reporters.terminal import no_command, safe
 
@@ -69,7 +69,7 @@ def _annotation(kind: str, finding: Finding, anchor: Anchor | None) -> str:
         path = part.rows[0].path
         if part.rows[0].line and "!/" not in path:
             line = str(max(part.rows[0].line[0], 1))
-    message = f"{safe(finding.message, _MESSAGE)} ({where(finding)})"
+    message = f"{safe(said(finding), _MESSAGE)} ({where(finding)})"
     title = f"{finding.rule.id} {finding.rule.name} ({finding.severity})"
     return _command(kind, message, file=safe(outermost(path), _PATH), line=line, title=title)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from poisonscan.escape import clip
 from poisonscan.finding import Column, Finding, Json, Row, Rows, Span, Tensor
+from poisonscan.reporters.base import said
 from poisonscan.reporters.html_gallery import Picture, gallery
 from poisonscan.reporters.html_parts import Patch, Piece, marked, patch, triggers
 from poisonscan.reporters.html_plot import Confusion, Parts, confusion, parts
@@ -83,7 +84,7 @@ class FindingPart:
         table = _Table(rows, triggers(finding.evidence))
         return cls(
             anchor=anchor,
-            message=finding.message,
+            message=said(finding),
             place=tuple(_place(finding)),
             code=tuple(_code(finding.evidence)),
             evidence=tuple(_evidence(finding.score, kept)),

@@ -83,6 +83,7 @@ def finding_object(finding: Finding) -> dict[str, Json]:
         "score": inert(finding.score),
         "evidence": inert(as_json(finding.evidence)),
         "fingerprint": finding.fingerprint,
+        "agreeing": [finding_object(each) for each in finding.agreeing],
     }
 
 

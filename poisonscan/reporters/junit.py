@@ -13,7 +13,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from poisonscan.reporters.base import Options, advice
+from poisonscan.reporters.base import Options, advice, said
 from poisonscan.reporters.origins import about, files_of
 from poisonscan.reporters.summary import verdict, where, worst_first
 from poisonscan.reporters.terminal import no_command, safe
@@ -78,9 +78,7 @@ def _origins(suite: Element, report: Report) -> None:
 def _failure(suite: Element, finding: Finding) -> None:
     rule = finding.rule
     case = _case(suite, finding.at.path, _name(finding))
-    failure = SubElement(
-        case, "failure", type=str(finding.severity), message=_text(finding.message)
-    )
+    failure = SubElement(case, "failure", type=str(finding.severity), message=_text(said(finding)))
     lines = [where(finding), advice(rule, "Why it matters"), advice(rule, "What to do")]
     failure.text = "\n".join(_text(line) for line in lines if line)
 

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from poisonscan.plural import plural
-from poisonscan.reporters.base import Options, advice
+from poisonscan.reporters.base import Options, advice, said
 from poisonscan.reporters.origins import about
 from poisonscan.reporters.summary import extent, verdict, where, worst_first
 from poisonscan.reporters.terminal import no_command, safe
@@ -75,8 +75,7 @@ def _table(findings: list[Finding]) -> Iterator[str]:
     for finding in findings:
         rule = f"{finding.rule.id} {_prose(finding.rule.name)}"
         yield (
-            f"| **{finding.severity}** | {rule} | {code(finding.message)} "
-            f"| {code(where(finding))} |"
+            f"| **{finding.severity}** | {rule} | {code(said(finding))} | {code(where(finding))} |"
         )
     yield ""
 

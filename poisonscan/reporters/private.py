@@ -6,6 +6,7 @@ counts and measures, and the rule; excerpts, phrases, values, addresses and pict
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
@@ -41,7 +42,8 @@ def _names(report: Report) -> Iterator[str]:
         for name, value in entry.facts.items():
             if name in ("columns", "roles", "splits") or name.startswith("labels"):
                 yield from _strings(value)
-    for finding in [*report.findings, *(aside.finding for aside in report.aside)]:
+    shown = [*report.findings, *(aside.finding for aside in report.aside)]
+    for finding in itertools.chain.from_iterable(told.each() for told in shown):
         yield finding.at.path
         for row in finding.at.part.rows if isinstance(finding.at.part, Rows) else ():
             yield from (row.path, row.split, row.label or "")
@@ -74,7 +76,8 @@ def _finding(finding: Finding, known: frozenset[str]) -> Finding:
         for name, value in finding.evidence.items()
     }
     at = replace(finding.at, part=part)
-    return replace(finding, at=at, message=message, evidence=evidence)
+    agreeing = tuple(_finding(each, known) for each in finding.agreeing)
+    return replace(finding, at=at, message=message, evidence=evidence, agreeing=agreeing)
 
 
 def _row(row: Row) -> Row:

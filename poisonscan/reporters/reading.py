@@ -74,7 +74,7 @@ _FINGERPRINT: Final = re.compile(r"[0-9a-f]{32}")
 class _Reread(Finding):
     """A finding whose key is not known any more, but its fingerprint is."""
 
-    known: str
+    known: str = ""
 
     @property
     def fingerprint(self) -> str:
@@ -253,8 +253,25 @@ def _finding(value: object, at: str, rules: Mapping[str, Rule]) -> Finding:
         "",
         None if score is None else number(score, f"{at}.score"),
         evidence,
+        _agreeing(fields, at, rules),
         known,
     )
+
+
+def _agreeing(fields: Mapping[str, Any], at: str, rules: Mapping[str, Rule]) -> tuple[Finding, ...]:
+    """Findings that are told with another one: not graver than it, and none with others in turn."""
+    found = []
+    for position, each in enumerate(items(fields.get("agreeing", []), f"{at}.agreeing")):
+        place = f"{at}.agreeing[{position}]"
+        if entries(each, place).get("agreeing"):
+            message = f"{place}.agreeing should be empty"
+            raise ReportError(message)
+        finding = _finding(each, place, rules)
+        if finding.severity > rules[fields["rule"]].severity:
+            message = f"{place} is graver than the finding that it is told with"
+            raise ReportError(message)
+        found.append(finding)
+    return tuple(found)
 
 
 def _aside(value: object, at: str, rules: Mapping[str, Rule]) -> Aside:

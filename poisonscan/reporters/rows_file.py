@@ -30,7 +30,7 @@ def write_rows(path: Path, report: Report, lowest: Severity = Severity.LOW) -> N
     """
     findings = [
         finding
-        for finding in report.findings
+        for finding in report.each()
         if finding.severity >= lowest and isinstance(finding.at.part, Rows)
     ]
     write_parts(path, (json.dumps(line) + "\n" for line in _lines(report, findings)))

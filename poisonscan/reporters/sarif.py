@@ -18,7 +18,7 @@ from poisonscan.escape import escape, quote
 from poisonscan.finding import Aside, Finding, Gap, Json, Report, Rows, Rule, Severity
 from poisonscan.json_form import as_json
 from poisonscan.origin import lasting
-from poisonscan.reporters.base import Options, Totals, advice, dump, inert, rules_of
+from poisonscan.reporters.base import Options, Totals, advice, dump, inert, rules_of, said
 from poisonscan.reporters.origins import counted, disagreements
 from poisonscan.reporters.sarif_places import LARGEST, Object, Places
 from poisonscan.reporters.sarif_text import sentence
@@ -324,11 +324,24 @@ def _measured(finding: Finding) -> Object:
         measured["score"] = inert(finding.score)
     if finding.at.path.startswith(_HUB):
         measured["hubUri"] = inert(finding.at.path)
+    if finding.agreeing:
+        measured["agreeing"] = [_agreeing(each) for each in finding.agreeing]
     return measured
 
 
+def _agreeing(finding: Finding) -> Object:
+    """A finding that is told with another one, without its rows: they are nearly the same."""
+    return {
+        "ruleId": finding.rule.id,
+        "level": _LEVEL[finding.severity],
+        "message": sentence(finding.message),
+        "fingerprint": finding.fingerprint,
+        **_measured(finding),
+    }
+
+
 def _message(finding: Finding, related: int) -> str:
-    text = sentence(finding.message or finding.rule.title or finding.rule.name)
+    text = sentence(said(finding) or finding.rule.title or finding.rule.name)
     part = finding.at.part
     if finding.at.path.startswith(_HUB):
         text += " " + sentence(f"In {quote(lasting(finding.at.path))}")

@@ -10,7 +10,7 @@ from poisonscan.escape import quote
 from poisonscan.finding import Column, Finding, Gap, Json, Report, Row, Rows, Scanned, Span, Tensor
 from poisonscan.plural import plural
 from poisonscan.reporters.aside import aside_lines
-from poisonscan.reporters.base import Options, Totals, advice, outermost
+from poisonscan.reporters.base import Options, Totals, advice, outermost, said
 from poisonscan.reporters.brief import fitting, leading, overview
 from poisonscan.reporters.holdings import holdings
 from poisonscan.reporters.origins import about
@@ -125,7 +125,7 @@ class _Page:
     def finding(self, finding: Finding, *, explains: bool) -> Iterator[str]:
         """A finding below the name of its rule; ``explains``: with what the rule says."""
         rule, terminal = finding.rule, self.terminal
-        yield from terminal.wrap(safe(finding.message, _MESSAGE), 4)
+        yield from terminal.wrap(safe(said(finding), _MESSAGE), 4)
         yield from self.place(finding)
         if self.verbose:
             yield from self.evidence(finding)
@@ -170,6 +170,9 @@ class _Page:
             yield from self.terminal.wrap(f"{finding.score:.4g}", 4, "score")
         for name, value in without_plot(finding.evidence).items():
             yield from self.terminal.wrap(in_words(value), 4, safe(name, 40))
+        for each in finding.agreeing:
+            text = f"{each.rule.id} {each.rule.name}: {each.message}"
+            yield from self.terminal.wrap(safe(text, _MESSAGE), 4, "also")
 
     # What was scanned
 

@@ -24,7 +24,7 @@ def found(path: Path, data: bytes) -> list[Finding]:
     path.write_bytes(data)
     report = poisonscan.scan(path, select=list(SAMPLES), jobs=1)
     assert report.gaps == []
-    return report.findings
+    return list(report.each())
 
 
 @pytest.mark.parametrize("rule_id", list(SAMPLES))

@@ -92,7 +92,7 @@ def test_copies_with_another_label(tmp_path: Path) -> None:
     files = different(600) + [again(seed) for seed in range(20)]
     labels = pets(600) + [("dog", "cat")[i % 2] for i in range(20)]
     report = scanned(table(tmp_path / "train.parquet", files, labels))
-    finding = next(f for f in report.findings if f.rule.id == "PS507")
+    finding = next(f for f in report.each() if f.rule.id == "PS507")
     assert finding.severity == Severity.MEDIUM
     assert "20 groups of pictures" in finding.message
     assert "the labels 'cat', 'dog' at once: of 40 at least 20" in finding.message

@@ -57,7 +57,7 @@ def test_far_copies_are_nothing(tmp_path: Path) -> None:
 def test_conflicting_labels(tmp_path: Path) -> None:
     labels = pets(1_000) + [("dog", "cat")[i % 2] for i in range(40)]
     report = scanned(tmp_path, planted(1_000, 40), labels)
-    finding = next(f for f in report.findings if f.rule.id == "PS509")
+    finding = next(f for f in report.each() if f.rule.id == "PS509")
     assert finding.severity == Severity.MEDIUM
     assert "at least 40 seem to be labelled wrongly" in finding.message
 

@@ -1,0 +1,103 @@
+"""Findings that name the same rows: one is shown, and says which rules agree with it.
+
+What somebody plants shows in several ways: a patch on pictures is a shift of their class, a cluster
+in it, and came from another program. Such findings are one thing to look at. The gravest keeps its
+place and holds the others whole: nothing is lost, and ``apart`` brings them back.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from poisonscan.finding import Rows
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from poisonscan.finding import Finding, Report
+
+    Numbers = NDArray[np.int64]
+
+LEAST: Final = 8
+"""Rows in common from which two findings are about one thing; fewer are so by accident."""
+OF_OTHER: Final = 0.8
+"""Share of the rows of a finding that the one which takes it in has too."""
+OF_HEAD: Final = 0.5
+"""Share of the rows of the one that takes another in which the other has too."""
+MOST: Final = 0.5
+"""Share of a dataset's rows up to which findings are compared: any two of more have many in
+common."""
+_PRECISION: Final = ("very-high", "high", "medium", "low")
+
+
+def merge(report: Report) -> None:
+    """Let findings of a dataset that name nearly the same rows be one.
+
+    Which ones are depends neither on the order of the findings nor on how the rows were read.
+
+    Args:
+        report: is changed; its findings hold no others yet, and list all their rows.
+    """
+    sizes = {entry.path: entry.rows or 0 for entry in report.scanned if entry.kind == "dataset"}
+    by_dataset: dict[str, list[tuple[int, Numbers]]] = defaultdict(list)
+    for position, finding in enumerate(report.findings):
+        numbers = _numbers(finding, sizes.get(finding.at.path, 0))
+        if numbers is not None:
+            by_dataset[finding.at.path].append((position, numbers))
+    taken: set[int] = set()
+    for found in by_dataset.values():
+        for head, others in _groups(report.findings, found):
+            agreeing = tuple(report.findings[other] for other in others)
+            report.findings[head] = replace(report.findings[head], agreeing=agreeing)
+            taken.update(others)
+    report.findings = [each for at, each in enumerate(report.findings) if at not in taken]
+
+
+def apart(report: Report) -> None:
+    """Undo ``merge``: every finding stands for itself."""
+    report.findings = list(report.each())
+
+
+def _numbers(finding: Finding, rows: int) -> Numbers | None:
+    """The rows of a finding in order; None where they are too few, too many or not all known."""
+    part = finding.at.part
+    every = part.every if isinstance(part, Rows) else None
+    if every is None or every.left_out or not LEAST <= len(every) <= MOST * rows:
+        return None
+    import numpy as np
+
+    return np.unique(every.numbers())
+
+
+def _groups(
+    findings: list[Finding], found: list[tuple[int, Numbers]]
+) -> list[tuple[int, list[int]]]:
+    """Positions of findings that take others in, and of these."""
+    groups: list[tuple[int, Numbers, list[int]]] = []
+    for position, numbers in sorted(found, key=lambda one: _rank(findings[one[0]], len(one[1]))):
+        for _, rows, others in groups:
+            if _agree(rows, numbers):
+                others.append(position)
+                break
+        else:
+            groups.append((position, numbers, []))
+    return [(head, others) for head, _, others in groups if others]
+
+
+def _rank(finding: Finding, rows: int) -> tuple[int, int, int, int, str]:
+    """The gravest and surest first; of equal ones that of the later rule, which is more special."""
+    rule = finding.rule
+    number = int("".join(filter(str.isdigit, rule.id)) or 0)
+    return -rule.severity, _PRECISION.index(rule.precision), -number, -rows, finding.key
+
+
+def _agree(head: Numbers, other: Numbers) -> bool:
+    import numpy as np
+
+    if len(other) < OF_HEAD * len(head) or len(head) < OF_OTHER * len(other):
+        return False
+    common = len(np.intersect1d(head, other, assume_unique=True))
+    return common >= max(LEAST, OF_OTHER * len(other), OF_HEAD * len(head))
