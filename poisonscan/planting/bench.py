@@ -98,16 +98,15 @@ def bench(
     with tempfile.TemporaryDirectory(prefix="poisonscan-", ignore_cleanup_errors=True) as folder:
         told("the data as they are", 0, steps)
         before, seconds = _scanned(bed, Path(folder), known)
-        usual = _named(before.findings)
-        yield Outcome(
-            "", 0, 0, 0, 0, len(usual), _rules(before.findings), "", len(before.gaps), seconds
-        )
+        found = list(before.each())
+        usual = _named(found)
+        yield Outcome("", 0, 0, 0, 0, len(usual), _rules(found), "", len(before.gaps), seconds)
         done = 1
         for attack in chosen:
             for rate in rates:
                 for seed in seeds:
                     told(f"{attack.name}, {rate:.2%}", done, steps)
-                    yield _outcome(bed, attack, rate, seed, Path(folder), known, before.findings)
+                    yield _outcome(bed, attack, rate, seed, Path(folder), known, found)
                     done += 1
         told("done", done, steps)
 
@@ -141,7 +140,7 @@ def _outcome(
     report, seconds = _scanned(planted.bed, folder, columns)
     poisoned = set(planted.rows.tolist())
     usual = {(finding.fingerprint, _rows(finding)) for finding in before}
-    new = [each for each in report.findings if (each.fingerprint, _rows(each)) not in usual]
+    new = [each for each in report.each() if (each.fingerprint, _rows(each)) not in usual]
     hits = Counter({n: len(poisoned & _rows(each)) for n, each in enumerate(new)})
     best = [new[n] for n, count in hits.most_common() if count]
     flagged = _named(new) - (_named(before) - poisoned)
