@@ -43,8 +43,12 @@ def sorted_out(
     return tables, members + beside
 
 
-def settle(report: Report, datasets: Iterable[Dataset]) -> None:
-    """Take back what the check of single files said of files that are read as datasets."""
+def settle(report: Report, datasets: Iterable[Dataset]) -> set[str]:
+    """Take back what the check of single files said of files that are read as datasets.
+
+    Returns:
+        Paths of these files.
+    """
     read: set[str] = set()
     for dataset in datasets:
         read |= {file.path for shard in dataset.shards for file in shard.files}
@@ -56,3 +60,4 @@ def settle(report: Report, datasets: Iterable[Dataset]) -> None:
         for gap in report.gaps
         if gap.path.partition("!/")[0] not in read or not any(why in gap.reason for why in _UNREAD)
     ]
+    return used

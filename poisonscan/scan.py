@@ -1,13 +1,12 @@
 """The flow: target, source, blobs, format, artifact, detector, finding, report.
 
 Everything that goes wrong on the way becomes a gap in the report: with `files`, which looks after
-single files, this is the only module that catches whatever a detector or a parser may raise.
+single files, and `shard_scan`, which looks after parts of datasets, this is the only module that
+catches whatever a detector or a parser may raise.
 """
 
 from __future__ import annotations
 
-import copy
-import functools
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from poisonscan.agreement import merge
 from poisonscan.beside import settle, sorted_out
 from poisonscan.datasets.candidates import any_may_hold_rows
-from poisonscan.datasets.errors import DatasetError, OptionError
+from poisonscan.datasets.errors import OptionError
 from poisonscan.engines.base import Engine
 from poisonscan.engines.choice import named
 from poisonscan.engines.local import LocalEngine, at_most, usable_cores
@@ -26,13 +25,14 @@ from poisonscan.files import Kind, Task, crash, load_detectors
 from poisonscan.finding import Gap, Report, Rule
 from poisonscan.formats.base import TableFile
 from poisonscan.isolation.workers import Mode, Workers
-from poisonscan.limits import LimitReached, Limits
+from poisonscan.limits import Limits
 from poisonscan.opening import open_apart
-from poisonscan.passes import Passes, ShardResult
+from poisonscan.passes import Passes
 from poisonscan.references import matching
 from poisonscan.remote import Remote, fetched, renamed
 from poisonscan.rounds import completed, opened, scan_files
 from poisonscan.rules import select as select_rules
+from poisonscan.shard_scan import attempt, scan_shard
 from poisonscan.sources.base import Blob
 from poisonscan.sources.hub.errors import HubError, NoSuchRepository
 from poisonscan.targets import TargetError, account, divided, files_of, root_of
@@ -40,7 +40,6 @@ from poisonscan.version import VERSION
 from poisonscan.vetting import vet
 
 if TYPE_CHECKING:
-    from poisonscan.datasets.batch import Aggregate
     from poisonscan.datasets.dataset import Dataset
     from poisonscan.datasets.own_model import OwnModel
     from poisonscan.datasets.reference import Reference
@@ -197,7 +196,7 @@ def scan(
             vet(model.file, replace(work, rules=select_rules((), ()), kind="model").files)
         if local:
             work.run(local, base, columns, reference, report)
-            account(report, local, base)
+            account(report, local, base, work.settled)
         for one in remote:
             work.run_remote(one, max_download, columns, reference, report)
     except KeyboardInterrupt:
@@ -224,6 +223,7 @@ class _Work:
     measures: Mapping[str, DatasetDetector] = field(default_factory=dict)
     left_out: frozenset[str] = frozenset()
     download: bool = False
+    settled: set[str] = field(default_factory=set)
 
     def engine(self, items: int, size: int) -> Engine:
         """The cluster, or as many processes as asked for, or as the work is worth."""
@@ -376,7 +376,7 @@ class _Work:
         except Exception as error:
             report.gaps += [Gap(table.path, crash("opening it failed", error)) for table in tables]
             return
-        settle(report, datasets)
+        self.settled.update(settle(report, datasets))
         for note in notes:
             report.add(note)
         detectors = load_detectors(
@@ -391,35 +391,3 @@ class _Work:
                 found.findings = [f for f in found.findings if f.rule in self.rules]
                 merge(found)
                 report.extend(found)
-
-
-def attempt(function: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
-    """Call a part of a detector, which may raise anything: its result, and why there is none."""
-    try:
-        return function(*arguments), ""
-    except LimitReached as error:
-        return None, f"limit reached: {error}"
-    except Exception as error:
-        return None, crash("the detector failed", error)
-
-
-def scan_shard(shard: int, *, dataset: Dataset, requests: Sequence[Aggregate]) -> ShardResult:
-    """Fill fresh aggregates from one shard. What cannot be read is a gap; the rest counts."""
-    result = ShardResult([copy.deepcopy(request) for request in requests])
-    needs = frozenset(role for request in requests for role in request.needs)
-    path = dataset.shards[shard].path
-    try:
-        for batch in dataset.batches(shard, needs, functools.partial(result.flaws.note, path)):
-            result.rows += batch.size
-            for index, aggregate in enumerate(result.aggregates):
-                if index in result.failed:
-                    continue
-                _, reason = attempt(aggregate.update, batch)
-                if reason:
-                    result.failed[index] = reason
-    except DatasetError as error:
-        result.gaps.append(Gap(path, f"not read from row {error.row:,} on: {error.reason}"))
-    except Exception as error:
-        reason = crash("reading failed", error)
-        result.gaps.append(Gap(path, f"not read from row {result.rows:,} on: {reason}"))
-    return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -76,9 +76,18 @@ def files_of(targets: Iterable[str | Path], base: Path) -> tuple[list[Blob], Rep
     return [blob for known in blobs.values() for blob in _telling(known)], listed
 
 
-def account(report: Report, targets: Iterable[str | Path], base: Path) -> None:
-    """Mark the targets that were skipped, and leave a gap for those of which nothing is told."""
-    told = {*(finding.at.path for finding in report.findings)}
+def account(
+    report: Report, targets: Iterable[str | Path], base: Path, read: Collection[str] = ()
+) -> None:
+    """Mark the targets that were skipped, and leave a gap for those of which nothing is told.
+
+    Args:
+        report: of these targets.
+        targets: as they were given.
+        base: what paths in the report are relative to.
+        read: files that datasets of several files were made of.
+    """
+    told = {*read, *(finding.at.path for finding in report.findings)}
     for items in (report.gaps, report.scanned, report.skipped):
         told.update(item.path for item in items)
     above = {str(folder) for path in told for folder in PurePosixPath(path).parents}

@@ -20,7 +20,7 @@ from poisonscan.engines.base import Failure
 from poisonscan.finding import Fact, Finding
 from poisonscan.limits import LimitReached
 from poisonscan.passes import Passes
-from poisonscan.scan import attempt, scan_shard
+from poisonscan.shard_scan import attempt, scan_shard
 from tests.datasets.files import only
 
 SAMPLES = Path(__file__).parents[1] / "fixtures" / "samples" / "datasets"

@@ -58,6 +58,15 @@ def test_only_targets_of_which_nothing_is_told_are_gaps(tmp_path: Path) -> None:
     assert len(report.gaps) == 1
 
 
+def test_files_of_one_dataset_are_told_with_it(tmp_path: Path) -> None:
+    names = [tmp_path / f"train-0000{number}-of-00002.csv" for number in range(2)]
+    for name in names:
+        name.write_text("text,label\nfine,1\nbad,0\n")
+    report = scan(names, select=["PS301"], root=tmp_path)
+    assert [entry.path for entry in report.scanned] == ["."]
+    assert report.gaps == []
+
+
 def test_where_nothing_was_scanned_all_reasons_are_shown() -> None:
     skipped = [Skipped(f"{number}.md", "prose") for number in range(30)]
     shown = render(Report(("x",), skipped=skipped), Options())

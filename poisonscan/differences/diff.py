@@ -26,7 +26,7 @@ from poisonscan.locking.lock import How, hashed
 from poisonscan.opening import open_apart
 from poisonscan.passes import Passes
 from poisonscan.remote import fetched
-from poisonscan.scan import attempt, scan_shard
+from poisonscan.shard_scan import attempt, scan_shard
 from poisonscan.sources.base import Blob
 from poisonscan.targets import TargetError, divided
 

@@ -33,7 +33,8 @@ from poisonscan.locking.row_sets import FACT, Measure
 from poisonscan.origin import OriginFile
 from poisonscan.remote import Remote, fetched
 from poisonscan.rules import all_rules
-from poisonscan.scan import attempt, scan
+from poisonscan.scan import scan
+from poisonscan.shard_scan import attempt
 from poisonscan.sources.base import Blob
 from poisonscan.sources.disk import Disk, hold, read
 from poisonscan.sources.hub.address import Address
