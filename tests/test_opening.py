@@ -84,7 +84,12 @@ def test_a_part_that_cannot_be_read_alive_is_a_gap_and_the_other_parts_count(
     monkeypatch.setattr(columnar, "_row_group", deadly)
     monkeypatch.setattr(tables, "parquet_parts", lambda file: columnar.parquet_parts(file, 1))
     flow = sys.modules["poisonscan.scan"]
-    monkeypatch.setattr(flow, "settle", lambda *_: (folder / "opened").touch())
+
+    def opened(*_: object) -> set[str]:
+        (folder / "opened").touch()
+        return set()
+
+    monkeypatch.setattr(flow, "settle", opened)
     report = scan(folder, jobs=jobs)
     (gap,) = report.gaps
     assert gap.path == "mixed.parquet"

@@ -30,6 +30,8 @@ def encoded(column: pa.Array) -> tuple[NDArray[np.int64], pa.Array]:
         For each row its index into the values, ``int64`` of shape (rows,), -1 for null; and the
         values, without nulls.
     """
+    if pa.types.is_null(column.type):  # its dictionary would hold a null
+        return np.full(len(column), -1, np.int64), column.slice(0, 0)
     if not pa.types.is_dictionary(column.type):
         column = pc.dictionary_encode(column)
         codes = np.asarray(pc.fill_null(column.indices, -1)).astype(np.int64)

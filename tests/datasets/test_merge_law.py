@@ -10,6 +10,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import poisonscan.detectors.datasets as detectors
+from poisonscan import locking
 from poisonscan.datasets.batch import Aggregate
 from poisonscan.detectors.datasets.label_counts import LabelCounts
 from tests.detectors.datasets import test_moments, test_projections
@@ -88,7 +89,11 @@ def test_the_law_can_be_broken() -> None:
 
 
 def test_every_aggregate_is_held_to_the_law() -> None:
-    modules = pkgutil.iter_modules(detectors.__path__, f"{detectors.__name__}.")
+    modules = [
+        module
+        for package in (detectors, locking)
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
+    ]
     aggregates = {
         thing
         for module in modules

@@ -146,7 +146,7 @@ def test_texts_outside_of_classes_are_a_gap(tmp_path: Path) -> None:
     (tmp_path / "r/train/neg/more/x.txt").write_text("deeper")
     (tmp_path / "r/README.txt").write_text("a few texts above the classes are about them")
     (_,), (gap,) = opened(tmp_path)
-    assert (gap.path, gap.reason[:12]) == ("r/train/neg/more", "1 text files")
+    assert (gap.path, gap.reason[:16]) == ("r/train/neg/more", "1 text file not ")
     for i in range(COUNT):
         (tmp_path / f"r/train/{i}.txt").write_text("loose")
     assert {gap.path for gap in opened(tmp_path)[1]} == {"r/train", "r/train/neg/more"}
