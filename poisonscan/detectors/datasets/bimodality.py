@@ -147,6 +147,20 @@ def spread(values: Floats) -> float:
     return max(float(high - low) / 2, 1e-12)
 
 
+def separation(part: Floats, rest: Floats, axis: int) -> float:
+    """``Split.separation`` of two groups of rows, of shape (rows, axes) each."""
+    distance = abs(float(np.median(part[:, axis]) - np.median(rest[:, axis])))
+    widths = np.hypot(spread(part[:, axis]), spread(rest[:, axis])) / np.sqrt(2)
+    return distance / float(widths)
+
+
+def variety(part: Floats, rest: Floats, axis: int) -> float:
+    """``Split.variety`` of the same; 1 where there is no other axis."""
+    across = [i for i in range(part.shape[1]) if i != axis]
+    spreads = [spread(part[:, i]) / spread(rest[:, i]) for i in across] or [1.0]
+    return float(np.median(spreads))
+
+
 def distinct_rows(coordinates: Floats, seed: int = 0) -> Floats:
     """At most ``TESTED_ROWS`` rows without copies, which would fake a cluster."""
     if len(coordinates) > TESTED_ROWS:
@@ -185,19 +199,15 @@ def split_along(
     part, rest = rows[above], rows[~above]
     if min(len(part), len(rest)) < MIN_BUMP:
         return None
-    distance = abs(float(np.median(part[:, axis]) - np.median(rest[:, axis])))
-    widths = np.hypot(spread(part[:, axis]), spread(rest[:, axis])) / np.sqrt(2)
-    across = [i for i in range(rows.shape[1]) if i != axis]
-    variety = [spread(part[:, i]) / spread(rest[:, i]) for i in across] or [1.0]
     return Split(
         axis,
         sign,
         threshold,
         log_p,
-        distance / float(widths),
+        separation(part, rest, axis),
         len(part) / len(rows),
         outside,
-        float(np.median(variety)),
+        variety(part, rest, axis),
         eigenvalue,
         participation,
     )

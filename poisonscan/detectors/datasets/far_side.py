@@ -21,7 +21,8 @@ from poisonscan.detectors.datasets.bimodality import (
     Floats,
     Split,
     log10_binomial_tail,
-    spread,
+    separation,
+    variety,
 )
 
 HONEST = 0.05
@@ -140,19 +141,15 @@ def far_side(
     part, rest = rows[above], rows[~above]
     if log_p >= 0 or min(len(part), len(rest)) < MIN_BUMP:
         return None
-    distance = abs(float(np.median(part[:, axis]) - np.median(rest[:, axis])))
-    widths = np.hypot(spread(part[:, axis]), spread(rest[:, axis])) / np.sqrt(2)
-    across = [i for i in range(rows.shape[1]) if i != axis]
-    variety = [spread(part[:, i]) / spread(rest[:, i]) for i in across] or [1.0]
     return Split(
         axis,
         sign,
         threshold,
         log_p,
-        distance / float(widths),
+        separation(part, rest, axis),
         len(part) / len(rows),
         float(np.mean(sign * others[:, axis] > threshold)) if len(others) else 0.0,
-        float(np.median(variety)),
+        variety(part, rest, axis),
         eigenvalue,
         participation,
     )
