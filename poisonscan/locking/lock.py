@@ -202,7 +202,7 @@ def entry_on_disk(target: Path, name: str, how: How) -> Entry:
         tuple(files),
         tuple(_datasets(report)),
         tuple(checkpoints),
-        Counter(finding.rule.id for finding in report.findings),
+        Counter(finding.rule.id for finding in report.each()),
         tuple(sorted(unchecked)),
     )
 
