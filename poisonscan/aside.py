@@ -51,4 +51,5 @@ def set_aside(
         report.findings = found
     else:
         merge(report)
+        report.sort()  # what agreed with a finding that is aside stood where that was
     return report

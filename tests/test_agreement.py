@@ -104,6 +104,15 @@ def test_an_ignored_finding_leaves_those_that_agree_with_it() -> None:
     assert not report.aside[0].finding.agreeing
 
 
+def test_what_is_left_of_an_ignored_finding_stands_behind_graver_ones() -> None:
+    report = merged(
+        finding("PS404", range(50)), finding("PS617", range(50)), finding("PS502", range(300, 340))
+    )
+    assert shape(report) == [["PS404", "PS617"], ["PS502"]]
+    set_aside(report, ignores=[Ignore("it is a watermark", rule="PS404")])
+    assert shape(report) == [["PS502"], ["PS617"]]
+
+
 def test_a_baseline_knows_findings_that_are_told_with_another() -> None:
     report = merged(finding("PS404", range(50)), finding("PS618", range(50)))
     baseline = poisonscan.Baseline.of([report])
