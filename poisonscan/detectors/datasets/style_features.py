@@ -103,7 +103,8 @@ def views(texts: Sequence[str]) -> Views:
 
 def _tokens(text: str) -> list[str]:
     """Words in lower case and signs; a ``+`` before those that no blank is before."""
-    found = _TOKEN.findall(text)[:TOKENS]
+    # Blanks at the end, of which there may be many, would be tried from each of them on.
+    found = _TOKEN.findall(text.rstrip())[:TOKENS]
     return [
         part.lstrip().lower() if part[0].isspace() or not place else f"+{part.lower()}"
         for place, part in enumerate(found)

@@ -46,6 +46,13 @@ def test_only_the_start_of_a_text_counts() -> None:
     assert named(one) == named(other)
 
 
+def test_blanks_at_the_end_of_texts_take_no_time() -> None:
+    texts = [" ".join(RARE[:3]) + end for end in ("", " \t\u3000" * 30_000)]
+    plain, padded = (views([text] * 20) for text in texts)
+    assert named(plain) == named(padded)
+    assert (plain.style != padded.style).nnz == 0
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=12))
 def test_any_text_has_views(texts: list[str]) -> None:
