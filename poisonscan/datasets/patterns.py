@@ -9,6 +9,7 @@ expressions is made once in a thread, in about 0.1 s.
 from __future__ import annotations
 
 import threading
+from array import array
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 Indices = NDArray[np.int64]
 
 _PIECE = 1 << 22
-"""Bytes that are searched at a time: what they may match takes 30 times as much for a moment."""
+"""Bytes that are searched at a time: where all of them end matches, 90 times as much memory."""
 _OVERLAP = 1 << 14
 """Bytes that are searched with a piece and with the next: matches are found up to this length."""
 
@@ -50,15 +51,16 @@ class Patterns:
             The last byte of each match, ``int64``, ascending, each once. Matches that begin in
             different places, or are of different lengths, all count.
         """
-        database, found = self._database(), list[tuple[int, int]]()
+        database, found = self._database(), array("q")  # a sixth of what tuples take
 
         def matched(number: int, _: int, end: int, *more: object) -> None:
             del more  # flags, of which there are none, and a context
-            found.append((number, end - 1))
+            found.append(number)
+            found.append(end - 1)
 
         tables = [np.empty((0, 2), np.int64)]
         for start in range(0, len(data), _PIECE):
-            found.clear()
+            del found[:]
             piece: Any = data[start : start + _PIECE + _OVERLAP].data
             database.scan(piece, match_event_handler=matched)
             tables.append(np.array(found, np.int64).reshape(-1, 2) + np.array([0, start]))
