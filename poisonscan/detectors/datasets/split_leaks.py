@@ -111,12 +111,12 @@ def leaks(
     if versions is not None and len(groups):
         keys = groups * (int(versions.max()) + 1) + versions
     for source, split in _compared(splits):
-        known, first = np.unique(keys[split_of == source], return_index=True)
-        there = np.flatnonzero(split_of == source)
-        mine = np.flatnonzero(split_of == split)
+        there, mine = (np.flatnonzero(split_of == number) for number in (source, split))
+        known, first = np.unique(keys[there], return_index=True)
+        own = np.unique(keys[mine], return_index=True)[1]
         asked = mine[~np.isin(keys[mine], known)]
         shared = np.intersect1d(groups[there], groups[asked])
-        repeats = np.bincount(groups[there[first]])
+        repeats, alike = (np.bincount(groups[part]) for part in (there[first], mine[own]))
         rows, sources = (part[np.isin(groups[part], shared)] for part in (asked, there))
         pairs = [part[np.unique(groups[part], return_index=True)[1]] for part in (sources, rows)]
         size, origin = int(sizes[split]), int(sizes[source])
@@ -129,7 +129,7 @@ def leaks(
             pairs=np.stack(pairs, axis=1).reshape(-1),
             size=size,
             contents=size - len(mine) + len(np.unique(groups[mine])),
-            expected=_in_common(repeats, size / origin) if origin else 0.0,
+            expected=_by_nature(repeats, alike, size / origin) if origin and size else 0.0,
         )
 
 
@@ -140,6 +140,23 @@ def _compared(splits: Sequence[str]) -> Iterator[tuple[int, int]]:
     training = [number for number, known in enumerate(words) if known & _TRAINING]
     for source in training:
         yield from ((source, split) for split in evaluation if split not in training)
+
+
+def _by_nature(repeats: Ints, own: Ints, part: float) -> float:
+    """Contents that two splits have in common had they been drawn at random.
+
+    Rows that repeat by nature do so in both splits. Those that somebody wrote several times into
+    the training split, as is done with rare classes, say nothing of the other split.
+
+    Args:
+        repeats: rows of each content in the training split.
+        own: the same in the split for evaluation.
+        part: rows of the latter by rows of the former.
+    """
+    several = int((own > 1).sum())
+    # Two standard errors of a count above it. One that comes twice comes once more in as many rows.
+    most = 2 * (several + 2 * np.sqrt(several) + 4) * max(1 / part, 1.0)
+    return min(_in_common(repeats, part), float(most))
 
 
 def _in_common(repeats: Ints, part: float) -> float:

@@ -25,6 +25,16 @@ def test_as_many_are_in_common_as_expected(size: int) -> None:
     assert not any(leak.matters("PS510") for leak in found)
 
 
+@pytest.mark.parametrize("times", [1, 2, 3, 4])
+def test_a_training_split_that_says_all_several_times_hides_no_leak(times: int) -> None:
+    training, test = list(range(1_000)) * times, list(range(400))
+    splits = np.array([0] * len(training) + [1] * len(test))
+    sizes = np.array([len(training), len(test)])
+    (leak,) = leaks(["train", "test"], splits, np.array(training + test), sizes)
+    assert len(leak.rows) == 400
+    assert leak.matters("PS510")
+
+
 def test_a_text_that_repeats_counts_once() -> None:
     (leak,) = leaks(
         ["test", "train"], np.array([0] * 50 + [1]), np.zeros(51, int), np.array([90, 9])
