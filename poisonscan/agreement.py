@@ -30,6 +30,9 @@ OF_HEAD: Final = 0.5
 MOST: Final = 0.5
 """Share of a dataset's rows up to which findings are compared: any two of more have many in
 common."""
+OF_THEIR_OWN: Final = frozenset({"PS510", "PS511", "PS608"})
+"""Rules that ask for something else than a look at the rows: a test split to be drawn again, a key
+to be revoked. What asks for that is told by itself, as is what such a rule would take in."""
 _PRECISION: Final = ("very-high", "high", "medium", "low")
 
 
@@ -62,8 +65,11 @@ def apart(report: Report) -> None:
 
 
 def _numbers(finding: Finding, rows: int) -> Numbers | None:
-    """The rows of a finding in order; None where they are too few, too many or not all known."""
-    part = finding.at.part
+    """The rows of a finding in order; None where they are too few, too many or not all known.
+
+    Also where its rule is one ``OF_THEIR_OWN``.
+    """
+    part = finding.at.part if finding.rule.id not in OF_THEIR_OWN else None
     every = part.every if isinstance(part, Rows) else None
     if every is None or every.left_out or not LEAST <= len(every) <= MOST * rows:
         return None

@@ -68,6 +68,13 @@ def test_other_rows_are_findings_of_their_own(other: Finding) -> None:
     assert len(merged(finding("PS404", range(50)), other).findings) == 2
 
 
+@pytest.mark.parametrize("other", ["PS404", "PS606", "PS501"])
+@pytest.mark.parametrize("own", ["PS510", "PS511", "PS608"])
+def test_what_asks_for_something_else_is_told_by_itself(own: str, other: str) -> None:
+    report = merged(finding(own, range(50)), finding(other, range(50)))
+    assert sorted(shape(report)) == sorted([[own], [other]])
+
+
 def test_few_rows_and_most_rows_are_shared_by_accident() -> None:
     for rows in (range(7), range(501)):
         assert len(merged(finding("PS404", rows), finding("PS617", rows)).findings) == 2
