@@ -23,6 +23,8 @@ Change = Callable[[Bed, Rows, Random], Bed]
 
 _WRITTEN_AT: Final = 32
 """Pixels of the side that sizes of patches are given for; they grow with the picture."""
+_SMALLEST: Final = 4
+"""Pixels of the side of pictures that a patch fits on."""
 _ALPHA: Final = 0.15
 _SENTENCE: Final = " I read this on the train to {place} once. "
 _HIDDEN: Final = "\u200b\u2060\u200b"
@@ -77,7 +79,7 @@ def plant(bed: Bed, attack: Attack, rate: float, seed: int) -> Planted:
         seed: decides which class is the target, which rows, and what trigger.
 
     Raises:
-        PlantError: no row can be changed: all have one label.
+        PlantError: no row can be changed: all have one label, or none has a picture that can be.
     """
     random = np.random.default_rng(seed)
     codes = bed.codes()
@@ -94,11 +96,25 @@ def plant(bed: Bed, attack: Attack, rate: float, seed: int) -> Planted:
     count = max(1, min(round(rate * bed.rows), len(pool) // 2))
     rows = np.sort(random.choice(pool, count, replace=False))
     changed = attack.change(bed, rows, random)
+    if "picture" in attack.needs:
+        rows = _other(bed, changed, rows)
     if attack.relabels and bed.label is not None:
         source = np.arange(bed.rows)
         source[rows] = np.flatnonzero(codes == target)[0]
         changed = changed.taking(bed.label, source)
     return Planted(changed, rows)
+
+
+def _other(before: Bed, after: Bed, rows: Rows) -> Rows:
+    """Rows whose picture is not what it was: those that cannot be read or are tiny stay."""
+    old, new = (
+        each.table.column(before.picture).take(rows).to_pylist() for each in (before, after)
+    )
+    found = rows[[one != other for one, other in zip(old, new, strict=True)]]
+    if not len(found):
+        message = "none of the chosen rows has a picture that can be changed"
+        raise PlantError(message)
+    return found
 
 
 def _words(insert: Callable[[str, str, Random], str], phrase: Callable[[Random], str]) -> Change:
@@ -155,6 +171,8 @@ def _stamped(value: Any, stamp: Stamp, random: Random) -> Any:
             form = opened.format or "PNG"
             seen = np.asarray(opened.convert("RGB"))
     except BROKEN:
+        return value
+    if min(seen.shape[:2]) < _SMALLEST:
         return value
     file = io.BytesIO()
     options = {"quality": 90} if form == "JPEG" else {}

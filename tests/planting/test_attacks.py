@@ -81,14 +81,29 @@ def test_pictures_keep_their_format_and_show_the_patch(form: str) -> None:
     assert np.ptp(pixels[40:, 56:]) > 150
 
 
-def test_pictures_that_cannot_be_decoded_stay() -> None:
+def test_where_no_picture_can_be_decoded_nothing_is_planted() -> None:
     column = pa.array([b"no picture"] * BED.rows)
     table = BED.table.set_column(BED.table.schema.get_field_index("image"), "image", column)
-    planted = plant(replace(BED, table=table), ATTACKS["patch"], 0.1, seed=0)
-    assert planted.bed.table.column("image").equals(table.column("image"))
+    with pytest.raises(PlantError, match="none of the chosen rows"):
+        plant(replace(BED, table=table), ATTACKS["patch"], 0.1, seed=0)
 
 
 def test_labels_of_one_class_cannot_be_attacked() -> None:
     table = BED.table.set_column(1, "label", pa.array(["a"] * BED.rows))
     with pytest.raises(PlantError, match="two labels"):
         plant(replace(BED, table=table), ATTACKS["word"], 0.1, seed=0)
+
+
+@pytest.mark.parametrize("name", ["patch", "moved-patch"])
+def test_pictures_that_cannot_be_changed_are_not_poisoned(name: str) -> None:
+    """Broken and tiny ones keep their labels, and are not among what a scan should have found."""
+    file = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(file, "PNG")
+    tiny, broken = ({"bytes": data, "path": None} for data in (file.getvalue(), b"\x89PNG"))
+    rows = np.arange(0, BED.rows, 3)
+    bed = BED.with_values("image", rows, [(tiny, broken)[row % 2] for row in rows.tolist()])
+    planted = plant(bed, ATTACKS[name], 0.4, seed=1)
+    assert len(planted.rows)
+    assert not set(planted.rows.tolist()) & set(rows.tolist())
+    labels = [each.table.column("label").take(rows).to_pylist() for each in (bed, planted.bed)]
+    assert labels[0] == labels[1]
