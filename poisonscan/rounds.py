@@ -124,14 +124,21 @@ def completed(
         if first and table.format == "parquet" and not (table.steps or table.codec)
     }
     needed = {table.path.partition("!/")[0] for table in tables} - partly.keys()
-    needed |= {file.path for file in beside if file.path not in models or may_hold_rows(file.path)}
+    # Members are named here only where an archive may hold rows: whatever else it is, it is read.
+    needed |= {
+        file.path.partition("!/")[0]
+        for file in beside
+        if file.steps or file.path not in models or may_hold_rows(file.path)
+    }
     failed = parts.complete(path for path in needed if parts.present(path) is not None)
+    # Whatever reads files by their names must not find zeros in place of what was not fetched.
+    parts.remove(but=partly.keys())
     report.gaps += [Gap(path, reason) for path, reason in failed.items()]
     kept = [table for table in tables if table.path.partition("!/")[0] not in failed]
     return present(kept, parts), [
         file
         for file in beside
-        if file.path not in failed and parts.present(file.path.partition("!/")[0]) is None
+        if (outer := file.path.partition("!/")[0]) not in failed and parts.present(outer) is None
     ]
 
 

@@ -206,6 +206,22 @@ def test_of_large_files_what_is_looked_at_is_fetched(here: FakeHub, isolation: A
 
 
 @watching
+def test_rows_in_what_is_a_model_as_well_are_read(here: FakeHub) -> None:
+    out = io.BytesIO(large_torch_file([1]))
+    with zipfile.ZipFile(out, "a") as archive:
+        for number in range(20):
+            text = f"text number {number * 7919}"
+            archive.writestr(f"{'ab'[number % 2]}/{number}.txt", text)
+    here.files = {"model.pt": out.getvalue(), "good.pt": large_torch_file([1])}
+    here.lfs = set(here.files)
+    parts = poisonscan.scan("hf://org/name", isolation="off")
+    whole = poisonscan.scan("hf://org/name", isolation="off", download=True)
+    assert same(parts, whole)
+    assert [entry.rows for entry in parts.scanned if entry.kind == "dataset"] == [20]
+    assert [f.path for f in parts.origins[0].files if f.verified] == ["model.pt"]
+
+
+@watching
 def test_a_server_without_parts_gives_the_same(here: FakeHub) -> None:
     here.files, here.lfs = {"evil.pt": large_torch_file(Evil())}, set()
     here.behaviours["evil.pt"] = lambda request, body: send(request, 200, body)

@@ -8,7 +8,7 @@ out to be needed, all of it is fetched and verified instead.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -135,6 +135,18 @@ class Parts:
             else:
                 self._copy.verified.add(entry.path)
         return failed
+
+    def remove(self, but: Collection[str]) -> None:
+        """Remove all files of which only parts are there, but some, from the folder.
+
+        What was fetched of them is known all the same. They cannot be asked for any more.
+
+        Args:
+            but: paths of those that stay.
+        """
+        for path, held in self._held.items():
+            if path not in but:
+                self._place.file(held.entry).unlink(missing_ok=True)
 
     def _make(self, entry: Entry) -> None:
         """A file of the right size that takes no room.
