@@ -33,6 +33,9 @@ MOST_FETCHED: Final = 20_000
 """Files of one target that are fetched; a request is made for each."""
 LARGE: Final = 2 << 20
 """Bytes from which a file may be fetched in parts."""
+LARGEST: Final = 512 << 30
+"""Bytes of the largest file that is. The system needs memory for each page of zeros that is looked
+at, a gigabyte for so many: who only states a size must not have all of it."""
 FIRST: Final = 256 << 10
 LAST: Final = 128 << 10
 """Bytes that are fetched of each such file: headers, and directories that stand at the end."""
@@ -191,7 +194,7 @@ def _choose(copy: Copy, *, partly: bool) -> list[Entry]:
     chosen: list[Entry] = []
     crowd = 0
     for entry in sorted(copy.listing.entries, key=lambda entry: (entry.size, entry.path)):
-        parts = partly and entry.size > LARGE and not copy.place.kept(entry)
+        parts = partly and LARGE < entry.size <= LARGEST and not copy.place.kept(entry)
         cost = FIRST + LAST if parts else entry.size
         if reason := refusal(entry.path):
             copy.gaps.append(Gap(entry.path, f"not fetched: {reason}"))

@@ -25,6 +25,8 @@ _AHEAD: Final = 8 << 20
 """Bytes that are fetched ahead at most, of a file that is read on and on."""
 _LONG: Final = 4 * BLOCK
 """Bytes of a long run that are fetched at first."""
+_PIECE: Final = 16 << 20
+"""Bytes that one request asks for at most: they are held in memory until all have come."""
 _ROUNDS: Final = 16
 _PARTS: Final = 2_000
 _SHARE: Final = 2
@@ -176,7 +178,11 @@ class Parts:
                 failed[path] = f"more of it is needed; {too_large(entry, self._copy.most)}"
                 continue
             self._copy.left -= size
-            jobs += [(path, begin, end) for begin, end in spans]
+            jobs += [
+                (path, at, min(at + _PIECE, end))
+                for begin, end in spans
+                for at in range(begin, end, _PIECE)
+            ]
         whole = set()
         for (path, begin, end), answer in at_once(self._place.client, self._part, jobs, self._told):
             held = self._held[path]

@@ -240,6 +240,39 @@ def test_limits(big: FakeHub, tmp_path: Path) -> None:
     assert not (tmp_path / "target" / "big").exists()
 
 
+def test_no_request_is_for_more_than_fits_into_memory(
+    big: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("poisonscan.sources.hub.parts._PIECE", 4 * BLOCK)
+    _, parts, _ = begun(big, tmp_path)
+    assert parts.more({"big": ((LARGE, 2 * LARGE + 5),)}, sure=True) == {}
+    assert parts.present("big") is not None
+    assert is_true(tmp_path, parts, "big", BODY)
+    asked = [tuple(map(int, text[6:].split("-"))) for text in big.ranges]
+    assert max(last + 1 - first for first, last in asked) == 4 * BLOCK
+    assert len(asked) == 2 + 9
+
+
+def test_a_size_that_nobody_has_is_not_made(
+    big: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("poisonscan.sources.hub.fetch.LARGEST", SIZE - 1)
+    copy, parts, _ = begun(big, tmp_path, most=SIZE - 1)
+    assert parts.present("big") is None
+    assert "--max-download is" in copy.gaps[0].reason
+    assert not (tmp_path / "target" / "big").exists()
+
+
+def test_what_is_removed_is_not_read_as_zeros(big: FakeHub, tmp_path: Path) -> None:
+    _, parts, _ = begun(big, tmp_path)
+    fetched = parts.fetched("big")
+    parts.remove(but=["big"])
+    assert (tmp_path / "target" / "big").exists()
+    parts.remove(but=())
+    assert not (tmp_path / "target" / "big").exists()
+    assert parts.fetched("big") == fetched > 0
+
+
 def test_files_in_the_cache_are_taken_from_there(big: FakeHub, tmp_path: Path) -> None:
     import hashlib
 
