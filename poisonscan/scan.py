@@ -34,6 +34,7 @@ from poisonscan.rounds import completed, opened, scan_files
 from poisonscan.rules import select as select_rules
 from poisonscan.shard_scan import attempt, scan_shard
 from poisonscan.sources.base import Blob
+from poisonscan.sources.disk import is_among
 from poisonscan.sources.hub.errors import HubError, NoSuchRepository
 from poisonscan.targets import TargetError, account, divided, files_of, root_of
 from poisonscan.version import VERSION
@@ -270,7 +271,7 @@ class _Work:
                 self.datasets(tables, beside, columns, references, report, parts)
 
     def _leaves_out(self, blob: Blob) -> bool:
-        return bool(self.left_out) and os.path.realpath(blob.file or "") in self.left_out
+        return bool(self.left_out) and is_among(blob, self.left_out)
 
     def run_remote(
         self,

@@ -36,7 +36,7 @@ from poisonscan.rules import all_rules
 from poisonscan.scan import scan
 from poisonscan.shard_scan import attempt
 from poisonscan.sources.base import Blob
-from poisonscan.sources.disk import Disk, hold, read
+from poisonscan.sources.disk import Disk, hold, is_among, read
 from poisonscan.sources.hub.address import Address
 from poisonscan.targets import TargetError, divided
 from poisonscan.version import VERSION
@@ -209,14 +209,14 @@ def entry_on_disk(target: Path, name: str, how: How) -> Entry:
 
 def hashed(target: Path, how: How) -> tuple[list[LockedFile], list[Blob], list[Gap]]:
     """Every file of a target with its digest, and what cannot be read."""
-    left_out = set(map(os.path.realpath, how.leave_out))
+    left_out = frozenset(map(os.path.realpath, how.leave_out))
     blobs: list[Blob] = []
     gaps: list[Gap] = []
     base = target if target.is_dir() else target.parent
     for item in Disk(target, Path(os.path.abspath(base))).blobs():  # noqa: PTH100
         if isinstance(item, Gap):
             gaps.append(item)
-        elif isinstance(item, Blob) and os.path.realpath(item.file or "") not in left_out:
+        elif isinstance(item, Blob) and not is_among(item, left_out):
             blobs.append(item)
     files: list[LockedFile] = []
     with ThreadPoolExecutor(min(_THREADS, usable_cores())) as pool:

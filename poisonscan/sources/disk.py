@@ -121,10 +121,11 @@ class Disk:
             return Gap(name, "link that leaves the scanned folder: not followed")
         inside = target.relative_to(self.target.resolve())
         # What a file is taken for depends on its name as well, so another name is another file.
-        if target.is_file() and (
-            IGNORED.intersection(inside.parts) or path.name.lower() != target.name.lower()
-        ):
+        unseen = not IGNORED.isdisjoint(inside.parts)
+        if target.is_file() and (unseen or path.name.lower() != target.name.lower()):
             return _blob(name, os.fspath(target))
+        if unseen:
+            return Gap(name, "link into a folder of tools, which is not scanned: not followed")
         return Skipped(name, "link to something scanned under its own name")
 
     def _name(self, path: Path) -> str:
@@ -132,6 +133,18 @@ class Disk:
         if absolute.is_relative_to(self.root):
             return absolute.relative_to(self.root).as_posix()
         return absolute.relative_to(_absolute(self.target).parent).as_posix()
+
+
+def is_among(blob: Blob, files: frozenset[str]) -> bool:
+    """Whether a file is one of some; a link to one of them under another name is not.
+
+    Args:
+        blob: the file.
+        files: real paths.
+    """
+    file = blob.file or ""
+    own = blob.path.rpartition("/")[2] == os.path.basename(file)  # noqa: PTH119 - of many files
+    return own and os.path.realpath(file) in files
 
 
 def _blob(name: str, file: str) -> Blob | Gap:

@@ -134,6 +134,16 @@ def test_what_could_not_be_checked_is_said(here: Path) -> None:
     assert result.output.endswith("1 thing could not be compared.\n")
 
 
+def test_a_link_to_what_is_left_out_is_no_less_a_file(here: Path) -> None:
+    """The signature beside a lock file is no part of the target; other names of it are."""
+    place = "model/poisonscan.lock"
+    assert lock("model", "-o", place).exit_code == 0
+    (here / "model" / "poisonscan.lock.sig").write_text("import os")
+    assert verify(place).exit_code == 0
+    (here / "model" / "modeling.py").symlink_to("poisonscan.lock.sig")
+    assert changes(place) == [("file", "modeling.py")]
+
+
 def test_a_target_that_is_gone(here: Path) -> None:
     assert lock("data", "model/config.json").exit_code == 0
     shutil.rmtree(here / "data")

@@ -45,6 +45,20 @@ def test_a_folder_of_tools_is_skipped(folder: Path) -> None:
     assert isinstance(first, Skipped)
 
 
+def test_a_link_into_a_folder_of_tools_is_told(folder: Path) -> None:
+    (folder / ".git" / "deep").mkdir()
+    (folder / ".git" / "deep" / "model.pkl").write_bytes(b"x")
+    (folder / "all").symlink_to(".git")
+    (folder / "some").symlink_to(".git/deep")
+    (folder / "same").symlink_to("b")
+    items = {item.path: item for item in Disk(folder, folder).blobs()}
+    for name in ("all", "some"):
+        gap = items[name]
+        assert isinstance(gap, Gap)
+        assert "folder of tools" in gap.reason
+    assert isinstance(items["same"], Skipped)
+
+
 def test_links_of_the_hub_cache_are_followed_and_no_others(tmp_path: Path) -> None:
     repository = tmp_path / "models--org--name"
     (repository / "blobs").mkdir(parents=True)
