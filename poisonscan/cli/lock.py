@@ -101,10 +101,9 @@ def lock(
     line = ProgressLine(enabled=options.pop("progress"))
     how = reading.how(options, line, (place, bundle))
     made = _made(targets, place, how, revision, repo_type, line)
-    from poisonscan.locking.document import text
-
+    content = _text(made)
     try:
-        write(place, text(made))
+        write(place, content)
     except OSError as error:
         click.echo(f"poisonscan: {quote(str(place))} not written: {error.strerror}", err=True)
         sys.exit(4)
@@ -167,6 +166,20 @@ def _made(
         raise click.UsageError(escape(str(error))) from error
     finally:
         line.clear()
+
+
+def _text(made: Lock) -> str:
+    """The lock file, which ``verify`` must be able to read."""
+    from poisonscan.locking.document import parse, text
+    from poisonscan.locking.entries import LockError
+
+    content = text(made)
+    try:
+        parse(content.encode())
+    except LockError as error:
+        message = f"no lock file can hold what is there: {error}"
+        raise click.UsageError(message) from error
+    return content
 
 
 def _say(entry: Entry) -> None:

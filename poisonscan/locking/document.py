@@ -203,7 +203,10 @@ def _dataset(value: Mapping[str, Any], at: str) -> LockedDataset:
     if classes is not None and not _texts(classes):
         message = f"{at}classes should be a list of texts"
         raise LockError(message)
-    return LockedDataset(_path(value, at), rows, None if classes is None else tuple(classes))
+    path = _text(value, "path", at, _ANY)
+    # What members are called nobody opens, and in archives it may be anything, such as ``./a.csv``.
+    _down(path.partition("!/")[0], f"{at}path")
+    return LockedDataset(path, rows, None if classes is None else tuple(classes))
 
 
 def _checkpoint(value: Mapping[str, Any], at: str) -> LockedCheckpoint:

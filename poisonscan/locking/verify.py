@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from poisonscan.escape import escape, quote
 from poisonscan.finding import Gap
 from poisonscan.locking.compare import Change, changes, file_changes
-from poisonscan.locking.entries import Entry, Lock, LockError, Unchecked
+from poisonscan.locking.entries import Entry, Lock, LockError
 from poisonscan.locking.lock import How, entry_on_disk, entry_on_hub, hashed, rules_digest
+from poisonscan.plural import plural
 from poisonscan.remote import Remote
 from poisonscan.sources.hub import cache
 from poisonscan.sources.hub.address import AddressError, parse
@@ -20,9 +20,6 @@ from poisonscan.sources.hub.environment import Environment, read_environment
 from poisonscan.sources.hub.errors import HubError
 from poisonscan.sources.hub.listing import Listing, list_files
 from poisonscan.version import VERSION
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 @dataclass(slots=True)
@@ -81,8 +78,9 @@ def verify(
         except (HubError, AddressError, OSError) as error:
             done.gaps.append(Gap(entry.target, escape(f"not compared: {error}")))
         if entry.unchecked:
-            what = f"{len(entry.unchecked):,} things were not scanned when the lock was made"
-            done.notes.append(f"{quote(entry.target)}: {what}")
+            what = plural(len(entry.unchecked), "thing")
+            said = f"{quote(entry.target)}: not scanned when the lock was made: {what}"
+            done.notes.append(said)
     return done
 
 
@@ -112,8 +110,7 @@ def _on_disk(
         return
     files, _, gaps = hashed(path, how)
     done.files += len(files)
-    if gaps and not _are_known(gaps, entry):
-        done.gaps += [_named(entry, gap) for gap in gaps]
+    done.gaps += [_named(entry, gap) for gap in gaps]  # also where nothing could be read before
     unread = {gap.path for gap in gaps}
     differ = list(
         file_changes(entry.target, [f for f in entry.files if f.path not in unread], files)
@@ -157,10 +154,6 @@ def _compare(old: Entry, new: Entry, rules: str, done: Verified, unread: set[str
         if item not in old.unchecked:
             gap = _named(old, Gap(item.path, item.reason))
             done.gaps += [gap] if gap.path not in known else []
-
-
-def _are_known(gaps: Iterable[Gap], entry: Entry) -> bool:
-    return all(Unchecked(gap.path, gap.reason) in entry.unchecked for gap in gaps)
 
 
 def _named(entry: Entry, gap: Gap) -> Gap:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -126,12 +127,14 @@ def test_what_could_not_be_checked_is_said(here: Path) -> None:
     assert "not checked: odd.bin: unknown format" in done.output
     known = verify()
     assert known.exit_code == 0  # nothing changed
-    assert "note: 'model': 1 things were not scanned" in known.output
+    assert "note: 'model': not scanned when the lock was made: 1 thing" in known.output
     (here / "model" / "link").symlink_to("/etc/hostname")
     result = verify()
     assert result.exit_code == 3
     assert "not compared: model/link: link that leaves the scanned folder" in result.output
     assert result.output.endswith("1 thing could not be compared.\n")
+    assert lock("model").exit_code == 3
+    assert verify().exit_code == 3  # that it could not be read before does not make it the same
 
 
 def test_a_link_to_what_is_left_out_is_no_less_a_file(here: Path) -> None:
@@ -142,6 +145,25 @@ def test_a_link_to_what_is_left_out_is_no_less_a_file(here: Path) -> None:
     assert verify(place).exit_code == 0
     (here / "model" / "modeling.py").symlink_to("poisonscan.lock.sig")
     assert changes(place) == [("file", "modeling.py")]
+
+
+def test_members_may_be_called_anything(here: Path) -> None:
+    rows = "".join(f"some text {i},{i % 2}\n" for i in range(30))
+    with zipfile.ZipFile(here / "data" / "more.zip", "w") as archive:
+        archive.writestr("./x/../y.csv", "text,label\n" + rows)
+    assert lock("data/more.zip").exit_code == 0
+    (dataset,) = json.loads(Path("poisonscan.lock").read_bytes())["targets"][0]["datasets"]
+    assert dataset["path"] == "more.zip!/./x/../y.csv"
+    assert verify().exit_code == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux alone")
+def test_what_cannot_be_read_again_is_not_written(here: Path) -> None:
+    (here / "model" / "\udcff.json").write_text("{}")
+    result = lock("model")
+    assert result.exit_code == 2
+    assert "no lock file can hold what is there" in " ".join(result.output.split())
+    assert not Path("poisonscan.lock").exists()
 
 
 def test_a_target_that_is_gone(here: Path) -> None:
