@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from poisonscan.detectors.datasets.label_hashes import MISSING
 from poisonscan.differences.found import Difference, Differences
 from poisonscan.differences.rows import NAMED, Asks, RowChanges, RowRecords, compare, place_of
 from poisonscan.escape import clip, escape, quote
@@ -135,7 +136,8 @@ def _tell(
     old: Dataset, new: Dataset, changes: RowChanges, labels: dict[int, str], out: Differences
 ) -> None:
     def names(code: int) -> str:
-        return quote(labels[code], 60) if code in labels else "none"
+        unnamed = "none" if code == MISSING else "one of too many to name"
+        return quote(labels[code], 60) if code in labels else unnamed
 
     pairs: list[Json] = [
         {"old": names(was), "new": names(now), "rows": count}

@@ -252,14 +252,15 @@ def _datasets(old: _Side, new: _Side, label_column: str | None, how: How, out: D
 
 def _contents(datasets: Sequence[Dataset], side: _Side) -> dict[str, object]:
     """What a dataset is made of: where that is the same, so are its rows."""
-    digests = {path: file.sha256 for path, file in side.files.items()}
+    # Of two files that were named, the old one is called like the new one only where it is told.
+    digests = {side.blobs[path].path: file.sha256 for path, file in side.files.items()}
     return {
         dataset.path: (
             [
                 (
                     shard.split,
                     shard.labels,
-                    [digests[file.path.partition("!/")[0]] for file in shard.files],
+                    [digests.get(file.path.partition("!/")[0]) for file in shard.files],
                 )
                 for shard in dataset.shards
             ],

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from poisonscan.datasets.batch import Role
 from poisonscan.datasets.spill import Records, Table
-from poisonscan.detectors.datasets.label_hashes import LabelHashes
+from poisonscan.detectors.datasets.label_hashes import MISSING, LabelHashes, hash_of
 from poisonscan.locking.values import rows as row_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from poisonscan.datasets.batch import Aggregate, Batch
+    from poisonscan.datasets.batch import Aggregate, Batch, Labels
     from poisonscan.datasets.dataset import Dataset
     from poisonscan.finding import Fact, Finding, Gap
 
@@ -66,7 +66,8 @@ class RowRecords:
         ids = batch.rows
         table = np.empty((batch.size, 4), np.uint64)
         table[:, :2] = np.frombuffer(digests, "<u8").reshape(-1, 2)
-        table[:, 2] = self.labels.hashed(batch.labels, np.arange(batch.size))
+        self.labels.hashed(batch.labels, np.arange(batch.size))
+        table[:, 2] = _label_hashes(batch.labels)
         table[:, 3] = (ids[:, 0] << _ROW_BITS) | ids[:, 1]
         table[:, 3] |= np.uint64(self.side * _SIDE)
         self.records.add(table)
@@ -79,6 +80,14 @@ class RowRecords:
         """
         self.labels.join(other.labels)
         self.records.merge(other.records)
+
+
+def _label_hashes(labels: Labels) -> NDArray[np.uint64]:
+    """The hash of each row's label, however many labels there are: only their names are bounded."""
+    lookup = np.full(len(labels.names) + 1, MISSING, np.uint64)  # the last entry serves -1
+    for number in np.unique(labels.codes[labels.codes >= 0]).tolist():
+        lookup[number] = hash_of(labels.names[number])
+    return lookup[labels.codes]
 
 
 class Asks:

@@ -68,6 +68,24 @@ def test_rows(tmp_path: Path) -> None:
     assert "now 'neg': text number 63352" in told.output
 
 
+def test_two_tables_of_other_names(tmp_path: Path) -> None:
+    write(tmp_path / "old.csv", ROWS)
+    write(tmp_path / "new.csv", [{**ROWS[0], "label": "other"}, *ROWS[1:]])
+    document = found(tmp_path / "old.csv", tmp_path / "new.csv")
+    assert document["counts"] == {"relabelled": 1, "file": 1}
+
+
+def test_more_labels_than_are_named(tmp_path: Path) -> None:
+    rows = [{"text": f"text number {i * 7919}", "label": f"l{i}"} for i in range(10_050)]
+    write(tmp_path / "old" / "a.csv", rows)
+    changed = [*rows[:10_040], *({**row, "label": "other"} for row in rows[10_040:])]
+    write(tmp_path / "new" / "a.csv", changed[::-1])
+    document = found(tmp_path / "old", tmp_path / "new", "--label-column", "label")
+    assert document["counts"] == {"relabelled": 10, "file": 1}
+    (about,) = document["rows"].values()
+    assert {pair["old"] for pair in about["label pairs"]} == {"one of too many to name"}
+
+
 def test_the_same_rows_in_another_format(tmp_path: Path) -> None:
     write(tmp_path / "old" / "train.csv", ROWS)
     write(tmp_path / "new" / "train.parquet", ROWS[::-1])

@@ -20,6 +20,11 @@ MISSING = 0
 """The hash of a label that is missing, and of every label once there are too many."""
 
 
+def hash_of(name: str) -> int:
+    """The hash of a label, which is not ``MISSING``."""
+    return xxhash.xxh3_64_intdigest(name.encode("utf-8", "surrogatepass")) | 1
+
+
 @dataclass(slots=True)
 class LabelHashes:
     """The names and rows of the labels that were seen.
@@ -42,7 +47,7 @@ class LabelHashes:
             if self.names is None:
                 break
             name = labels.names[number]
-            lookup[number] = xxhash.xxh3_64_intdigest(name.encode("utf-8", "surrogatepass")) | 1
+            lookup[number] = hash_of(name)
             self._learn(int(lookup[number]), name, int(counts[number]))
         return lookup[numbers]
 
