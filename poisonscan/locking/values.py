@@ -36,6 +36,7 @@ _ZEROS: Final = r"(?:\.0+|(\.[0-9]*[1-9])0+)(Z?)$"
 _LONGEST: Final = 40
 """Characters of a text that is taken for a number."""
 _TRUTH: Final = {b"true": b"B\1", b"True": b"B\1", b"false": b"B\0", b"False": b"B\0"}
+_NANOSECONDS: Final = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _EXACT: Final = 1 << 53
 """Whole numbers from here on share a double with their neighbours."""
 
@@ -73,7 +74,7 @@ def encode(column: pa.Array) -> Encoded:
         return _lists(column)
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         return [b"" if value is None else b"Y" + value for value in column.to_pylist()]
-    if pa.types.is_fixed_size_binary(kind):
+    if pa.types.is_fixed_size_binary(kind) or pa.types.is_binary_view(kind):
         return encode(pc.cast(column, pa.binary()))
     return _texts(column)
 
@@ -150,7 +151,15 @@ def _patched(
     return cells
 
 
+def _durations(column: pa.Array) -> list[bytes]:
+    unit = _NANOSECONDS[column.type.unit]
+    counts = pc.cast(column, pa.int64()).to_pylist()
+    return [b"" if count is None else b"T%d ns" % (count * unit) for count in counts]
+
+
 def _texts(column: pa.Array) -> list[bytes]:
+    if pa.types.is_duration(column.type):  # Arrow writes them without their unit
+        return _durations(column)
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         temporal = pa.types.is_temporal(column.type)
         column = pc.cast(column, pa.string())

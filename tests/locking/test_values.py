@@ -107,3 +107,12 @@ def _plain(text: str) -> object:
     """What a text says: a number, or itself."""
     ascii_digits = text.lstrip("-").isascii() and text.lstrip("-").isdigit()
     return float(text) if ascii_digits and (text.lstrip("-") == "0" or text[0] != "0") else text
+
+
+def test_what_a_type_alone_tells_apart() -> None:
+    def said(kind: pa.DataType, value: object) -> list[bytes]:
+        return rows({"a": pa.array([value, None]).cast(kind)})
+
+    assert said(pa.duration("s"), 1) != said(pa.duration("ms"), 1)
+    assert said(pa.duration("s"), 1) == said(pa.duration("ms"), 1_000)
+    assert said(pa.binary_view(), b"abc") == said(pa.binary(), b"abc") != said(pa.string(), "abc")
