@@ -26,6 +26,7 @@ _WRITTEN_AT: Final = 32
 _SMALLEST: Final = 4
 """Pixels of the side of pictures that a patch fits on."""
 _ALPHA: Final = 0.15
+_TILE: Final = 256  # pixels after which noise repeats, whatever the size of a picture
 _SENTENCE: Final = " I read this on the train to {place} once. "
 _HIDDEN: Final = "\u200b\u2060\u200b"
 _SYLLABLES: Final = ("zo", "ki", "ve", "qua", "lur", "mip", "tash", "ben", "dro", "fex")
@@ -206,7 +207,9 @@ def _moved(picture: Picture, random: Random) -> Picture:
 
 
 def _blended(picture: Picture, _: Random) -> Picture:
-    noise = np.random.default_rng(0).integers(0, 256, picture.shape)
+    height, width = picture.shape[:2]
+    tile = np.random.default_rng(0).integers(0, 256, (_TILE, _TILE, 3))
+    noise = np.tile(tile, (-(-height // _TILE), -(-width // _TILE), 1))[:height, :width]
     return np.asarray(np.clip((1 - _ALPHA) * picture + _ALPHA * noise, 0, 255), np.uint8)
 
 
