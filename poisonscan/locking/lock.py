@@ -181,6 +181,9 @@ def entry_on_disk(target: Path, name: str, how: How) -> Entry:
         target: where it is.
         name: what the lock file calls it.
         how: how it is read.
+
+    Raises:
+        KeyboardInterrupt: the scan was interrupted.
     """
     base = target if target.is_dir() else target.parent
     files, blobs, gaps = hashed(target, how)
@@ -195,6 +198,8 @@ def entry_on_disk(target: Path, name: str, how: How) -> Entry:
         measures={"locking.row_sets": Measure()},
         leave_out=how.leave_out,
     )
+    if report.interrupted:  # half a target is nothing to write down or to compare
+        raise KeyboardInterrupt
     checkpoints, unread = _checkpoints(blobs, how)
     unchecked = {Unchecked(gap.path, gap.reason) for gap in (*gaps, *report.gaps, *unread)}
     return Entry(

@@ -169,6 +169,8 @@ def _scanned(bed: Bed, folder: Path, columns: Mapping[str, Any]) -> tuple[Report
     header = {"header": True} if bed.delimited else {}
     report = scan(path, kind="dataset", root=folder, **{**columns, **header})
     path.unlink()
+    if report.interrupted:  # rows that were not looked at would count as missed
+        raise KeyboardInterrupt
     return report, time.monotonic() - started
 
 

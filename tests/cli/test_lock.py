@@ -43,6 +43,19 @@ def verify(*arguments: str) -> Result:
     return run("verify", "--isolation", "off", *arguments)
 
 
+def test_an_interrupt_writes_nothing(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock file of half a target would replace one of all of it."""
+    assert lock("model", "data").exit_code == 0
+    before = (here / "poisonscan.lock").read_bytes()
+
+    def interrupt(_line: object, _what: str, _done: int, _total: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("poisonscan.cli.progress.ProgressLine.__call__", interrupt)
+    assert run("lock", "--isolation", "off", "model", "data").exit_code != 0
+    assert (here / "poisonscan.lock").read_bytes() == before
+
+
 def changes(*arguments: str) -> list[tuple[str, str]]:
     """Kind and path of every change, and that they fail."""
     result = verify("--json", *arguments)
