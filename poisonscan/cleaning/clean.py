@@ -218,7 +218,7 @@ def _check(file: Listed, known: Mapping[str, Member]) -> None:
     with known[file.within].file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
         if stream.tell() != file.size or digest != file.digest:
-            raise CleanError(f"{name} changed since the scan: scan again")
+            raise CleanError(f"{name} changed since the scan, or another file is meant: scan again")
 
 
 def _write(

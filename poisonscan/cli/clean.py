@@ -43,7 +43,7 @@ _SHOWN = 20
     "rules",
     multiple=True,
     metavar="RULE",
-    help="Take out only rows of these rules: an id or the start of one (PS6). Repeatable.",
+    help="Take out only rows of these rules: an id, the start of one (PS6) or a name. Repeatable.",
 )
 @click.option(
     "--min-severity",
@@ -73,12 +73,14 @@ def clean(dataset: Path, rows: Path, out: Path, rules: tuple[str, ...], min_seve
     """  # noqa: D301 - \b is click's
     from poisonscan.cleaning.clean import clean as write_cleaned
     from poisonscan.cleaning.errors import CleanError
+    from poisonscan.rules import RuleError, select
 
     try:
+        ids = [rule.id for rule in select(rules)] if rules else []
         done = write_cleaned(
-            dataset, rows, out, rules=rules, min_severity=Severity[min_severity.upper()]
+            dataset, rows, out, rules=ids, min_severity=Severity[min_severity.upper()]
         )
-    except CleanError as error:
+    except (CleanError, RuleError) as error:
         raise click.UsageError(str(error)) from error
     except OSError as error:
         place = f" {quote(os.fspath(error.filename))}" if error.filename else ""

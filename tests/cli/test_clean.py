@@ -43,6 +43,19 @@ def test_copies_go_but_for_one_of_each(tmp_path: Path, monkeypatch: pytest.Monke
     assert "exists already" in again.output
 
 
+def test_rules_are_those_that_there_are(tmp_path: Path) -> None:
+    """A misspelt one says so, and not that there is nothing to take out."""
+    data, rows, out = (str(tmp_path / name) for name in ("train.csv", "rows.jsonl", "out.csv"))
+    Path(data).write_text("text,label\n" + "one text,0\n" * 9)
+    run("dataset", data, "--rows-out", rows, "--select", "PS501")
+    command = ("clean", data, "--rows", rows, "-o", out, "--rule")
+    wrong = run(*command, "PS999")
+    assert (wrong.exit_code, "'PS999' matches no rule" in wrong.output) == (2, True)
+    assert "nothing to take out" in run(*command, "ps101").output
+    assert run(*command, "duplicate-rows").exit_code == 0
+    assert Path(out).read_text() == "text,label\none text,0\n"
+
+
 def test_a_list_does_not_replace_what_is_scanned(tmp_path: Path) -> None:
     data = tmp_path / "train.jsonl"
     data.write_text('{"text": "a"}\n' * 9)
