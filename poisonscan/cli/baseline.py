@@ -14,7 +14,7 @@ from poisonscan.baseline import Baseline, Known
 from poisonscan.cli.scan import findings_of, scan
 from poisonscan.cli.settings import load_baseline
 from poisonscan.escape import quote
-from poisonscan.finding import Report
+from poisonscan.finding import Report, Severity
 from poisonscan.plural import plural
 from poisonscan.reporters.reading import read
 from poisonscan.reporters.typed import ReportError
@@ -22,6 +22,7 @@ from poisonscan.reporters.write import write
 from poisonscan.rules import all_rules
 
 _NAME: Final = "poisonscan-baseline.json"
+_NO_RULE: Final = "of rules that are no more"
 
 Command = Callable[..., None]
 
@@ -146,11 +147,11 @@ def _write(place: Path, known: Baseline) -> None:
 
 def _say(what: str, entries: list[Known], known: Baseline) -> None:
     rules = all_rules()
-    severities = Counter(
-        str(rules[entry.rule].severity) if entry.rule in rules else "of rules that are no more"
-        for entry in entries
+    counts = Counter(
+        str(rules[entry.rule].severity) if entry.rule in rules else _NO_RULE for entry in entries
     )
-    of_which = ", ".join(f"{count:,} {name}" for name, count in severities.most_common())
+    order = [*(str(severity) for severity in sorted(Severity, reverse=True)), _NO_RULE]
+    of_which = ", ".join(f"{counts[name]:,} {name}" for name in order if counts[name])
     counted = plural(len(entries), "finding") + (f" ({of_which})" if of_which else "")
     click.echo(f"{what}: {counted}. The baseline holds {len(known.known):,}.")
 
