@@ -48,10 +48,10 @@ def test_an_interrupt_writes_nothing(here: Path, monkeypatch: pytest.MonkeyPatch
     assert lock("model", "data").exit_code == 0
     before = (here / "poisonscan.lock").read_bytes()
 
-    def interrupt(_line: object, _what: str, _done: int, _total: int) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("poisonscan.cli.progress.ProgressLine.__call__", interrupt)
+    monkeypatch.setattr(importlib.import_module("poisonscan.scan")._Work, "run", interrupt)
     assert run("lock", "--isolation", "off", "model", "data").exit_code != 0
     assert (here / "poisonscan.lock").read_bytes() == before
 
