@@ -38,7 +38,7 @@ REMOTE = re.compile(r"hf://|https://")
 """Commands that need the network are read with all their options, and not run."""
 SIGNED = re.compile(r"--sign|--public-key")
 """Neither are those that need keys and an extra: ``tests/cli/test_lock.py`` has them."""
-STDIN = {"git diff --name-only -z main": b"data/train.csv\0"}
+STDIN = {"git diff --name-only --diff-filter=d -z main": b"data/train.csv\0"}
 """What a program before a pipe would write."""
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the documentation is for POSIX shells")

@@ -229,7 +229,7 @@ def scan(**options: Any) -> None:
       poisonscan scan . -o text -o sarif=poisonscan.sarif
       poisonscan scan train.parquet --label-column y --fail-on high
       poisonscan scan hf://org/model@v1.0 hf://datasets/org/data
-      git diff --name-only -z main | poisonscan scan -
+      git diff --name-only --diff-filter=d -z main | poisonscan scan -
     """  # noqa: D301 - \b is click's
     _run("all", options)
 
