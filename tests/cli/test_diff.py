@@ -188,6 +188,16 @@ def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
     assert diff(tmp_path / "old", tmp_path / "new").exit_code == 3
 
 
+def test_datasets_in_files_of_other_names_and_formats(tmp_path: Path) -> None:
+    write(tmp_path / "old" / "one.csv", ROWS)
+    write(tmp_path / "new" / "two.parquet", [{**ROWS[0], "label": "neg"}, *ROWS[1:]])
+    document = found(tmp_path / "old" / "one.csv", tmp_path / "new" / "two.parquet")
+    assert document["counts"] == {"file": 1, "relabelled": 1}
+    (tmp_path / "new" / "notes.txt").write_text("no rows of it are here\n")
+    other = found(tmp_path / "old" / "one.csv", tmp_path / "new" / "notes.txt")
+    assert other["counts"]["dataset"] == 1
+
+
 def test_nothing_is_different(tmp_path: Path) -> None:
     write(tmp_path / "old" / "train.csv", ROWS)
     write(tmp_path / "new" / "train.csv", ROWS)
