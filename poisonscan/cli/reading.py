@@ -1,10 +1,10 @@
-"""Options of commands that read targets for a lock file or a comparison."""
+"""Options of commands that read targets, and those that lock files and comparisons need."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -13,15 +13,23 @@ from poisonscan.cli.progress import ProgressLine
 
 Command = Callable[..., None]
 
+JOBS: Final = click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Processes.  [default: as many as the work is worth]",
+)
+PROGRESS: Final = click.option(
+    "--progress/--no-progress",
+    default=True,
+    help="Progress on standard error; only on a terminal.",
+)
+
 
 def options(command: Command) -> Command:
     """Options that say how targets are read."""
     for option in (
-        click.option(
-            "--progress/--no-progress",
-            default=True,
-            help="Progress on standard error; only on a terminal.",
-        ),
+        PROGRESS,
         click.option(
             "--scratch",
             type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -35,12 +43,7 @@ def options(command: Command) -> Command:
             show_default=True,
             help="As of `poisonscan scan`.",
         ),
-        click.option(
-            "-j",
-            "--jobs",
-            type=click.IntRange(min=1),
-            help="Processes.  [default: as many as the work is worth]",
-        ),
+        JOBS,
         click.option(
             "--max-download",
             callback=hub.size,

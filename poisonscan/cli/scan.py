@@ -12,6 +12,7 @@ import click
 from poisonscan.cli import anchor, completing, hub, model_options, rows_out, settings, targets
 from poisonscan.cli.delivery import OPTIONS, Delivery
 from poisonscan.cli.progress import ProgressLine
+from poisonscan.cli.reading import JOBS, PROGRESS
 from poisonscan.engines.base import EngineError
 from poisonscan.files import Kind
 from poisonscan.finding import Report, Severity
@@ -94,12 +95,7 @@ def _common(command: Command) -> Command:
                 help="Paths in reports are relative to this folder.  [default: the current one]",
             ),
             anchor.OPTION,
-            click.option(
-                "-j",
-                "--jobs",
-                type=click.IntRange(min=1),
-                help="Processes.  [default: as many as the work is worth]",
-            ),
+            JOBS,
             click.option(
                 "--isolation",
                 type=click.Choice(["auto", "require", "off"]),
@@ -128,11 +124,7 @@ def _common(command: Command) -> Command:
                 show_default=True,
                 help="Colours in text; NO_COLOR and FORCE_COLOR are heeded.",
             ),
-            click.option(
-                "--progress/--no-progress",
-                default=True,
-                help="Progress on standard error; only on a terminal.",
-            ),
+            PROGRESS,
         ],
         command,
     )
