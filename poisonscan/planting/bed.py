@@ -13,14 +13,15 @@ import pyarrow.compute as pc
 from poisonscan.beside import sorted_out
 from poisonscan.datasets.batch import Role
 from poisonscan.datasets.errors import DatasetError
-from poisonscan.datasets.gather import open_datasets
 from poisonscan.datasets.pictures import read_file
 from poisonscan.datasets.shards import DatasetOptions
 from poisonscan.datasets.tables import numbered
+from poisonscan.engines.local import LocalEngine
 from poisonscan.escape import quote
 from poisonscan.files import Task
 from poisonscan.formats.base import TableFile
 from poisonscan.isolation.workers import Workers
+from poisonscan.opening import open_apart
 from poisonscan.planting.errors import PlantError
 from poisonscan.targets import files_of, root_of
 
@@ -115,7 +116,7 @@ def read(target: Path, options: DatasetOptions, most: int) -> Bed:
     for _, items in Workers(Task((), "dataset"), 1, "auto").run(blobs):
         found += [item for item in items if isinstance(item, TableFile)]
     tables, beside = sorted_out(blobs, found)
-    datasets, _ = open_datasets(tables, options, beside, explicit=True)
+    datasets, _ = open_apart(tables, options, beside, LocalEngine(1), explicit=True)
     if not datasets:
         message = f"{quote(str(target))} holds no dataset that can be read"
         raise PlantError(message)

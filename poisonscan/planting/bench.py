@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 from poisonscan.datasets.shards import DatasetOptions
-from poisonscan.finding import Finding, Report, Rows
+from poisonscan.finding import Finding, Rows
 from poisonscan.planting.attacks import ATTACKS, Attack, plant
 from poisonscan.planting.bed import Bed, read
 from poisonscan.planting.errors import PlantError
@@ -55,6 +54,16 @@ class Outcome:
     seconds: float
 
 
+Told = tuple[Finding, frozenset[int]]
+"""A finding, and all rows that it names."""
+
+
+class _Scan(NamedTuple):
+    told: list[Told]
+    gaps: int
+    seconds: float
+
+
 def bench(
     target: str | Path,
     *,
@@ -90,23 +99,23 @@ def bench(
     told = progress or (lambda *_: None)
     steps = 1 + len(chosen) * len(rates) * len(seeds)
     known = {
-        name: value for name, value in columns.items() if value is not None and name != "split"
+        name: value
+        for name, value in columns.items()
+        if value is not None and name not in ("split", "config")
     }
-    known.pop("config", None)
     if bed.label is not None:
         known["label_column"] = bed.label
     with tempfile.TemporaryDirectory(prefix="poisonscan-", ignore_cleanup_errors=True) as folder:
         told("the data as they are", 0, steps)
-        before, seconds = _scanned(bed, Path(folder), known)
-        found = list(before.each())
-        usual = _named(found)
-        yield Outcome("", 0, 0, 0, 0, len(usual), _rules(found), "", len(before.gaps), seconds)
+        before = _scanned(bed, Path(folder), known)
+        usual, rules = len(_named(before.told)), _rules(before.told)
+        yield Outcome("", 0, 0, 0, 0, usual, rules, "", before.gaps, before.seconds)
         done = 1
         for attack in chosen:
             for rate in rates:
                 for seed in seeds:
                     told(f"{attack.name}, {rate:.2%}", done, steps)
-                    yield _outcome(bed, attack, rate, seed, Path(folder), known, found)
+                    yield _outcome(bed, attack, rate, seed, Path(folder), known, before.told)
                     done += 1
         told("done", done, steps)
 
@@ -134,15 +143,15 @@ def _outcome(
     seed: int,
     folder: Path,
     columns: Mapping[str, Any],
-    before: Sequence[Finding],
+    before: Sequence[Told],
 ) -> Outcome:
     planted = plant(bed, attack, rate, seed)
-    report, seconds = _scanned(planted.bed, folder, columns)
+    after = _scanned(planted.bed, folder, columns)
     poisoned = set(planted.rows.tolist())
-    usual = {(finding.fingerprint, _rows(finding)) for finding in before}
-    new = [each for each in report.each() if (each.fingerprint, _rows(each)) not in usual]
-    hits = Counter({n: len(poisoned & _rows(each)) for n, each in enumerate(new)})
-    best = [new[n] for n, count in hits.most_common() if count]
+    usual = {(finding.fingerprint, rows) for finding, rows in before}
+    new = [each for each in after.told if (each[0].fingerprint, each[1]) not in usual]
+    hits = [each for each in new if poisoned & each[1]]
+    hits.sort(key=lambda each: -len(poisoned & each[1]))
     flagged = _named(new) - (_named(before) - poisoned)
     return Outcome(
         attack.name,
@@ -151,14 +160,14 @@ def _outcome(
         len(poisoned),
         len(poisoned & flagged),
         len(flagged - poisoned),
-        _rules(best),
-        best[0].message if best else "",
-        len(report.gaps),
-        seconds,
+        _rules(hits),
+        hits[0][0].message if hits else "",
+        after.gaps,
+        after.seconds,
     )
 
 
-def _scanned(bed: Bed, folder: Path, columns: Mapping[str, Any]) -> tuple[Report, float]:
+def _scanned(bed: Bed, folder: Path, columns: Mapping[str, Any]) -> _Scan:
     """A scan of the rows alone in a file."""
     path = folder / ("rows.csv" if bed.delimited else "rows.parquet")
     if bed.delimited:
@@ -171,7 +180,9 @@ def _scanned(bed: Bed, folder: Path, columns: Mapping[str, Any]) -> tuple[Report
     path.unlink()
     if report.interrupted:  # rows that were not looked at would count as missed
         raise KeyboardInterrupt
-    return report, time.monotonic() - started
+    seconds = time.monotonic() - started
+    told = [(finding, _rows(finding)) for finding in report.each()]
+    return _Scan(told, len(report.gaps), seconds)
 
 
 def _rows(finding: Finding) -> frozenset[int]:
@@ -183,9 +194,9 @@ def _rows(finding: Finding) -> frozenset[int]:
     return frozenset(row.index for row in (*every, *part.rows))
 
 
-def _named(findings: Sequence[Finding]) -> set[int]:
-    return set().union(*map(_rows, findings))
+def _named(told: Sequence[Told]) -> set[int]:
+    return set().union(*(rows for _, rows in told))
 
 
-def _rules(findings: Sequence[Finding]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(finding.rule.id for finding in findings))
+def _rules(told: Sequence[Told]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(finding.rule.id for finding, _ in told))
