@@ -38,6 +38,7 @@ class Limits:
         separation: of the rows beyond from the others, at least; see ``Split``.
         eigenvalue: variance along the direction in units of the other classes', at least.
         contrast: this over the median of the other classes' largest, at least.
+        distinction: separation over what other classes have, at least; see ``allow``.
         participation: coordinates that make up the direction, at least.
         rows: beyond, at least.
         share: of the class, at most.
@@ -49,6 +50,7 @@ class Limits:
     separation: float
     eigenvalue: float
     contrast: float
+    distinction: float
     participation: float
     rows: float
     share: float
@@ -60,21 +62,35 @@ class Limits:
         """From a rule's thresholds."""
         return cls(**{name: float(values[name]) for name in cls.__slots__})
 
-    def allow(self, split: Split, size: int, usual: float) -> bool:
+    def notable(self, split: Split, size: int) -> bool:
+        """Whether both sides of a class are different, however far apart.
+
+        Args:
+            split: the rows beyond and the others.
+            size: distinct rows of the class.
+        """
+        return (
+            split.log_p <= math.log10(self.p_value)
+            and split.participation >= self.participation
+            and split.share * size >= self.rows
+            and split.share <= self.share
+        )
+
+    def allow(self, split: Split, size: int, usual: float, apart: float) -> bool:
         """Whether the rows beyond are to be reported.
 
         Args:
             split: those rows and the others.
             size: distinct rows of the class.
             usual: median of the other classes' largest eigenvalues.
+            apart: how far apart the sides of other classes are. Things that are drawn, centred or
+                cut out come in kinds, and then the sides of most classes are different: a class
+                must stand out among them.
         """
         return (
-            split.log_p <= math.log10(self.p_value)
-            and split.separation >= self.separation
+            self.notable(split, size)
+            and split.separation >= max(self.separation, self.distinction * apart)
             and split.eigenvalue >= max(self.eigenvalue, self.contrast * usual)
-            and split.participation >= self.participation
-            and split.share * size >= self.rows
-            and split.share <= self.share
             and split.outside <= self.outside
             and split.variety >= self.variety
         )

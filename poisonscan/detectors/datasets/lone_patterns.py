@@ -32,6 +32,10 @@ MAX_PATTERNS = 64
 REACH = 4
 """Pixels from a place within which all places are beside it: those of a picture of 8×8 pixels that
 was enlarged are four apart."""
+MIN_PLACES = 3
+"""Places with patterns of their own that make a patch that does not move: one of 2×2 pixels is seen
+whole in four windows and cut off in more. The end of a handle in the middle of the upper edge made
+two, in pictures that are cut out and scaled to touch the edges."""
 MIN_VERSION = 2
 """Pictures of the group that must show another version of a pattern."""
 _SIDES: dict[Kind, int] = {"placed": SMALL, "small": SMALL, "large": LARGE}
@@ -96,14 +100,14 @@ def lone_patterns(counts: PatchCounts, limits: Mapping[str, float]) -> list[Patt
 
 
 def _surest(found: list[Pattern]) -> list[Pattern]:
-    """The first patterns of each group; one at one place alone is none, as a patch has several."""
+    """The first patterns of each group, but not those at a few places only, as a patch has more."""
     groups: dict[str, list[Pattern]] = {}
     for pattern in sorted(found):
         groups.setdefault(pattern.group, []).append(pattern)
     several = {
         group: patterns
         for group, patterns in groups.items()
-        if len({pattern.cell[:-1] for pattern in patterns}) > 1 or patterns[0].kind != "placed"
+        if patterns[0].kind != "placed" or len({p.cell[:2] for p in patterns}) >= MIN_PLACES
     }
     most = min(MOST, MAX_PATTERNS // max(len(several), 1))
     return [pattern for group in sorted(several) for pattern in several[group][:most]]

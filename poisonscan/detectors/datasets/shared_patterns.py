@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -39,11 +39,15 @@ def shared_pattern(
     if isinstance(lineup, str):
         return [Fact(name, lineup)]
     limits, tested = Limits.of(broken.thresholds), lineup.testable()
+    every = {code: _splits(lineup, code, rows, len(tested)) for code, rows in tested.items()}
+    widest = {
+        code: max((s.separation for s in splits if limits.notable(s, len(tested[code]))), default=0)
+        for code, splits in every.items()
+    }
     findings = []
-    for code, rows in tested.items():
-        usual = _usual(lineup, code)
-        splits = _splits(lineup, code, rows, len(tested))
-        passing = [split for split in splits if limits.allow(split, len(rows), usual)]
+    for code, splits in every.items():
+        usual, apart = _usual(lineup, code), upper_quartile(widest, code)
+        passing = [s for s in splits if limits.allow(s, len(tested[code]), usual, apart)]
         if not passing:
             continue
         split = min(passing, key=lambda s: (s.log_p, -s.separation))
@@ -53,9 +57,10 @@ def shared_pattern(
                 code,
                 split.excess,
                 f"{what}, {split.separation:.1f} spreads away from the rest of the class"
-                f" ({limits.separation:.1f} or more are reported)",
+                f" ({max(limits.separation, limits.distinction * apart):.1f} or more are reported)",
                 split.separation,
-                separation_needed=limits.separation,
+                separation_needed=max(limits.separation, limits.distinction * apart),
+                separation_of_others=apart,
                 eigenvalue=split.eigenvalue,
                 eigenvalue_of_others=usual,
                 log10_p=split.log_p,
@@ -69,6 +74,17 @@ def shared_pattern(
 def _usual(lineup: Lineup, code: int) -> float:
     """Median of the other classes' largest eigenvalues."""
     return float(np.median(np.delete(lineup.contrast.eigenvalues[:, 0], code)))
+
+
+def upper_quartile(widest: Mapping[int, float], code: int) -> float:
+    """That of the other classes' separations: one or two more that are poisoned change little.
+
+    Args:
+        widest: by class, how far its sides are apart at most; 0 where they are alike.
+        code: the class that is left out.
+    """
+    others = [separation for other, separation in widest.items() if other != code]
+    return float(np.quantile(others, 3 / 4)) if others else 0.0
 
 
 def _splits(lineup: Lineup, code: int, rows: Floats, classes: int) -> list[Split]:

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from poisonscan.detectors.datasets.bimodality import Floats, Split
-from poisonscan.detectors.datasets.far_side import far_side, middle
+from poisonscan.detectors.datasets.far_side import Limits, far_side, middle
+from poisonscan.detectors.datasets.shared_patterns import upper_quartile
+from poisonscan.rules import rule
 
 
 def split(values: Floats, others: Floats | None = None) -> Split | None:
@@ -55,3 +59,17 @@ def test_the_middle_is_that_of_the_larger_part() -> None:
     values = np.sort(np.append(rng.normal(size=700), rng.normal(20, 1, 300)))
     assert abs(middle(values)) < 0.5
     assert abs(values.mean()) > 5
+
+
+def test_a_class_stands_out_from_others_that_come_in_kinds() -> None:
+    """As in Fashion-MNIST, where trousers, sneakers and boots were reported on clean pictures."""
+    rng = np.random.default_rng(3)
+    limits = Limits.of(rule("PS406").thresholds)
+    found = split(np.append(rng.normal(size=800), rng.normal(4.5, 1, 200)), rng.normal(size=(9, 3)))
+    assert found is not None
+    found = replace(found, eigenvalue=50.0, variety=1.0)
+    assert limits.allow(found, 1_000, 5.0, 0.0)
+    as_wide = {0: found.separation, **dict.fromkeys(range(1, 7), 0.9 * found.separation)}
+    nine_plain = {0: found.separation, 1: 9.0, **dict.fromkeys(range(2, 10), 0.0)}
+    assert not limits.allow(found, 1_000, 5.0, upper_quartile(as_wide, 0))
+    assert limits.allow(found, 1_000, 5.0, upper_quartile(nine_plain, 0))
