@@ -30,6 +30,7 @@ class Look(TypedDict, total=False):
 
 
 _NARROWEST: Final = 40
+_LOG: Final = 100
 _SEVERITY: Final[dict[Severity, Look]] = {
     Severity.CRITICAL: {"fg": "bright_white", "bg": "red", "bold": True},
     Severity.HIGH: {"fg": "red", "bold": True},
@@ -61,7 +62,7 @@ class Terminal:
 
     def style(self, text: str, **look: Unpack[Look]) -> str:
         """``text`` in a colour or weight, or as it is when there is no colour."""
-        return click.style(text, **look) if self.colour else text
+        return click.style(text, **look) if self.colour and look else text
 
     def bold(self, text: str) -> str:
         """``text`` in bold."""
@@ -90,6 +91,28 @@ class Terminal:
                 yield " " * indent + self.dim(label) + " " * gap + line
             else:
                 yield hanging + line
+
+    def joined(self, parts: Iterable[tuple[str, Look]], separator: str) -> Iterator[str]:
+        """Parts with a separator between: on one line, or on a narrow terminal on several.
+
+        Where there is room for a log, one line it stays, because programs look for it.
+        """
+        if self.width >= _LOG:
+            yield separator.join(self.style(text, **look) for text, look in parts)
+            return
+        line, used = "", 0
+        for text, look in parts:
+            pieces = textwrap.wrap(text, self.width, break_on_hyphens=False)
+            if used and used + len(separator) + len(pieces[0]) <= self.width:
+                line, used = line + separator, used + len(separator)
+            elif used:
+                yield line
+                line, used = "", 0
+            for piece in pieces[:-1]:
+                yield line + self.style(piece, **look)
+                line, used = "", 0
+            line, used = line + self.style(pieces[-1], **look), used + len(pieces[-1])
+        yield line
 
     def table(self, rows: Iterable[tuple[str, ...]], indent: int) -> Iterator[str]:
         """Rows with their columns aligned; columns that are empty throughout are left out."""

@@ -14,7 +14,7 @@ from poisonscan.reporters.base import Options, Totals, advice, outermost, said
 from poisonscan.reporters.brief import fitting, leading, overview
 from poisonscan.reporters.holdings import holdings
 from poisonscan.reporters.origins import about
-from poisonscan.reporters.terminal import Terminal, bar, no_command, safe, spark
+from poisonscan.reporters.terminal import Look, Terminal, bar, no_command, safe, spark
 from poisonscan.reporters.wording import (
     UNDECIDED,
     aside_in_words,
@@ -48,7 +48,7 @@ _MESSAGE: Final = 4_000
 
 
 def render(report: Report, options: Options) -> str:
-    """The report as lines of text; the last line holds the totals."""
+    """The report as lines of text; the last ones hold the totals."""
     terminal = Terminal(colour=options.colour, width=options.width)
     page = _Page(report, terminal, options)
     return "".join(no_command(line) + "\n" for line in page.lines())
@@ -80,7 +80,7 @@ class _Page:
         yield from self.not_checked()
         if not self.quiet:
             yield from self.skipped()
-        yield self.last_line()
+        yield from self.totals_in_words()
 
     def part(self, share: int) -> int | None:
         """So many lines as ``1 / share`` of the screen has."""
@@ -301,33 +301,33 @@ class _Page:
                 yield self.terminal.dim(f"  … and {plural(left, 'more file')} (-v says which)")
         yield ""
 
-    def last_line(self) -> str:
-        totals = self.totals
-        parts = [self.verdict(), scanned_in_words(totals)]
+    def totals_in_words(self) -> Iterator[str]:
+        """The verdict and what was counted: the last line, or more on a narrow terminal."""
+        totals, doubt = self.totals, Look(fg="yellow")
+        parts = [self.verdict(), (scanned_in_words(totals), Look())]
         if any("partial" in entry.facts for entry in self.report.scanned):
-            parts.append(self.terminal.style("not all rows were looked at", fg="yellow"))
+            parts.append(("not all rows were looked at", doubt))
         if totals.gaps:
-            parts.append(self.terminal.style(f"{totals.gaps:,} not checked", fg="yellow"))
-        parts += aside_in_words(totals)
+            parts.append((f"{totals.gaps:,} not checked", doubt))
+        parts += [(words, Look()) for words in aside_in_words(totals)]
         if totals.skipped:
-            parts.append(f"{totals.skipped:,} skipped")
-        parts.append(f"{self.report.seconds:.1f} s")
-        return " · ".join(part for part in parts if part)
+            parts.append((f"{totals.skipped:,} skipped", Look()))
+        parts.append((f"{self.report.seconds:.1f} s", Look()))
+        return self.terminal.joined([part for part in parts if part[0]], " · ")
 
-    def verdict(self) -> str:
-        totals, terminal = self.totals, self.terminal
+    def verdict(self) -> tuple[str, Look]:
+        totals = self.totals
         stopped = "Interrupted: " if self.report.interrupted else ""
         if self.report.findings:
             counts = ", ".join(f"{n:,} {name}" for name, n in totals.findings.items() if n)
             text = f"{plural(len(self.report.findings), 'finding')} ({counts})"
-            return terminal.style(stopped + text, bold=True, fg="red")
+            return stopped + text, Look(bold=True, fg="red")
         if not self.report.scanned:
-            return terminal.style(f"{stopped}Nothing was scanned", bold=True, fg="yellow")
+            return f"{stopped}Nothing was scanned", Look(bold=True, fg="yellow")
         but = reservation(self.report)
         if but:
-            text = f"{stopped}No findings, but {but}"
-            return terminal.style(text, bold=True, fg="yellow")
-        return terminal.style("Clean", bold=True, fg="green")
+            return f"{stopped}No findings, but {but}", Look(bold=True, fg="yellow")
+        return "Clean", Look(bold=True, fg="green")
 
 
 def _is_brief(name: str, value: Json) -> bool:
