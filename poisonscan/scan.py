@@ -36,7 +36,7 @@ from poisonscan.shard_scan import attempt, scan_shard
 from poisonscan.sources.base import Blob
 from poisonscan.sources.disk import is_among
 from poisonscan.sources.hub.errors import HubError, NoSuchRepository
-from poisonscan.targets import TargetError, account, divided, files_of, root_of
+from poisonscan.targets import TargetError, account, divided, files_of, root_of, unjudged
 from poisonscan.version import VERSION
 from poisonscan.vetting import vet
 
@@ -206,6 +206,7 @@ def scan(
     finally:
         if cluster is not None:
             cluster.close()
+    report.gaps += unjudged(report)
     report.sort()
     report.seconds = time.monotonic() - started
     return report

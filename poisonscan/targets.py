@@ -110,6 +110,21 @@ def account(
             report.gaps.append(Gap(name, f"not checked: {holds}"))
 
 
+def unjudged(report: Report) -> list[Gap]:
+    """A gap where no rule that took part is for any kind of thing that was scanned."""
+    kinds = {"dataset" if entry.kind == "dataset" else "model" for entry in report.scanned}
+    judged = {
+        "dataset" if rule.detector.startswith("detectors.datasets.") else "model"
+        for rule in report.rules
+        if rule.reads or rule.detector.startswith("detectors.datasets.")
+    }
+    if not kinds or kinds & judged:
+        return []
+    there = " and ".join(f"{kind}s" for kind in sorted(kinds))
+    reason = f"not checked: there are {there}, and none of the selected rules is for such"
+    return [Gap(report.targets[0], reason)]
+
+
 def _name(target: str | Path, base: Path) -> str:
     return Path(os.path.relpath(target, base)).as_posix()
 
