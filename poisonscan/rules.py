@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from poisonscan.finding import Rule, Severity
+from poisonscan.spelling import meant
 
 _FILE = re.compile(r"(PS\d{3})-([a-z0-9-]+)")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -48,8 +49,12 @@ def rule(rule_id: str) -> Rule:
     try:
         return all_rules()[rule_id]
     except KeyError:
-        message = f"no rule {rule_id!r}; `poisonscan rules` lists them"
-        raise RuleError(message) from None
+        raise _no_rule(rule_id) from None
+
+
+def split_selectors(values: Iterable[str]) -> tuple[str, ...]:
+    """Single selectors: ``--select PS1,PS2`` says two."""
+    return tuple(selector for value in values for selector in value.split(","))
 
 
 def select(include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> tuple[Rule, ...]:
@@ -63,14 +68,30 @@ def select(include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> tupl
     rules = tuple(all_rules().values())
     for selector in (*include, *exclude):
         if not any(_matches(candidate, selector) for candidate in rules):
-            message = f"{selector!r} matches no rule; `poisonscan rules` lists them"
-            raise RuleError(message)
+            raise _no_rule(selector)
     return tuple(
         candidate
         for candidate in rules
         if (not include or any(_matches(candidate, selector) for selector in include))
         and not any(_matches(candidate, selector) for selector in exclude)
     )
+
+
+def named(name: str) -> Rule:
+    """The rule with this id or name, in upper or lower case.
+
+    Raises:
+        RuleError: no rule is called so.
+    """
+    for candidate in all_rules().values():
+        if name.lower() in (candidate.id.lower(), candidate.name):
+            return candidate
+    raise _no_rule(name)
+
+
+def _no_rule(typed: str) -> RuleError:
+    close = meant(typed, (one.name for one in all_rules().values()))
+    return RuleError(f"{typed!r} matches no rule{close or ';'} `poisonscan rules` lists them")
 
 
 def _matches(candidate: Rule, selector: str) -> bool:

@@ -14,6 +14,7 @@ import poisonscan
 PACKAGE = Path(poisonscan.__file__).parent
 LAYERS = [
     ["run_as_module", "version", "escape", "masking", "plural", "limits", "origin", "finding"],
+    ["spelling"],
     ["json_form"],
     ["rules"],
     ["sources"],

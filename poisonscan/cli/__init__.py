@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from poisonscan.escape import escape
+from poisonscan.spelling import meant
 from poisonscan.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _COMMANDS: Final = {
     "scan": "poisonscan.cli.scan",
@@ -27,10 +33,35 @@ _COMMANDS: Final = {
     "explain": "poisonscan.cli.rules",
     "completion": "poisonscan.cli.completion",
 }
+_CUT_SHORT: Final = 141
+
+
+@contextlib.contextmanager
+def _may_be_cut_short() -> Iterator[None]:
+    """Leave in silence where the reader of standard output had enough, as ``head`` has.
+
+    With the exit code that a shell shows of programs that end so (128 + SIGPIPE): click's would be
+    1, which says findings, and 0 would say that all is well.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_CUT_SHORT)
 
 
 class _Commands(click.Group):
     """Loads a command's module only when it is asked for, so that little is imported at start."""
+
+    @_may_be_cut_short()
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """The arguments, of which some make click print and leave."""
+        return super().make_context(*args, **kwargs)
+
+    @_may_be_cut_short()
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
         return list(_COMMANDS)
@@ -41,6 +72,19 @@ class _Commands(click.Group):
         command = getattr(importlib.import_module(_COMMANDS[cmd_name]), cmd_name)
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Say what is meant by a command that there is not, which may be a file to scan."""
+        typed = args[0]
+        if typed in _COMMANDS or typed.startswith("-") or ctx.resilient_parsing:
+            return super().resolve_command(ctx, args)
+        close = meant(typed, _COMMANDS)
+        if not close and Path(typed).exists():
+            close = f"; did you mean `poisonscan scan {escape(typed)}`?"
+        message = f"{typed!r} is no command{close}"
+        raise click.UsageError(message, ctx)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -71,9 +115,6 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         code = error.exit_code
-    except BrokenPipeError:  # the reader of a listing had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     except Exception as error:
         if os.environ.get("POISONSCAN_DEBUG"):
             raise

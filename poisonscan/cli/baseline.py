@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 
 from poisonscan.baseline import Baseline, Known
+from poisonscan.cli.outputs import refuse_place
 from poisonscan.cli.scan import findings_of, scan
 from poisonscan.cli.settings import load_baseline
 from poisonscan.escape import quote
@@ -76,6 +77,7 @@ def create(sources: tuple[str, ...], place: Path, *, scanned: bool) -> None:
     if place.exists() or place.is_symlink():
         message = f"{quote(str(place))} exists; `poisonscan baseline update` adds to it"
         raise click.UsageError(message)
+    refuse_place(place, "-o")
     made = Baseline.of(_reports(sources, scanned=scanned))
     _write(place, made)
     _say("Known", list(made.known.values()), made)
@@ -86,6 +88,7 @@ def create(sources: tuple[str, ...], place: Path, *, scanned: bool) -> None:
 def update(sources: tuple[str, ...], place: Path, *, scanned: bool) -> None:
     """Add the findings of reports to the baseline; nothing is taken out."""
     known = load_baseline(place)
+    refuse_place(place, "-o")
     added = known.add(Baseline.of(_reports(sources, scanned=scanned)))
     _write(place, known)
     _say("Added", added, known)
@@ -99,6 +102,7 @@ def prune(sources: tuple[str, ...], place: Path, *, scanned: bool) -> None:
     Give the reports of all that the baseline is for: what they did not scan is taken out, too.
     """
     known = load_baseline(place)
+    refuse_place(place, "-o")
     reports = _reports(sources, scanned=scanned)
     gone = known.prune(Baseline.of(reports))
     _write(place, known)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from poisonscan.cli import completing
 from poisonscan.escape import escape, quote
 from poisonscan.finding import Severity
 from poisonscan.plural import plural
@@ -39,10 +40,11 @@ _SHOWN = 20
     help="A new file or folder, not inside DATASET.",
 )
 @click.option(
-    "--rule",
-    "rules",
+    "--select",
+    "selected",
     multiple=True,
     metavar="RULE",
+    shell_complete=completing.rules,
     help="Take out only rows of these rules: an id, the start of one (PS6) or a name. Repeatable.",
 )
 @click.option(
@@ -52,7 +54,9 @@ _SHOWN = 20
     show_default=True,
     help="Rows of findings below this stay.",
 )
-def clean(dataset: Path, rows: Path, out: Path, rules: tuple[str, ...], min_severity: str) -> None:
+def clean(
+    dataset: Path, rows: Path, out: Path, selected: tuple[str, ...], min_severity: str
+) -> None:
     """Write a dataset without the rows that a scan listed.
 
     Look at the list first: a finding is a suspicion. DATASET is what was scanned, or a file or
@@ -69,14 +73,15 @@ def clean(dataset: Path, rows: Path, out: Path, rules: tuple[str, ...], min_seve
       poisonscan dataset data/ --rows-out rows.jsonl
       poisonscan clean data/ --rows rows.jsonl -o cleaned/
       poisonscan clean data/train.csv --rows rows.jsonl -o cleaned.csv
-      poisonscan clean train.csv --rows rows.jsonl --rule PS601 -o cleaned.csv
+      poisonscan clean train.csv --rows rows.jsonl --select PS601 -o cleaned.csv
     """  # noqa: D301 - \b is click's
     from poisonscan.cleaning.clean import clean as write_cleaned
     from poisonscan.cleaning.errors import CleanError
-    from poisonscan.rules import RuleError, select
+    from poisonscan.rules import RuleError, select, split_selectors
 
     try:
-        ids = [rule.id for rule in select(rules)] if rules else []
+        chosen = split_selectors(selected)
+        ids = [rule.id for rule in select(chosen)] if chosen else []
         done = write_cleaned(
             dataset, rows, out, rules=ids, min_severity=Severity[min_severity.upper()]
         )

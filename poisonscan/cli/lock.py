@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from poisonscan.cli import reading
+from poisonscan.cli.outputs import refuse_place
 from poisonscan.cli.progress import ProgressLine
 from poisonscan.cli.targets import placed
 from poisonscan.engines.base import EngineError
@@ -119,9 +120,7 @@ def _check(
     targets: tuple[str | Path, ...], place: Path, bundle: Path, key: Path | None, *, sign: bool
 ) -> None:
     """Refuse what cannot go well before any work is done."""
-    if not place.parent.is_dir():
-        message = f"the folder of {quote(str(place))} does not exist"
-        raise click.UsageError(message)
+    refuse_place(place, "-o")
     if place.is_file():
         with place.open("rb") as stream:
             if b'"poisonscan_lock"' not in stream.read(_HEAD):
@@ -140,6 +139,7 @@ def _check(
             if b"mediaType" not in stream.read(_HEAD):
                 message = f"{quote(str(bundle))} is there and is no signature; name another file"
                 raise click.UsageError(message)
+    refuse_place(bundle, "--signature")
     from poisonscan.locking.signature import SignatureError, library
 
     try:

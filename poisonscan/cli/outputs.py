@@ -10,9 +10,11 @@ from pathlib import Path
 
 import click
 
+from poisonscan.escape import quote
 from poisonscan.finding import Report
 from poisonscan.reporters.base import REPORTERS, Options
-from poisonscan.reporters.write import write
+from poisonscan.reporters.write import try_out, write
+from poisonscan.spelling import meant
 
 _REPORT_HEAD = 4096
 
@@ -36,33 +38,47 @@ def parse(values: tuple[str, ...], targets: tuple[Path, ...] = ()) -> list[Outpu
     for value in values or ("text",):
         name, given, path = value.partition("=")
         if name not in REPORTERS:
-            message = f"{name!r} is no format; there are {', '.join(REPORTERS)}"
+            close = meant(name, REPORTERS)
+            message = f"{name!r} is no format{close or ';'} There are {', '.join(REPORTERS)}"
             raise click.BadParameter(message)
         if given and not path:
             message = f"{value!r} names no file"
             raise click.BadParameter(message)
-        if path and not Path(path).parent.is_dir():
-            message = f"the folder of {path!r} does not exist"
-            raise click.BadParameter(message)
-        outputs.append(Output(name, Path(path) if path else None))
+        outputs.append(Output(name, Path(path) if path not in ("", "-") else None))
     paths = [output.path.absolute() for output in outputs if output.path is not None]
     if len(set(paths)) < len(paths):
         message = "two reports would go to the same file"
         raise click.BadParameter(message)
-    for place in paths:
-        refuse_to_replace(place, targets)
+    for output in outputs:
+        if output.path is not None:
+            refuse_place(output.path, "-o", targets)
     if sum(output.path is None for output in outputs) > 1:
         message = "only one report can go to standard output; give the others a file: -o sarif=FILE"
         raise click.BadParameter(message)
     return outputs
 
 
-def refuse_to_replace(path: Path, targets: tuple[Path, ...]) -> None:
-    """A report may replace a report, and nothing else that is scanned."""
-    if path.is_dir():
-        message = f"{str(path)!r} is a folder"
-        raise click.BadParameter(message)
-    if not path.is_file() or path.is_symlink():
+def refuse_place(path: Path, option: str, targets: tuple[Path, ...] = ()) -> None:
+    """Say before any work is done that a file cannot be written, or is none to write over.
+
+    Args:
+        path: of the file.
+        option: that names it.
+        targets: what is scanned. A report may replace a report, and nothing else of this.
+
+    Raises:
+        click.BadParameter: the file cannot go there.
+    """
+    name = quote(str(path))
+    try:
+        try_out(path)
+    except FileNotFoundError as error:
+        message = f"{name} cannot be written: its folder does not exist"
+        raise click.BadParameter(message, param_hint=f"'{option}'") from error
+    except OSError as error:
+        message = f"{name} cannot be written: {error.strerror}"
+        raise click.BadParameter(message, param_hint=f"'{option}'") from error
+    if not path.is_file():
         return
     real = path.resolve()
     scanned = [target.resolve() for target in targets]
@@ -70,12 +86,14 @@ def refuse_to_replace(path: Path, targets: tuple[Path, ...]) -> None:
         is_report = b"poisonscan" in stream.read(_REPORT_HEAD)
     inside = any(real.is_relative_to(target) for target in scanned)
     if real in scanned or (inside and not is_report and path.suffix != ".txt"):
-        message = f"{str(path)!r} is among what is scanned and is no report: it would be replaced"
-        raise click.BadParameter(message)
+        message = f"{name} is among what is scanned and is no report: it would be replaced"
+        raise click.BadParameter(message, param_hint=f"'{option}'")
 
 
 def emit(report: Report, outputs: list[Output], options: Options) -> None:
     """Write every report.
+
+    A reader of standard output that had enough of it, as ``head`` does, is no failure.
 
     Raises:
         OSError: one could not be written whole.
@@ -84,10 +102,17 @@ def emit(report: Report, outputs: list[Output], options: Options) -> None:
     for output in outputs:
         if output.path is None:
             text = REPORTERS[output.format](report, options)
-            sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
-            sys.stdout.buffer.flush()
+            _print(text.encode("utf-8", "backslashreplace"))
         else:
             write(output.path, REPORTERS[output.format](report, plain))
+
+
+def _print(text: bytes) -> None:
+    try:
+        sys.stdout.buffer.write(text)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:  # what is left in the buffer would be tried once more at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def wants_colour(choice: str) -> bool:

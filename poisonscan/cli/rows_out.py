@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from poisonscan.cli.outputs import refuse_to_replace
+from poisonscan.cli.outputs import refuse_place
 from poisonscan.escape import quote
 from poisonscan.finding import Report, Severity
 
@@ -58,14 +58,7 @@ class RowsOut:
         lowest = Severity[options.pop("rows_min_severity", "low").upper()]
         if path is None:
             return cls(None, lowest)
-        try:
-            if not path.parent.is_dir():
-                message = f"the folder of {quote(str(path))} does not exist"
-                raise click.BadParameter(message)
-            refuse_to_replace(path.absolute(), read)
-        except click.BadParameter as error:
-            error.param_hint = "'--rows-out'"
-            raise
+        refuse_place(path, "--rows-out", read)
         return cls(path, lowest)
 
     def write(self, report: Report) -> None:

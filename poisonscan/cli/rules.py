@@ -6,21 +6,19 @@ import json
 
 import click
 
+from poisonscan import json_form
 from poisonscan.cli import completing
 from poisonscan.finding import Rule
-from poisonscan.json_form import as_json
-from poisonscan.rules import all_rules
+from poisonscan.rules import RuleError, all_rules, named
 
 
 @click.command()
-@click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
-)
-def rules(form: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Write the rules as JSON.")
+def rules(*, as_json: bool) -> None:
     """List the rules."""
     listed = list(all_rules().values())
-    if form == "json":
-        click.echo(json.dumps([as_json(rule) for rule in listed], indent=2))
+    if as_json:
+        click.echo(json.dumps([json_form.as_json(rule) for rule in listed], indent=2))
         return
     width = max(len(rule.name) for rule in listed)
     for rule in listed:
@@ -36,13 +34,10 @@ def explain(rule_id: str) -> None:
     Example:
       poisonscan explain PS101
     """  # noqa: D301 - \b is click's
-    found = [
-        rule for rule in all_rules().values() if rule_id.lower() in (rule.id.lower(), rule.name)
-    ]
-    if not found:
-        message = f"{rule_id!r} is no rule; `poisonscan rules` lists them"
-        raise click.UsageError(message)
-    _print(found[0])
+    try:
+        _print(named(rule_id))
+    except RuleError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def _print(rule: Rule) -> None:

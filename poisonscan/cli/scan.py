@@ -19,7 +19,7 @@ from poisonscan.finding import Report, Severity
 from poisonscan.ignores import apply
 from poisonscan.isolation.workers import IsolationError
 from poisonscan.reporters.base import REPORTERS
-from poisonscan.rules import RuleError
+from poisonscan.rules import RuleError, split_selectors
 from poisonscan.scan import TargetError
 from poisonscan.scan import scan as run_scan
 
@@ -274,7 +274,7 @@ def findings_of(kind: Kind, options: dict[str, Any], *, quiet: bool = False) -> 
     for name in (*OPTIONS, *_NOT_THE_SCANS):
         options.pop(name, None)
     for name in ("select", "ignore"):
-        options[name] = [rule for value in options[name] for rule in value.split(",")]
+        options[name] = split_selectors(options[name])
     model_options.gather(options)
     line = ProgressLine(enabled=options.pop("progress") and not quiet)
     report = _scan(options.pop("targets"), kind, options, line)

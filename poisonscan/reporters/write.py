@@ -42,9 +42,7 @@ def write_parts(path: Path, parts: Iterable[str]) -> None:
         OSError: the folder is missing or not writable, the disk is full, or the path is a link, a
             folder, a device or a pipe.
     """
-    mode = _mode(path)
-    temporary = path.with_name(f".poisonscan-{secrets.token_hex(8)}.tmp")
-    descriptor = os.open(temporary, _FLAGS, mode)
+    temporary, descriptor = _begun(path)
     try:
         with open(descriptor, "wb") as stream:  # noqa: PTH123 - a descriptor
             stream.writelines(part.encode() for part in parts)
@@ -55,12 +53,31 @@ def write_parts(path: Path, parts: Iterable[str]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def try_out(path: Path) -> None:
+    """Begin to write a file and leave it: what does not work later fails here, all but a full disk.
+
+    Raises:
+        OSError: as ``write_parts`` does.
+    """
+    temporary, descriptor = _begun(path)
+    os.close(descriptor)
+    temporary.unlink()
+
+
+def _begun(path: Path) -> tuple[Path, int]:
+    """An empty file in the folder of ``path``, open to be written."""
+    mode = _mode(path)
+    temporary = path.with_name(f".poisonscan-{secrets.token_hex(8)}.tmp")
+    return temporary, os.open(temporary, _FLAGS, mode)
+
+
 def _mode(path: Path) -> int:
     try:
         status = path.lstat()
     except FileNotFoundError:
         return 0o666
     if not stat.S_ISREG(status.st_mode):
-        what = "a link" if stat.S_ISLNK(status.st_mode) else "not a regular file"
-        raise OSError(errno.EINVAL, f"{what}: reports are not written over it", str(path))
+        kinds = {stat.S_IFLNK: "a link", stat.S_IFDIR: "a folder"}
+        what = kinds.get(stat.S_IFMT(status.st_mode), "not a regular file")
+        raise OSError(errno.EINVAL, f"it is {what}, which is not written over", str(path))
     return stat.S_IMODE(status.st_mode)

@@ -48,8 +48,9 @@ def test_rules_are_those_that_there_are(tmp_path: Path) -> None:
     data, rows, out = (str(tmp_path / name) for name in ("train.csv", "rows.jsonl", "out.csv"))
     Path(data).write_text("text,label\n" + "one text,0\n" * 9)
     run("dataset", data, "--rows-out", rows, "--select", "PS501")
-    command = ("clean", data, "--rows", rows, "-o", out, "--rule")
+    command = ("clean", data, "--rows", rows, "-o", out, "--select")
     wrong = run(*command, "PS999")
+    assert "did you mean" not in wrong.output
     assert (wrong.exit_code, "'PS999' matches no rule" in wrong.output) == (2, True)
     assert "nothing to take out" in run(*command, "ps101").output
     assert run(*command, "duplicate-rows").exit_code == 0

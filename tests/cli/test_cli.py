@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
@@ -119,19 +120,50 @@ def test_several_reports_in_one_run(folder: Path) -> None:
     assert json.loads((folder / "r.sarif").read_text("utf-8"))["version"] == "2.1.0"
 
 
-def test_a_report_that_cannot_be_written_exits_with_4(folder: Path) -> None:
+def test_a_report_that_cannot_be_written_is_refused_before_the_scan(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / "link.json").symlink_to(folder / "elsewhere.json")
-    result = run("scan", "good.pkl", "-o", "json=link.json")
+    (folder / "folder.json").mkdir()
+    before = sorted(folder.iterdir())
+    monkeypatch.setattr("poisonscan.cli.scan.run_scan", pytest.fail)
+    for place in ("link.json", "folder.json", "no/a.json", "good.pkl/a.json"):
+        for option in ("-o", "--rows-out"):
+            result = run("scan", ".", option, f"json={place}" if option == "-o" else place)
+            assert result.exit_code == 2
+            assert "cannot be written" in result.output
+        for command in ("lock", "baseline"):
+            what = ("create", "--scan") if command == "baseline" else ()
+            assert run(command, *what, ".", "-o", place).exit_code == 2
+    assert sorted(folder.iterdir()) == before
+
+
+def test_a_report_that_cannot_be_written_after_all_exits_with_4(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    result = run("scan", "good.pkl", "-o", "json=a.json")
     assert result.exit_code == 4
-    assert "could not be written" in result.output
-    assert not (folder / "elsewhere.json").exists()
+    assert "could not be written: No space left" in result.output
+    assert not list(folder.glob("*a.json*"))
+    assert not list(folder.glob(".poisonscan-*"))
 
 
-def test_text_ends_with_one_line_of_totals(folder: Path) -> None:
+def test_text_ends_with_totals_as_wide_as_the_terminal(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert folder
-    last = run("scan", ".").output.rstrip("\n").splitlines()[-1]
-    assert "1 finding (1 critical)" in last
-    assert "1 not checked" in last
+    whole = run("scan", ".").output.rstrip("\n").splitlines()[-1]
+    assert "1 finding (1 critical)" in whole
+    assert "1 not checked" in whole
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = run("scan", ".").output.rstrip("\n").splitlines()[-3:]
+    lines = [line for line in lines if " · " in line or "finding" in line]
+    assert max(map(len, lines)) <= 40
+    assert whole.rpartition(" · ")[0] in " · ".join(lines)
 
 
 def test_quiet_and_verbose(folder: Path) -> None:
@@ -168,7 +200,7 @@ def test_hostile_names_do_not_reach_the_terminal(folder: Path) -> None:
 def test_rules_and_explain() -> None:
     listed = run("rules").output
     assert "PS101  critical  pickle-runs-code" in listed
-    assert json.loads(run("rules", "--format", "json").output)[0]["id"]
+    assert json.loads(run("rules", "--json").output)[0]["id"]
     for name in ("PS101", "ps101", "pickle-runs-code"):
         shown = run("explain", name).output
         assert "What to do" in shown
@@ -215,10 +247,52 @@ def test_an_interrupt_anywhere_exits_with_130(
     assert stopped.value.code == 130
 
 
-def test_a_listing_may_be_cut_short(folder: Path) -> None:
-    command = f"{sys.executable} -m poisonscan rules | head -1"
-    done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, check=False)
-    assert done.stderr == b""
+@pytest.mark.skipif(os.name == "nt", reason="needs a pipe that can be closed first")
+@pytest.mark.parametrize(("command", "code"), [(("rules",), 141), (("scan", "evil.pkl"), 1)])
+def test_output_may_be_cut_short(folder: Path, command: tuple[str, ...], code: int) -> None:
+    """In silence; what a scan found is its exit code all the same."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as closed:
+        done = subprocess.run(
+            [sys.executable, "-m", "poisonscan", *command],
+            cwd=folder, stdout=closed, stderr=subprocess.PIPE, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (code, b"")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (("scna", "."), "did you mean 'scan'?"),
+        (("good.pkl",), "did you mean `poisonscan scan good.pkl`?"),
+        (("scan", ".", "--selct", "PS1"), "--select"),
+        (("scan", ".", "--select", "pickle-run-code"), "did you mean 'pickle-runs-code'?"),
+        (("explain", "pickles-run-code"), "did you mean 'pickle-runs-code'?"),
+        (("scan", ".", "-o", "jsn"), "did you mean 'json'?"),
+    ],
+)
+def test_what_was_meant_is_said(folder: Path, typed: tuple[str, ...], meant: str) -> None:
+    assert folder
+    result = run(*typed)
+    assert result.exit_code == 2
+    assert meant in result.output
+
+
+def test_what_is_far_from_everything_suggests_nothing(folder: Path) -> None:
+    assert folder
+    assert "did you mean" not in run("frobnicate").output
+
+
+def test_rules_for_nothing_that_is_there(folder: Path) -> None:
+    (folder / "data.csv").write_text("a,b\n" + "1,2\n" * 9, "utf-8")
+    for command in ("scan", "dataset"):
+        result = run(command, "data.csv", "--select", "PS101")
+        assert result.exit_code == 3
+        assert "none of the selected rules" in " ".join(result.output.split())
+    assert run("scan", "good.pkl", "--select", "PS501").exit_code == 3
+    assert run("scan", "good.pkl", "data.csv", "--select", "PS101").exit_code == 0
+    assert run("dataset", "data.csv", "--select", "PS302").exit_code == 0
 
 
 def test_the_module_runs(folder: Path) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from poisonscan.reporters.write import write
+from poisonscan.reporters.write import try_out, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,9 +39,21 @@ def test_follows_no_link(tmp_path: Path) -> None:
 def test_refuses_folders_and_pipes(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    for path in (pipe, tmp_path):
-        with pytest.raises(OSError, match="not a regular file"):
-            write(path, "x")
+    for path, what in ((pipe, "not a regular file"), (tmp_path, "a folder")):
+        for attempt in (lambda: try_out(path), lambda: write(path, "x")):  # noqa: B023 - used here
+            with pytest.raises(OSError, match=what):
+                attempt()
+
+
+def test_trying_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "report"
+    try_out(path)
+    assert list(tmp_path.iterdir()) == []
+    path.write_text("old")
+    try_out(path)
+    assert [each.read_text() for each in tmp_path.iterdir()] == ["old"]
+    with pytest.raises(FileNotFoundError):
+        try_out(tmp_path / "no" / "report")
 
 
 def test_missing_folder(tmp_path: Path) -> None:
