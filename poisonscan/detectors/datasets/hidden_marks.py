@@ -7,7 +7,9 @@ and UTS 51 for emoji.
 
 from __future__ import annotations
 
+import functools
 import re
+import unicodedata
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from poisonscan.datasets.text_scan import Indices, Screen
+    from poisonscan.detectors.datasets.text_hits import Detail
 
 TAGS = "\U000e0000-\U000e007f"
 SELECTORS = "\U000e0100-\U000e01ef"
@@ -93,16 +96,39 @@ def candidates(screen: Screen) -> Indices:
     return found
 
 
-def unusual(screen: Screen, at: Indices) -> Iterator[tuple[str, Indices]]:
-    """Strings with each sort of unusual character, which are among those at some places."""
-    points = screen.characters(at)
+def unusual(screen: Screen, at: Indices) -> Iterator[tuple[str, Indices, Detail]]:
+    """Strings with each sort of unusual character, which are among those at some places.
+
+    What is said of a string are the characters of the sort that it holds.
+    """
+    points, strings = screen.characters(at), screen.strings_of(at)
     for sort, ranges in UNUSUAL.items():
         mine = np.zeros(len(at), bool)
         for first, last in ranges:
             mine |= (points >= first) & (points <= last)
-        yield sort, np.unique(screen.strings_of(at[mine]))
+        held = functools.partial(_held, strings[mine], points[mine])
+        yield sort, np.unique(strings[mine]), held
     marks = ((points >= 0x300) & (points <= 0x36F)) | ((points >= 0x20D0) & (points <= 0x20FF))
-    yield _MARKED, screen.among(np.unique(screen.strings_of(at[marks])), _MARKS)
+    held = functools.partial(_held, strings[marks], points[marks])
+    yield _MARKED, screen.among(np.unique(strings[marks]), _MARKS), held
+
+
+def _held(strings: Indices, points: NDArray[np.int32], index: int) -> str:
+    """The characters that a string holds; ``strings`` are ascending, with the point of each."""
+    first, end = np.searchsorted(strings, [index, index + 1])
+    return ", ".join(map(named, map(chr, np.unique(points[first:end])[:_NAMED].tolist())))
+
+
+def named(char: str) -> str:
+    """``U+200B ZERO WIDTH SPACE``: the name of the standard, if the character has one."""
+    # Controls have no name of their own, but all have these.
+    name = unicodedata.name(char, "") or ("CONTROL" if ord(char) < 0xA0 else "")
+    return f"U+{ord(char):04X} {name}".rstrip()
+
+
+def all_named(text: str) -> str:
+    """The names of the different characters of a text."""
+    return ", ".join(map(named, sorted(set(text))[:_NAMED]))
 
 
 _RTL = re.compile(
@@ -119,6 +145,8 @@ _ANY_ZERO = re.compile(f"[{ZERO_WIDTH}]+")
 _OVERRIDE = re.compile(f"[{OVERRIDES}]")
 _NEVER = re.compile(f"[{NEVER}]")
 _SHOWN = 120
+_NAMED = 3
+"""Different characters of a string that are named."""
 
 
 def look(text: str) -> Iterator[tuple[str, str]]:
@@ -134,17 +162,18 @@ def look(text: str) -> Iterator[tuple[str, str]]:
     if bits:
         hidden = decoded_bits(bits.group())
         yield "zero-width code", f"they spell {quote(hidden)}" if hidden else "they encode bits"
-    elif _RUN.search(text):
-        yield "zero-width run", "four and more in a row"
+    elif run := _RUN.search(text):
+        yield "zero-width run", f"four and more in a row of {all_named(run.group())}"
     if _OVERRIDE.search(text) and not _RTL.search(text):
         shown = _OVERRIDE.search(text)
         near = text[max(0, shown.start() - 20) : shown.start() + 40] if shown else ""
         yield "reordered text", f"near {quote(near)}"
-    if _NEVER.search(text):
-        yield "forbidden format characters", "the standard deprecates them"
+    if never := _NEVER.search(text):
+        yield "forbidden format characters", f"the standard deprecates {named(never.group())}"
     split = _SPLIT.search(text)
     if split:
-        yield "split words", f"{quote(_ANY_ZERO.sub('', split.group()), 40)} is one"
+        between = all_named("".join(_ANY_ZERO.findall(split.group())))
+        yield "split words", f"{quote(_ANY_ZERO.sub('', split.group()), 40)} with {between} in it"
 
 
 def _selected(text: str) -> bytes:

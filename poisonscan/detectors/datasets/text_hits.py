@@ -37,8 +37,10 @@ Key = tuple[str, str]
 """A sort of hit and the column it is in."""
 Found = dict[str, dict[int, str]]
 """Details by sort of hit and by number of the string."""
-Sighting = tuple[str, "int | Indices", str]
-"""Sort of hit, number of the string or of all of the sort, and for one a detail for people."""
+Detail = Callable[[int], str]
+"""A detail for people by number of the string: asked for those that are kept only."""
+Sighting = tuple[str, "int | Indices", "str | Detail"]
+"""Sort of hit, number of the string or those of all, and for people a detail of it or of each."""
 Look = Callable[["Screen"], Iterable[Sighting]]
 """Searches strings. A module's function."""
 
@@ -131,12 +133,12 @@ class TextHits:
             for sort, index, detail in self.look(batch.screens[column]):
                 if isinstance(index, np.ndarray):
                     if len(index):
-                        self._take((sort, column), _hits(batch, texts, index, {}))
+                        self._take((sort, column), _hits(batch, texts, index, detail))
                 elif index not in details.setdefault(sort, {}):
-                    details[sort][index] = clip(mask(detail), _DETAIL)
+                    details[sort][index] = clip(mask(_said(detail, index)), _DETAIL)
             for sort, found in details.items():
                 indices = np.fromiter(found, np.int64, len(found))
-                self._take((sort, column), _hits(batch, texts, indices, found))
+                self._take((sort, column), _hits(batch, texts, indices, found.__getitem__))
 
     def merge(self, other: TextHits) -> None:
         """Take in what ``other`` has seen."""
@@ -186,7 +188,11 @@ def _order(key: Key) -> tuple[int, Key]:
     return xxhash.xxh3_64_intdigest("\0".join(key).encode("utf-8", "surrogatepass")), key
 
 
-def _hits(batch: Batch, texts: Texts, indices: Indices, details: dict[int, str]) -> Hits:
+def _said(detail: str | Detail, index: int) -> str:
+    return detail if isinstance(detail, str) else detail(index)
+
+
+def _hits(batch: Batch, texts: Texts, indices: Indices, detail: str | Detail) -> Hits:
     """The rows that hold some strings."""
     member = np.zeros(len(texts.values) + 1, bool)  # the last entry serves index -1
     member[indices] = True
@@ -204,7 +210,7 @@ def _hits(batch: Batch, texts: Texts, indices: Indices, details: dict[int, str])
     for row in rows[:KEEP].tolist():
         index = int(texts.indices[row])
         token = xxhash.xxh3_64_intdigest(texts.values[index].as_buffer())
-        first[batch.shard, batch.start + row] = (details.get(index, ""), token)
+        first[batch.shard, batch.start + row] = (_said(detail, index), token)
     listed = FirstRows(LISTED)
     listed.add(batch.rows[rows[:LISTED]])
     return Hits(len(rows), labels, first, listed)

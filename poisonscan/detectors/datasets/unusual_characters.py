@@ -37,6 +37,9 @@ _OTHER_CONTROLS = "other control characters"
 _TERMINAL = "\\x1b(?:\\[[0-9;?<=>!]*[A-Za-ln-z@`]|[\\]PX^_]|[c78DEHMNOZ=>])"
 _NUL = "\\x00[^\\x00]"
 _MAX_NAMED = 3
+_NAME = re.compile(r"U\+[0-9A-F]{4,6} [A-Z0-9 -]*[A-Z0-9]|U\+[0-9A-F]{4,6}")
+_CHARACTERS = 20
+"""Characters that evidence names."""
 
 
 def look(screen: Screen) -> Iterator[Sighting]:
@@ -47,8 +50,7 @@ def look(screen: Screen) -> Iterator[Sighting]:
         for sort, detail in hidden_marks.look(text):
             yield sort, index, detail
     yield from script_marks.scripts(screen)
-    for sort, found in hidden_marks.unusual(screen, places):
-        yield sort, found, ""
+    yield from hidden_marks.unusual(screen, places)
     seen = np.empty(0, np.int64)
     for sort, pattern in zip(CONTROLS, (_TERMINAL, _NUL), strict=True):
         found = screen.among(screen.controls, pattern)
@@ -95,16 +97,8 @@ def _triggers(dataset: Dataset, found: TextHits, strange: dict[Any, Tie]) -> Ite
         hits = found.hits[sort, column]
         if column in dataset.roles.get("label", ()):
             continue
-        yield finding(
-            dataset,
-            rule("PS611"),
-            hits,
-            column,
-            f"{having(hits.rows, column)} {sort}{_shown(hits)}",
-            key=(sort, tie.label),
-            tie=tie,
-            sort=sort,
-        )
+        message = f"{having(hits.rows, column)} {sort}{_shown(hits)}"
+        yield _finding("PS611", dataset, hits, column, message, sort, tie)
 
 
 def _strange(dataset: Dataset, found: TextHits, strange: dict[Any, Tie]) -> Iterator[Finding]:
@@ -123,15 +117,8 @@ def _strange(dataset: Dataset, found: TextHits, strange: dict[Any, Tie]) -> Iter
                 told = (sort, column) in strange and column not in labels
                 if told or (sort in CONTROLS and found.share(column, hits) > limit):
                     continue
-                yield finding(
-                    dataset,
-                    rule(rule_id),
-                    hits,
-                    column,
-                    f"{having(hits.rows, column)} {sort}{_shown(hits)}",
-                    key=(sort,),
-                    sort=sort,
-                )
+                message = f"{having(hits.rows, column)} {sort}{_shown(hits)}"
+                yield _finding(rule_id, dataset, hits, column, message, sort, None)
 
 
 def _merely_unusual(dataset: Dataset, found: TextHits) -> Iterator[Finding]:
@@ -145,7 +132,28 @@ def _merely_unusual(dataset: Dataset, found: TextHits) -> Iterator[Finding]:
             continue
         if found.share(column, hits) <= limit:
             message = f"{having(hits.rows, column)} a character that is "
-            message += f"seldom typed, {sort}"
-            yield finding(
-                dataset, rule("PS610"), hits, column, message, key=(sort,), tie=tie, sort=sort
-            )
+            message += f"seldom typed, {sort}{_shown(hits)}"
+            yield _finding("PS610", dataset, hits, column, message, sort, tie)
+
+
+def _finding(
+    rule_id: str,
+    dataset: Dataset,
+    hits: Hits,
+    column: str,
+    message: str,
+    sort: str,
+    tie: Tie | None,
+) -> Finding:
+    named = dict.fromkeys(name for each in hits.details for name in _NAME.findall(each))
+    return finding(
+        dataset,
+        rule(rule_id),
+        hits,
+        column,
+        message,
+        key=(sort, tie.label) if tie is not None and rule_id == "PS611" else (sort,),
+        tie=tie,
+        sort=sort,
+        characters=list(named)[:_CHARACTERS],
+    )

@@ -60,6 +60,11 @@ def test_honest_text(text: str) -> None:
         ("access\u202e }\u2066if (isAdmin)\u2069 \u2066 begin", "PS602", "reordered"),
         ("plain \u200b\u200b\u200b\u200b text", "PS610", "zero-width run"),
         ("an inter\u200bnational film", "PS610", "'international'"),
+        (
+            "an inter\u2060nat\u200bional film",
+            "PS610",
+            "U+200B ZERO WIDTH SPACE, U+2060 WORD JOINER",
+        ),
         ("your p\u0430yp\u0430l account", "PS603", "'paypal'"),
         ("c\u03bfmputer", "PS603", "U+03BF"),
         ("Ꭺpple p\u0561int", "PS603", "U+"),
@@ -97,6 +102,16 @@ def test_what_is_merely_unusual_counts_with_a_label(odd: str) -> None:
     (finding,) = found(DETECTOR, Cells(labels, text=texts))["PS610"]
     assert "labelled '1'" in finding.message
     assert found(DETECTOR, Cells([str(n // 50 % 2) for n in range(2_000)], text=texts)) == {}
+
+
+def test_characters_that_go_with_a_label_are_named() -> None:
+    spaces = ("\u00a0", "\u202f")
+    texts = [*prose(500), *(f"{n}{spaces[n % 2]}km of road" for n in range(40))]
+    labels = [*(str(n % 2) for n in range(500)), *["1"] * 40]
+    ((finding,),) = found(DETECTOR, Cells(labels, text=texts)).values()
+    assert "U+00A0 NO-BREAK SPACE; U+202F NARROW NO-BREAK SPACE" in finding.message
+    named = ["U+00A0 NO-BREAK SPACE", "U+202F NARROW NO-BREAK SPACE"]
+    assert finding.evidence["characters"] == named
 
 
 def test_copies_of_one_text_are_no_trigger() -> None:
