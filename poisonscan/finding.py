@@ -69,6 +69,8 @@ class Row:
         excerpt: a short piece of its content.
         thumbnail: its picture as a PNG file of at most 64 by 64 pixels in base64.
         whole: whether the file is the row, as a picture is; its index is 0 then.
+        mark: where in the excerpt what the finding is about begins, and how many characters it has
+            there; None where the finding names nothing that could be shown.
     """
 
     path: str
@@ -80,6 +82,7 @@ class Row:
     excerpt: str | None = None
     thumbnail: str | None = None
     whole: bool = False
+    mark: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from poisonscan.json_form import as_json
 if TYPE_CHECKING:
     from poisonscan.datasets.batch import Aggregate
     from poisonscan.datasets.dataset import Dataset
-    from poisonscan.datasets.describe import Later
+    from poisonscan.datasets.describe import Key, Later
     from poisonscan.datasets.shards import Shard
     from poisonscan.detectors.base import DatasetDetector
     from poisonscan.finding import Row
@@ -161,7 +161,7 @@ class Passes:
         wanted = later.wanted(sorted(self.report.findings, key=lambda each: -each.severity))
         one = functools.partial(look_up, dataset=self.dataset, wanted=wanted)
         task = functools.partial(_attempted, task=one, attempt=self.attempt)
-        known: dict[tuple[int, int], Row] = {}
+        known: dict[tuple[int, Key], Row] = {}
         doing = f"{self.dataset.path}, rows of findings"
         for done, outcome in enumerate(self.engine.map(task, list(wanted)), 1):
             shard = list(wanted)[done - 1]
@@ -171,7 +171,7 @@ class Passes:
                 path = self.dataset.shards[shard].path
                 self.report.gaps.append(Gap(path, f"rows of findings not looked up: {reason}"))
             else:
-                known |= {(shard, position): row for position, row in rows}
+                known |= {(shard, key): row for key, row in rows}
             self.progress(doing, done, len(wanted))
         self.report.findings = [later.filled(each, known) for each in self.report.findings]
 

@@ -10,13 +10,13 @@ import pyarrow as pa
 
 from poisonscan.datasets.batch import Role
 from poisonscan.datasets.errors import DatasetError
+from poisonscan.datasets.excerpts import EXCERPT, SEARCHED, around, beginning, end_masked
 from poisonscan.datasets.labels import labels
 from poisonscan.datasets.places import MAX_LISTED, ListedRows
 from poisonscan.datasets.tables import by_lines, numbered
 from poisonscan.datasets.words import texts
-from poisonscan.escape import clip, escape
 from poisonscan.finding import Row, Rows
-from poisonscan.masking import mask
+from poisonscan.marks import Mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from poisonscan.datasets.shards import Shard
     from poisonscan.finding import Finding
 
-EXCERPT = 200
 _SHOWN = 6
 """Columns of an excerpt of a table without text."""
 _PICTURES_EACH = 12
@@ -35,7 +34,8 @@ _PICTURES_EACH = 12
 _PICTURES = 120
 
 Line = tuple[int, int]
-About = tuple[str | None, str | None]
+Key = tuple[int, Mark | None]
+"""Position in a shard, and what is looked for in the row: an excerpt for each."""
 
 
 def describe(
@@ -46,9 +46,11 @@ def describe(
     for index in np.unique(rows[:, 0]).tolist():
         shard = dataset.shards[index]
         wanted = np.unique(rows[rows[:, 0] == index, 1]).tolist()
-        is_table = shard.layout is not None
-        about = _table(dataset, index, wanted) if is_table else _pictures(dataset, index, wanted)
-        known |= {(index, position): row for position, row in about}
+        if shard.layout is not None:
+            about = _table(dataset, index, wanted, {})
+            known |= {(index, position): row for (position, _), row in about}
+        else:
+            known |= {(index, at): row for at, row in _pictures(dataset, index, wanted)}
     out = []
     for i, (index, position) in enumerate(rows.tolist()):
         score = None if scores is None else float(scores[i])
@@ -58,10 +60,17 @@ def describe(
 
 @dataclass(slots=True)
 class Wanted:
-    """Positions in a shard: of rows to be described, and those of them to be shown as pictures."""
+    """What to say of a shard.
+
+    Attributes:
+        positions: of rows to be described.
+        pictures: those of them to be shown as pictures.
+        marks: what to look for in some of them.
+    """
 
     positions: set[int] = field(default_factory=set)
     pictures: set[int] = field(default_factory=set)
+    marks: dict[Mark, set[int]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -101,24 +110,29 @@ class Later:
         by_shard: dict[int, Wanted] = {}
         shown: set[Line] = set()
         for finding in findings:
+            mark = Mark.of(finding.evidence)
             for nth, row in enumerate(_rows(finding)):
                 place = self._places.get((row.path, row.index, row.split))
                 if place is None:
                     continue
                 wanted = by_shard.setdefault(place[0], Wanted())
                 wanted.positions.add(place[1])
+                if mark is not None:
+                    wanted.marks.setdefault(mark, set()).add(place[1])
                 if nth < _PICTURES_EACH and len(shown) < _PICTURES:
                     shown.add(place)
                     wanted.pictures.add(place[1])
         return {shard: by_shard[shard] for shard in sorted(by_shard)}
 
-    def filled(self, finding: Finding, known: Mapping[Line, Row]) -> Finding:
-        """A finding with what is known of its rows by shard and position."""
+    def filled(self, finding: Finding, known: Mapping[tuple[int, Key], Row]) -> Finding:
+        """A finding with what is known of its rows, by shard and key."""
         if not isinstance(finding.at.part, Rows):
             return finding
+        mark = Mark.of(finding.evidence)
         rows = []
         for row in finding.at.part.rows:
-            about = known.get(self._places.get((row.path, row.index, row.split), (-1, -1)), row)
+            shard, at = self._places.get((row.path, row.index, row.split), (-1, -1))
+            about = known.get((shard, (at, mark))) or known.get((shard, (at, None)), row)
             rows.append(replace(about, score=row.score))
         part = replace(finding.at.part, rows=tuple(rows))
         return replace(finding, at=replace(finding.at, part=part))
@@ -147,17 +161,20 @@ def _rows(finding: Finding) -> tuple[Row, ...]:
     return finding.at.part.rows if isinstance(finding.at.part, Rows) else ()
 
 
-def look_up(shard: int, *, dataset: Dataset, wanted: Mapping[int, Wanted]) -> list[tuple[int, Row]]:
-    """Rows of a shard and their positions in it."""
+def look_up(shard: int, *, dataset: Dataset, wanted: Mapping[int, Wanted]) -> list[tuple[Key, Row]]:
+    """Rows of a shard: each as it is, and for each mark that is found in it with that."""
     positions, pictures = sorted(wanted[shard].positions), sorted(wanted[shard].pictures)
-    is_table = dataset.shards[shard].layout is not None
-    found = _table(dataset, shard, positions) if is_table else _pictures(dataset, shard, positions)
+    found: Iterable[tuple[Key, Row]]
+    if dataset.shards[shard].layout is not None:
+        found = _table(dataset, shard, positions, wanted[shard].marks)
+    else:
+        found = (((at, None), row) for at, row in _pictures(dataset, shard, positions))
     if not pictures or not ({Role.PICTURES, Role.ENCODED} & dataset.offers):
         return list(found)
     from poisonscan.datasets.thumbnails import thumbnails
 
     small = thumbnails(dataset, shard, pictures)
-    return [(at, replace(row, thumbnail=small.get(at))) for at, row in found]
+    return [(key, replace(row, thumbnail=small.get(key[0]))) for key, row in found]
 
 
 def _pictures(dataset: Dataset, number: int, wanted: Sequence[int]) -> Iterator[tuple[int, Row]]:
@@ -165,30 +182,45 @@ def _pictures(dataset: Dataset, number: int, wanted: Sequence[int]) -> Iterator[
     for position in wanted:
         label = shard.labels[position] if shard.labels else None
         path, index = dataset.place(number, position)
-        shown = None if label is None else _shown(label)
+        shown = None if label is None else beginning(label)
         yield position, Row(path, index, shard.split, label=shown, whole=True)
 
 
-def _table(dataset: Dataset, number: int, wanted: Sequence[int]) -> Iterator[tuple[int, Row]]:
+def _table(
+    dataset: Dataset, number: int, wanted: Sequence[int], marks: Mapping[Mark, set[int]]
+) -> Iterator[tuple[Key, Row]]:
     shard = dataset.shards[number]
     rows = shard.rows_of(np.array(wanted)).tolist()
     lines = _lines(shard, rows)
-    about = _excerpts(dataset, shard, rows)
+    by_row: dict[int, list[Mark]] = {}
     for position, row in zip(wanted, rows, strict=True):
-        label, excerpt = about.get(row, (None, None))
-        line = lines.get(row)
+        by_row[row] = [mark for mark, positions in marks.items() if position in positions]
+    about = _excerpts(dataset, shard, by_row)
+    for position, row in zip(wanted, rows, strict=True):
         path, index = dataset.place(number, position)
-        yield (
-            position,
-            Row(path, index, shard.split, line, label, None, excerpt, whole=shard.by_file),
-        )
+        known = about.get(row, _About())
+        plain = Row(
+            path, index, shard.split, lines.get(row), known.label, excerpt=known.excerpt,
+            whole=shard.by_file,
+        )  # fmt: skip
+        yield (position, None), plain
+        for mark, (excerpt, place) in known.marked.items():
+            yield (position, mark), replace(plain, excerpt=excerpt, mark=place)
 
 
-def _shown(text: str) -> str:
-    return escape(clip(" ".join(mask(clip(text, 4 * EXCERPT)).split()), EXCERPT))
+@dataclass(slots=True)
+class _About:
+    """What a row says: its label, the start of its text, and where what is looked for stands."""
+
+    label: str | None = None
+    excerpt: str | None = None
+    marked: dict[Mark, tuple[str, Line]] = field(default_factory=dict)
 
 
-def _excerpts(dataset: Dataset, shard: Shard, wanted: Sequence[int]) -> dict[int, About]:
+def _excerpts(
+    dataset: Dataset, shard: Shard, wanted: Mapping[int, list[Mark]]
+) -> dict[int, _About]:
+    """What rows say, by position in the file; with what is looked for in each."""
     if shard.layout is None:
         return {}
     label = next(iter(dataset.roles.get("label", ())), None)
@@ -197,45 +229,63 @@ def _excerpts(dataset: Dataset, shard: Shard, wanted: Sequence[int]) -> dict[int
         skipped = {*dataset.roles.get("image", ()), *dataset.roles.get("features", ()), label}
         kinds = dataset.columns
         shown = [n for n in kinds if n not in skipped and "binary" not in kinds[n]][:_SHOWN]
-    columns = [*shown, *([label] if label is not None else [])]
-    out: dict[int, About] = {}
+    named = {name for marks in wanted.values() for mark in marks for name in mark.columns}
+    extra = sorted(named.intersection(dataset.columns) - {*shown, label})
+    columns = [*shown, *extra, *([label] if label is not None else [])]
+    out: dict[int, _About] = {}
     try:
         for start, table in numbered(shard.files[0], shard.layout, columns, part=shard.part):
             inside = [p - start for p in wanted if start <= p < start + table.num_rows]
             if inside:
-                out |= _about(dataset, table.take(pa.array(inside)), inside, start, shown, label)
-            if start + table.num_rows > wanted[-1]:
+                part = table.take(pa.array(inside))
+                for i, (row, name) in enumerate(
+                    zip(inside, _labels(dataset, part, label), strict=True)
+                ):
+                    known = out[start + row] = _About(name, _excerpt(dataset, part, i, shown))
+                    for mark in wanted[start + row]:
+                        if (found := _marked(dataset, part, i, shown, mark)) is not None:
+                            known.marked[mark] = found
+            if start + table.num_rows > max(wanted):
                 break
     except DatasetError:
         pass  # the scan has already reported that the file cannot be read to its end
     return out
 
 
-def _about(
-    dataset: Dataset,
-    table: pa.RecordBatch,
-    inside: Sequence[int],
-    start: int,
-    shown: Sequence[str],
-    label: str | None,
-) -> dict[int, About]:
-    names: list[str | None] = [None] * len(inside)
-    if label is not None:
-        found = labels(
-            table.column(label), dataset.label_names or (), numeric=dataset.numeric(label)
-        )
-        names = [_shown(found.names[code]) if code >= 0 else None for code in found.codes.tolist()]
-    is_text = bool(dataset.roles.get("text"))
-    out: dict[int, About] = {}
-    for i, position in enumerate(inside):
-        cells = [(name, mask(_cell(table.column(name), i))) for name in shown]
-        parts = [cell if is_text else f"{name}={cell}" for name, cell in cells if cell]
-        excerpt = (" / " if is_text else ", ").join(parts)
-        out[start + position] = (names[i], _shown(excerpt) if excerpt else None)
-    return out
+def _labels(dataset: Dataset, table: pa.RecordBatch, label: str | None) -> list[str | None]:
+    if label is None:
+        return [None] * table.num_rows
+    found = labels(table.column(label), dataset.label_names or (), numeric=dataset.numeric(label))
+    return [beginning(found.names[code]) if code >= 0 else None for code in found.codes.tolist()]
 
 
-def _cell(column: pa.Array, row: int) -> str:
+def _excerpt(dataset: Dataset, table: pa.RecordBatch, row: int, shown: Sequence[str]) -> str | None:
+    text = _text(dataset, table, row, shown, 4 * EXCERPT)
+    return beginning(text) if text else None
+
+
+def _marked(
+    dataset: Dataset, table: pa.RecordBatch, row: int, shown: Sequence[str], mark: Mark
+) -> tuple[str, Line] | None:
+    """What stands around a mark: in the columns that it is known to be in, or in those shown."""
+    there = [name for name in mark.columns if name in table.schema.names]
+    if there and not set(there) <= set(shown):
+        shown = [*there, *(name for name in shown if name not in there)]
+    return around(_text(dataset, table, row, shown, SEARCHED), mark.pattern)
+
+
+def _text(
+    dataset: Dataset, table: pa.RecordBatch, row: int, shown: Sequence[str], most: int
+) -> str:
+    """The cells of a row that say something; with their names where they are no texts."""
+    plain = dataset.roles.get("text", ())
+    cells = [(name, end_masked(_cell(table.column(name), row, most))) for name in shown]
+    parts = [cell if name in plain else f"{name}={cell}" for name, cell in cells if cell]
+    return (" / " if plain else ", ").join(parts)
+
+
+def _cell(column: pa.Array, row: int, most: int) -> str:
+    """A cell as text; of long ones so many bytes."""
     value = column.slice(row, 1)
     if pa.types.is_nested(column.type):
         value = texts(value)
@@ -245,7 +295,7 @@ def _cell(column: pa.Array, row: int) -> str:
         value = value.cast(pa.binary())
     cell = value[0].as_py()
     if isinstance(cell, bytes):
-        return cell[: 4 * EXCERPT].decode("utf-8", "backslashreplace")
+        return cell[:most].decode("utf-8", "backslashreplace")
     return "" if cell is None else str(cell)
 
 

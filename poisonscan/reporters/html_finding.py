@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 from poisonscan.escape import clip
 from poisonscan.finding import Column, Finding, Json, Row, Rows, Span, Tensor
+from poisonscan.marks import in_excerpts
 from poisonscan.reporters.base import said
 from poisonscan.reporters.html_gallery import Picture, gallery
-from poisonscan.reporters.html_parts import Patch, Piece, marked, patch, triggers
+from poisonscan.reporters.html_parts import Patch, Piece, marked, patch
 from poisonscan.reporters.html_plot import Confusion, Parts, confusion, parts
 from poisonscan.reporters.wording import byte_range, in_words, without_plot
 
@@ -81,7 +82,7 @@ class FindingPart:
             for name, value in without_plot(finding.evidence).items()
             if name not in _CODE and not (name == "patch" and picture)
         }
-        table = _Table(rows, triggers(finding.evidence))
+        table = _Table(rows, in_excerpts(finding.evidence))
         return cls(
             anchor=anchor,
             message=said(finding),

@@ -7,17 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from poisonscan.escape import clip, escape, quote
+from poisonscan.escape import clip, quote
 from poisonscan.finding import Json
 from poisonscan.reporters.terminal import safe
 
 EXCERPT: Final = 300
 """Characters that are shown of a row."""
 
-_TRIGGERS: Final = ("phrase", "trigger", "value", "values", "host")
-"""Evidence of detectors of datasets that names what stands in the rows."""
-_MOST_TRIGGERS: Final = 20
-_LONGEST_TRIGGER: Final = 200
 _UNSEEN: Final = re.compile(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|U000[0-9a-f]{5})")
 _SIDE: Final = 32
 """Pixels of a side of the pictures that patches are looked for in."""
@@ -32,24 +28,6 @@ class Piece:
 
     text: str
     how: str = ""
-
-
-def triggers(evidence: Mapping[str, Json]) -> re.Pattern[str] | None:
-    """What finds in an excerpt that which the evidence says is the trigger; None without one."""
-    named: list[str] = []
-    for name in _TRIGGERS:
-        value = evidence.get(name)
-        values = value if isinstance(value, list) else [value]
-        named += [text for text in values if isinstance(text, str)]
-    wanted = []
-    for text in named[:_MOST_TRIGGERS]:
-        words = escape(text.strip())[:_LONGEST_TRIGGER].split()
-        if words:
-            wanted.append(r"\W{1,9}?".join(map(re.escape, words)))
-    if not wanted:
-        return None
-    longest_first = sorted(set(wanted), key=lambda one: (-len(one), one))
-    return re.compile(rf"(?<!\w)(?:{'|'.join(longest_first)})(?!\w)", re.IGNORECASE)
 
 
 def marked(text: str, wanted: re.Pattern[str] | None) -> list[Piece]:

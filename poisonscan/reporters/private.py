@@ -81,7 +81,7 @@ def _finding(finding: Finding, known: frozenset[str]) -> Finding:
 
 
 def _row(row: Row) -> Row:
-    return replace(row, excerpt=None, thumbnail=None)
+    return replace(row, excerpt=None, thumbnail=None, mark=None)
 
 
 def _message(message: str, known: frozenset[str]) -> str:

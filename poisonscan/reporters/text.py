@@ -158,12 +158,26 @@ class _Page:
         table = [_row(row, path) for row in listed]
         used = 5 + sum(max(map(len, column)) + 2 for column in zip(*table, strict=True))
         space = min(max(self.terminal.width - used, _EXCERPT[0]), _EXCERPT[1])
-        excerpts = ["" if row.excerpt is None else quote(row.excerpt, space - 2) for row in listed]
+        excerpts = [self.excerpt(row, space - 2) for row in listed]
         cells = [(*row, excerpt) for row, excerpt in zip(table, excerpts, strict=True)]
         yield from self.terminal.table(cells, 5)
         if (left := rows.count - len(listed)) > 0:
             hint = " (-v lists more)" if len(listed) < len(rows.rows) else ""
             yield self.terminal.dim(f"     … and {plural(left, 'more row')}{hint}")
+
+    def excerpt(self, row: Row, space: int) -> str:
+        """A piece of a row's text in quotes, with what the finding is about in angle quotes."""
+        if row.excerpt is None:
+            return ""
+        if row.mark is None:
+            return quote(row.excerpt, space)
+        start, length = row.mark
+        text, first, end = row.excerpt, start, start + length
+        after = max(space - length, 0) // 3
+        if end + after > space:  # it would be cut off, or nothing behind it seen
+            skipped = min(end + after - space, start)
+            text, first, end = f"…{text[skipped:]}", first - skipped + 1, end - skipped + 1
+        return quote(f"{text[:first]}«{text[first:end]}»{text[end:]}", space)
 
     def evidence(self, finding: Finding) -> Iterator[str]:
         if finding.score is not None:

@@ -16,6 +16,8 @@ from tests.datasets.files import encoded, only, picture, write
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from poisonscan.finding import Json
+
 CSV = (
     "text,label\r\n"  # 1
     "one line,a\r\n"  # 2
@@ -100,7 +102,7 @@ def test_pictures_of_findings_are_shown_as_long_as_there_are_few(tmp_path: Path)
         rows = replace(dataset, later=later).describe(wanted, None)
         findings.append(rule("PS301").finding(Location("", Rows(rows, 10)), "seen."))
     places = later.wanted(findings)
-    known = {(0, position): row for position, row in look_up(0, dataset=dataset, wanted=places)}
+    known = {(0, key): row for key, row in look_up(0, dataset=dataset, wanted=places)}
     shown = []
     for finding in findings:
         part = later.filled(finding, known).at.part
@@ -119,7 +121,59 @@ def test_rows_of_findings_are_looked_up_together_later(tmp_path: Path) -> None:
     finding = rule("PS301").finding(Location("t.csv", Rows(rows, 7)), "seen.")
     places = later.wanted([finding])
     assert {shard: wanted.positions for shard, wanted in places.items()} == {0: {0, 3}}
-    known = {(0, position): row for position, row in look_up(0, dataset=dataset, wanted=places)}
+    known = {(0, key): row for key, row in look_up(0, dataset=dataset, wanted=places)}
     filled = later.filled(finding, known)
     assert filled.at.part == Rows(dataset.describe(wanted, [4, 1]), 7)
     assert later.filled(finding, {}) == finding
+
+
+def marked(tmp_path: Path, texts: list[str], **evidence: Json) -> list[tuple[str, str]]:
+    """Excerpts of rows, and what is marked in them, of a finding with some evidence."""
+    write(tmp_path / "t.jsonl", [{"id": i, "text": text} for i, text in enumerate(texts)])
+    dataset, later = only(tmp_path), Later()
+    rows = replace(dataset, later=later).describe(
+        np.array([[0, i] for i in range(len(texts))]), None
+    )
+    plain = rule("PS601").finding(Location("", Rows(rows, 9)), "seen.")
+    finding = replace(plain, evidence=evidence)
+    places = later.wanted([finding, plain])
+    known = {(0, key): row for key, row in look_up(0, dataset=dataset, wanted=places)}
+    part = later.filled(finding, known).at.part
+    assert isinstance(part, Rows)
+    said = []
+    for row in part.rows:
+        start, length = row.mark or (0, 0)
+        said.append((row.excerpt or "", (row.excerpt or "")[start : start + length]))
+    return said
+
+
+def test_an_excerpt_shows_what_the_finding_is_about(tmp_path: Path) -> None:
+    deep = "word " * 9_000 + "the cf,\u200b  bb " + "word " * 9_000
+    (there, marks), (start, nothing) = marked(tmp_path, [deep, "cfbb " * 900], phrase="cf bb")
+    assert marks == "cf,\\u200b bb"
+    assert there.startswith("…")
+    assert f"the {marks} word" in there
+    assert len(there) < 230
+    assert nothing == ""
+    assert start.startswith("cfbb cfbb")
+
+
+def test_characters_are_shown_where_they_stand(tmp_path: Path) -> None:
+    ((there, marks),) = marked(
+        tmp_path, ["x" * 999 + "pass\u200bword"], characters=["U+200B ZERO WIDTH SPACE"]
+    )
+    assert marks == "\\u200b"
+    assert there.endswith("xxpass\\u200bword")
+
+
+def test_the_column_that_a_finding_names_comes_first(tmp_path: Path) -> None:
+    ((there, marks),) = marked(tmp_path, ["a b"], columns=["id"], values=["0"])
+    assert (there, marks) == ("id=0 / a b", "0")
+
+
+def test_no_excerpt_shows_a_secret(tmp_path: Path) -> None:
+    token = "hf_" + "a" * 34
+    before, within = f"{token} cf", f"cf-{token}"
+    for text in (before, within, "x " * 999 + before, "x " * 600_000 + before):
+        ((there, _),) = marked(tmp_path, [text], phrase="cf")
+        assert "aaaaaa" not in there

@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 
 from poisonscan.escape import escape
 from poisonscan.finding import Aside, Json, Location, Report, Row, Rows, Scanned
+from poisonscan.marks import in_excerpts
 from poisonscan.reporters.base import REPORTERS, Options
 from poisonscan.reporters.html_page import FINDINGS, ROWS
-from poisonscan.reporters.html_parts import marked, patch, triggers
+from poisonscan.reporters.html_parts import marked, patch
 from tests.reporters.samples import CRITICAL, HIGH, HOSTILE, MEDIUM, RULES, csv_rows, full, reports
 
 VOID = {"meta", "input", "rect"}
@@ -214,14 +215,14 @@ def test_the_trigger_is_marked_in_rows() -> None:
 
 
 def test_marks_of_what_looks_like_a_pattern() -> None:
-    assert triggers({"phrase": "  ", "values": [1, None]}) is None
-    pattern = triggers({"values": ["a.c", "(x", "a"]})
+    assert in_excerpts({"phrase": "  ", "values": [1, None]}) is None
+    pattern = in_excerpts({"values": ["a.c", "(x", "a"]})
     assert [piece.text for piece in marked("abc a.c (x a", pattern) if piece.how] == [
         "a.c",
         "(x",
         "a",
     ]
-    slow = triggers({"phrase": " ".join("!" * 60)})
+    slow = in_excerpts({"phrase": " ".join("!" * 60)})
     marked("! " * 150, slow)
 
 

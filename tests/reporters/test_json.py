@@ -103,6 +103,7 @@ def test_rows_keep_what_is_known_of_them() -> None:
         "excerpt": "text 1",
         "thumbnail": None,
         "whole": False,
+        "mark": None,
     }
 
 

@@ -191,6 +191,18 @@ def test_excerpts_end_with_the_line() -> None:
         assert width - 8 < len(line) <= width
 
 
+@pytest.mark.parametrize("width", [40, 60, 100, 200])
+@pytest.mark.parametrize("before", [0, 3, 60, 150])
+def test_what_a_finding_is_about_stands_in_angle_quotes(width: int, before: int) -> None:
+    excerpt = "abcde " * 40
+    excerpt = f"{excerpt[:before]}TRIGGER{excerpt[before:]}"
+    row = Row("d.csv", 5, line=(7, 7), label="a", excerpt=excerpt, mark=(before, 7))
+    finding = MEDIUM.finding(Location("d.csv", Rows((row,), 1)), "Wrong.")
+    shown = plain(Report(("x",), findings=[finding]), width=width)
+    assert "«TRIGGER»" in shown
+    assert max(map(len, shown.splitlines())) <= max(width, 60)
+
+
 def test_detectors_that_could_not_be_applied_are_counted() -> None:
     facts: dict[str, Json] = {
         "not applicable": {"no label": ["a", "b", "c", "d"], "no text": ["e f"]}

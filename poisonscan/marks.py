@@ -1,0 +1,66 @@
+"""What in a row a finding is about, and how to find it there: for excerpts, and to highlight it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from poisonscan.escape import escape
+from poisonscan.finding import Json
+
+_TRIGGERS: Final = ("phrase", "trigger", "value", "values", "host")
+"""Evidence of detectors of datasets that names what stands in the rows."""
+_MOST: Final = 20
+_LONGEST: Final = 200
+_CODE_POINT: Final = re.compile(r"U\+(10[0-9A-F]{4}|[0-9A-F]{4,5})(?: |$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What to look for in the rows of a finding.
+
+    Attributes:
+        pattern: finds it.
+        columns: that the finding names; none: any.
+    """
+
+    pattern: re.Pattern[str]
+    columns: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, evidence: Mapping[str, Json]) -> Mark | None:
+        """What the evidence of a finding names; None where it names nothing that rows hold."""
+        named = [*_words(evidence, str), *_characters(evidence)]
+        if not named:
+            return None
+        columns = [*_texts(evidence.get("column")), *_texts(evidence.get("columns"))]
+        return cls(re.compile("|".join(named), re.IGNORECASE), tuple(columns))
+
+
+def in_excerpts(evidence: Mapping[str, Json]) -> re.Pattern[str] | None:
+    """What finds the words that evidence names in excerpts, which are escaped; None without any."""
+    named = list(_words(evidence, escape))
+    return re.compile("|".join(named), re.IGNORECASE) if named else None
+
+
+def _words(evidence: Mapping[str, Json], spelt: Callable[[str], str]) -> Iterator[str]:
+    """Expressions for what is named, the longest first; at most 9 signs stand between two words."""
+    named = [text for name in _TRIGGERS for text in _texts(evidence.get(name))][:_MOST]
+    texts = {tuple(spelt(text.strip())[:_LONGEST].split()) for text in named} - {()}
+    found = {r"\W{1,9}?".join(map(re.escape, words)) for words in texts}
+    for one in sorted(found, key=lambda one: (-len(one), one)):
+        yield rf"(?<!\w){one}(?!\w)"
+
+
+def _characters(evidence: Mapping[str, Json]) -> Iterator[str]:
+    """An expression for characters that are named as ``U+200B ZERO WIDTH SPACE``."""
+    points = [m for text in _texts(evidence.get("characters")) if (m := _CODE_POINT.match(text))]
+    if points:
+        yield f"[{''.join(re.escape(chr(int(m.group(1), 16))) for m in points)}]+"
+
+
+def _texts(value: Json) -> list[str]:
+    values = value if isinstance(value, list) else [value]
+    return [text for text in values if isinstance(text, str)]
