@@ -33,6 +33,8 @@ class Contents:
     _formats: dict[str, str] = field(default_factory=dict)
     _imports: dict[str, dict[str, None]] = field(default_factory=dict)
     _left: int = 0
+    _importing: int = 0
+    _unlisted: str = ""
 
     def add(self, artifact: Artifact) -> None:
         """Take note of a member or a pickle."""
@@ -46,15 +48,21 @@ class Contents:
 
     def _pickle(self, stream: PickleStream) -> None:
         names = [event.target.dotted for event in stream.events if isinstance(event, Import)]
-        if names and (stream.path in self._imports or len(self._imports) < MEMBERS):
+        if not names:
+            return
+        if stream.path in self._imports or len(self._imports) < MEMBERS:
             kept = self._imports.setdefault(stream.path, {})
             kept.update(dict.fromkeys(names[: IMPORTS + 1]))
+        elif stream.path != self._unlisted:  # the pickles of a member come one after the other
+            self._unlisted = stream.path
+            self._importing += 1
 
     def facts(self) -> dict[str, Json]:
         """``contents``: path in the file (empty for the file itself), format and imports of each.
 
         Where there is more than is listed, the last entry of a list is an ellipsis, or
-        ``members not listed`` says how many.
+        ``members not listed`` says how many, and ``members not listed that import`` how many of
+        them, or of pickles without a name of their own, have imports.
         """
         paths = sorted({*self._formats, *self._imports})
         if not paths:
@@ -63,6 +71,8 @@ class Contents:
         facts: dict[str, Json] = {"contents": [self._entry(path) for path in sorted(listed)]}
         if left := self._left + len(paths) - len(listed):
             facts["members not listed"] = left
+        if self._importing:
+            facts["members not listed that import"] = self._importing
         return facts
 
     def _entry(self, path: str) -> dict[str, Json]:

@@ -61,6 +61,7 @@ def test_lists_are_bounded(tmp_path: Path) -> None:
     assert len(facts["contents"]) == MEMBERS
     assert all(entry["imports"] for entry in facts["contents"])
     assert facts["members not listed"] == 2 * MEMBERS
+    assert facts["members not listed that import"] == 2 * MEMBERS
 
 
 def report(name: str) -> Report:
