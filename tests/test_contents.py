@@ -6,6 +6,7 @@ import io
 import pickle
 import zipfile
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,5 +90,16 @@ def test_reports_show_them_inert() -> None:
 
 def test_what_is_of_another_form_is_left_out() -> None:
     entry: Any = {"path": "a", "format": "b", "imports": ["c", 3]}
-    assert list(holdings([1, None, {}, {"path": 1}, entry])) == [Holding("a", "b", ("c",))]
-    assert list(holdings("text")) == list(holdings(None)) == []
+    odd: Any = {"contents": [1, None, {}, {"path": 1}, entry], "members not listed": "5"}
+    assert list(holdings(odd)) == [Holding("a", "b", ("c",))]
+    assert list(holdings({"contents": "text"})) == list(holdings({})) == []
+
+
+def test_reports_say_how_many_members_are_not_listed() -> None:
+    made = report("os.system")
+    entry = made.scanned[0]
+    more: Any = {"members not listed": 1_200, "members not listed that import": 60}
+    made.scanned[0] = replace(entry, facts={**entry.facts, **more})
+    for form in ("html", "text"):
+        said = REPORTERS[form](made, Options(verbosity=1, width=200))
+        assert "1,200 more members, 60 of them with imports" in said

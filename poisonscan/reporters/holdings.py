@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from poisonscan.finding import Json
+from poisonscan.plural import plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +41,25 @@ class Holding:
         return self.path.rpartition("!/")[2]
 
 
-def holdings(fact: Json) -> Iterator[Holding]:
-    """Read the fact; what is not of the form that a scan writes is left out."""
+UNLISTED: Final = ("members not listed", "members not listed that import")
+"""Facts that say how much more there is."""
+
+
+def holdings(facts: Mapping[str, Json]) -> Iterator[Holding]:
+    """Read the facts of a file; what is not of the form that a scan writes is left out.
+
+    The last one says how many members are not listed, if any.
+    """
+    fact = facts.get("contents")
     for entry in fact if isinstance(fact, list) else ():
         match entry:
             case {"path": str(path), "format": str(form), "imports": list(imports)}:
                 yield Holding(path, form, tuple(name for name in imports if isinstance(name, str)))
+
+    left, importing = (facts.get(name) for name in UNLISTED)
+    if isinstance(left, int) and not isinstance(left, bool) and left > 0:
+        which = f", {importing:,} of them with imports" if isinstance(importing, int) else ""
+        yield Holding("…", f"{plural(left, 'more member')}{which}", ())
 
 
 def suspicious_names(evidence: Mapping[str, Json]) -> set[str]:

@@ -166,7 +166,7 @@ class Page:
 
 
 def _other(entry: Scanned) -> tuple[Scanned, str, tuple[Holding, ...]]:
-    return entry, described(entry), tuple(holdings(entry.facts.get("contents")))
+    return entry, described(entry), tuple(holdings(entry.facts))
 
 
 def _is_partial(report: Report) -> bool:
@@ -226,7 +226,7 @@ def _files(findings: Sequence[Finding], scanned: Sequence[Scanned]) -> Iterator[
         bad = frozenset[str]().union(
             *(suspicious_names(finding.evidence) for group in by_rule.values() for finding in group)
         )
-        held = tuple(holdings(entry.facts.get("contents"))) if entry else ()
+        held = tuple(holdings(entry.facts)) if entry else ()
         yield FileGroup(path, described(entry) if entry else "", held, bad, tuple(made))
 
 

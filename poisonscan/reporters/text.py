@@ -12,7 +12,7 @@ from poisonscan.plural import plural
 from poisonscan.reporters.aside import aside_lines
 from poisonscan.reporters.base import Options, Totals, advice, outermost, said
 from poisonscan.reporters.brief import fitting, leading, overview
-from poisonscan.reporters.holdings import holdings
+from poisonscan.reporters.holdings import UNLISTED, holdings
 from poisonscan.reporters.origins import about
 from poisonscan.reporters.terminal import Look, Terminal, bar, no_command, safe, spark
 from poisonscan.reporters.wording import (
@@ -234,7 +234,10 @@ class _Page:
         """What to show of a dataset: usually what each column was taken for, and the labels."""
         for name, value in entry.facts.items():
             if name == "contents":
-                yield from ((held.path or "imports", held.said) for held in holdings(value))
+                held = holdings(entry.facts)
+                yield from ((one.path or "imports", one.said) for one in held)
+            elif name in UNLISTED:
+                continue  # holdings end with it
             elif self.verbose:
                 yield name, value
             elif name == "not applicable" and isinstance(value, Mapping):
