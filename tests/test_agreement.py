@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,23 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Report:
 @pytest.mark.parametrize("name", REPORTERS)
 def test_every_format_tells_of_rules_that_agree(name: str, told: Report) -> None:
     assert "PS501" in REPORTERS[name](told, Options())
+
+
+def test_who_dismisses_an_alert_dismisses_no_other(told: Report) -> None:
+    """In SARIF, where a service remembers each result by its fingerprint."""
+    (run,) = json.loads(REPORTERS["sarif"](told, Options()))["runs"]
+    head, other = run["results"]
+    (finding,) = told.findings
+    (inner,) = finding.agreeing
+    assert [each["ruleId"] for each in (head, other)] == ["PS502", "PS501"]
+    fingerprints = [each["partialFingerprints"]["poisonscan/v1"] for each in (head, other)]
+    assert fingerprints == [finding.fingerprint, inner.fingerprint]
+    assert head["properties"]["agreeing"] == [inner.fingerprint]
+    assert "are found by PS502" in other["message"]["text"]
+    assert other["locations"]
+    alone = replace(told, findings=[inner])
+    (again,) = json.loads(REPORTERS["sarif"](alone, Options()))["runs"][0]["results"]
+    assert again["partialFingerprints"] == other["partialFingerprints"]
 
 
 def test_without_content_those_that_agree_say_nothing_of_rows(told: Report) -> None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 import zlib
 from collections import Counter
-from itertools import islice
+from dataclasses import replace
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 from poisonscan.escape import escape, quote
@@ -26,7 +27,7 @@ from poisonscan.reporters.wording import without_plot
 from poisonscan.rules import rule as rule_by_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from poisonscan.origin import Origin
     from poisonscan.reporters.anchors import Anchors
@@ -121,15 +122,17 @@ def _run(report: Report, options: Options, most: int) -> Object:
     """The run, with the ``most`` most severe results."""
     rules = rules_of(report)
     places = Places()
-    worst_first = sorted(report.findings, key=lambda finding: -finding.severity)
+    told = sorted(report.findings, key=lambda finding: -finding.severity)
+    worst_first = sorted(chain.from_iterable(map(_each, told)), key=lambda each: -each.severity)
     shown = worst_first[:most]
     marks: list[Object] = [{}] * len(shown)
     if options.aside:
-        aside = report.aside[: most - len(shown)]
+        aside = [(each, one) for one in report.aside for each in _each(one.finding)]
+        aside = aside[: most - len(shown)]
         known = any(each.by == "baseline" for each in report.aside)
         marks = [{"baselineState": "new"} if known else {}] * len(shown)
-        marks += [_set_aside(each, known=known) for each in aside]
-        shown += [each.finding for each in aside]
+        marks += [_set_aside(one, known=known) for _, one in aside]
+        shown += [each for each, _ in aside]
     results = _results(zip(shown, marks, strict=True), rules, places, options.anchors)
     notifications = _notifications(report, places, most)
     totals = Totals.of(report)
@@ -325,19 +328,20 @@ def _measured(finding: Finding) -> Object:
     if finding.at.path.startswith(_HUB):
         measured["hubUri"] = inert(finding.at.path)
     if finding.agreeing:
-        measured["agreeing"] = [_agreeing(each) for each in finding.agreeing]
+        measured["agreeing"] = [each.fingerprint for each in finding.agreeing]
     return measured
 
 
-def _agreeing(finding: Finding) -> Object:
-    """A finding that is told with another one, without its rows: they are nearly the same."""
-    return {
-        "ruleId": finding.rule.id,
-        "level": _LEVEL[finding.severity],
-        "message": sentence(finding.message),
-        "fingerprint": finding.fingerprint,
-        **_measured(finding),
-    }
+def _each(finding: Finding) -> Iterator[Finding]:
+    """A finding, and as results of their own those that are told with it.
+
+    Services remember what somebody decided about a result: whoever dismisses one has decided
+    nothing about what another rule finds in the same rows, perhaps only later.
+    """
+    yield finding
+    head = f"{finding.rule.id} {finding.rule.name}"
+    for each in finding.agreeing:
+        yield replace(each, message=f"{each.message} Nearly the same rows are found by {head}.")
 
 
 def _message(finding: Finding, related: int) -> str:
@@ -364,11 +368,12 @@ def _notifications(report: Report, places: Places, most: int) -> list[Json]:
         notifications.append(
             _notification(f"{left:,} more gaps are in the JSON report only.", places)
         )
-    if (left := len(report.findings) - most) > 0:
+    count = sum(1 for _ in report.each())
+    if (left := count - most) > 0:
         text = f"{left:,} less severe findings are in the JSON report only."
         notifications.append(_notification(text, places))
-    if len(report.findings) > SHOWN:
-        text = f"Of {len(report.findings):,} findings GitHub shows the {SHOWN:,} most severe."
+    if count > SHOWN:
+        text = f"Of {count:,} findings GitHub shows the {SHOWN:,} most severe."
         notifications.append(_notification(text, places, level="note"))
     if report.interrupted:
         notifications.append(_notification("The scan was interrupted.", places))
