@@ -72,7 +72,7 @@ class Fetched:
         for entry in copy.listing.entries:
             verified = entry.path in copy.verified
             partly = parts.fetched(entry.path) if parts is not None else 0
-            fetched = entry.size if verified else partly
+            fetched = entry.size if entry.path in copy.verified - copy.cached else partly
             said = copy.verdicts.get(entry.path, ())
             files.append(OriginFile(entry.path, entry.size, entry.named, verified, fetched, said))
         remote = self.remote
@@ -121,6 +121,7 @@ def fetched(
     progress: Callable[[str, int, int], None],
     *,
     download: bool,
+    keep: bool = False,
 ) -> Iterator[Fetched]:
     """Fetch a repository into a temporary folder, which is removed afterwards.
 
@@ -131,24 +132,33 @@ def fetched(
         progress: called for each file.
         download: all files whole; else of large ones only what turns out to be needed, where this
             system tells what that is.
+        keep: put all that is fetched whole into the Hub's cache. The folder is then made there if
+            no other is given, where a second name makes a file stand in both.
 
     Raises:
         poisonscan.sources.hub.errors.HubError: nothing can be known about the repository.
         OSError: there can be no such folder.
     """
+    from poisonscan.sources.hub.cache import room
     from poisonscan.sources.hub.fetch import fetch
     from poisonscan.sources.hub.parts import Parts
     from poisonscan.sources.partial import can_watch
 
-    with tempfile.TemporaryDirectory(
-        prefix="poisonscan-hub-", dir=scratch, ignore_cleanup_errors=True
-    ) as name:
+    with contextlib.ExitStack() as stack:
+        if keep and scratch is None and not remote.environment.offline:
+            scratch = os.fspath(stack.enter_context(room(remote.environment.cache, remote.address)))
+        name = stack.enter_context(
+            tempfile.TemporaryDirectory(
+                prefix="poisonscan-hub-", dir=scratch, ignore_cleanup_errors=True
+            )
+        )
         copy = fetch(
             remote.address,
             Path(name),
             remote.environment,
             most=most,
             partly=not download and can_watch(),
+            keep=keep,
             told=lambda done, total: progress("files fetched", done, total),
         )
         parts = None

@@ -134,8 +134,9 @@ def scan(
         measures: what is asked of every dataset besides the detectors, by name; their facts are in
             the report.
         leave_out: files that are no part of the target, such as a lock file that lies in it.
-        download: fetch and verify all files of repositories whole; by default only what is needed
-            of large ones is fetched where this system tells what that is (Linux).
+        download: fetch all files of repositories whole, verify them and keep them in the Hub's
+            cache, where its own client finds them; by default only what is needed of large ones is
+            fetched where this system tells what that is (Linux), and nothing is kept.
 
     Returns:
         Findings, and everything that could not be checked. An interrupt (Ctrl-C) ends the scan
@@ -284,7 +285,10 @@ class _Work:
     ) -> None:
         """Fetch a repository and scan it."""
         try:
-            with fetched(remote, most, self.scratch, self.progress, download=self.download) as copy:
+            with fetched(
+                remote, most, self.scratch, self.progress,
+                download=self.download, keep=self.download,
+            ) as copy:  # fmt: skip
                 part = Report((remote.target,), gaps=copy.gaps)
                 try:
                     self.run([copy.folder], copy.folder, columns, reference, part, copy.parts)

@@ -58,8 +58,9 @@ OPTIONS: Final = [
     click.option(
         "--download",
         is_flag=True,
-        help="Fetch all files of repositories whole and compare them with the hashes that the Hub "
-        "lists; by default, only the parts of large files that are looked at.",
+        help="Fetch all files of repositories whole, compare them with the hashes that the Hub "
+        "lists and keep them in its cache (HF_HOME); by default, only the parts of large files "
+        "that are looked at, and nothing is kept.",
     ),
     click.option(
         "--max-download",

@@ -68,7 +68,7 @@ def files_of(origin: Origin, most: int) -> Files:
     for file in origin.files[:most]:
         read = "not fetched"
         if file.verified:
-            read = "verified"
+            read = "verified" if file.fetched or not file.size else "verified, from the cache"
         elif file.fetched:
             read = f"not verified: {size(file.fetched)} of it read"
         lines.append(Line(file.path, f"{size(file.size)}, {read}", file.digest))
@@ -95,8 +95,10 @@ def provenance(origin: Origin) -> str:
     fetched = sum(file.fetched for file in origin.files)
     verified = sum(file.verified for file in origin.files)
     partly = sum(not file.verified and file.fetched > 0 for file in origin.files)
+    cached = sum(file.size for file in origin.files if file.verified and not file.fetched)
+    taken = f", {size(cached)} from the Hub's cache on disk" if cached else ""
     text = (
-        f"{safe(origin.path)}: {size(fetched)} of {size(total)} fetched; "
+        f"{safe(origin.path)}: {size(fetched)} of {size(total)} fetched{taken}; "
         f"{plural(verified, 'file')} compared with the hashes that the Hub lists"
     )
     if partly:

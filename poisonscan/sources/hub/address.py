@@ -45,6 +45,10 @@ class Address:
         folder = "" if self.type == "model" else f"{self.type}s/"
         return f"{_SCHEME}{folder}{self.repository}@{commit}"
 
+    def covers(self, path: str) -> bool:
+        """Whether a file of the repository is asked for."""
+        return not self.path or path == self.path or path.startswith(f"{self.path}/")
+
 
 def is_address(text: str, endpoint: str = HUB) -> bool:
     """Whether a target is meant as an address of the Hub: by its scheme, or by its host."""

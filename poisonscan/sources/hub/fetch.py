@@ -5,7 +5,6 @@ Large files can be left to `Parts`, which fetches what turns out to be needed of
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -46,13 +45,23 @@ Told = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A repository at one commit, and the folder that it is fetched into."""
+    """A repository at one commit, and the folder that it is fetched into.
+
+    Attributes:
+        keep: whether what is fetched whole is kept in the Hub's cache.
+    """
 
     client: Client
     environment: Environment
     address: Address
     commit: str
     folder: Path
+    keep: bool = False
+
+    @property
+    def cache(self) -> cache.Kept:
+        """What is kept of the repository on this machine, and is used without asking the Hub."""
+        return cache.Kept(cache.folder(self.environment.cache, self.address), self.commit)
 
     def file(self, entry: Entry) -> Path:
         """Where a file is put."""
@@ -62,25 +71,30 @@ class Place:
         """Where a file comes from."""
         return file_url(self.client, self.address, self.commit, entry.path)
 
-    def kept(self, entry: Entry) -> Path | None:
-        """Where a file is on this machine already, under its hash, if nothing else is asked."""
-        file = cache.folder(self.environment.cache, self.address) / "blobs" / entry.digest
-        return file if self.environment.offline or file.is_file() else None
+    def kept(self, entry: Entry) -> str:
+        """Take a file from the cache; returns why that could not be done, or an empty text."""
+        try:
+            self.cache.take(entry, self.file(entry))
+        except HubError as error:
+            return f"not scanned: HF_HUB_OFFLINE is set: {error}"
+        return self._keep(entry, self.cache.point)
 
     def whole(self, entry: Entry) -> str:
         """Fetch a file; returns why it could not be done, or an empty text."""
         try:
-            if (kept := self.kept(entry)) is not None:
-                with contextlib.suppress(HubError):
-                    store(cache.pieces(kept), entry, self.file(entry))
-                    return ""
-            if self.environment.offline:
-                return "not scanned: the cached file does not have the hash that is its name"
             self.client.again(lambda: self._download(entry))
         except HubError as error:
             return f"not fetched: {error}"
-        except OSError as error:
-            return f"not fetched: {error.strerror or type(error).__name__}"
+        return self._keep(entry, lambda entry: self.cache.add(entry, self.file(entry)))
+
+    def _keep(self, entry: Entry, act: Callable[[Entry], None]) -> str:
+        """Keep a file that is in the folder, or have it nowhere."""
+        try:
+            if self.keep:
+                act(entry)
+        except HubError as error:
+            self.file(entry).unlink()
+            return f"not scanned: {error}"
         return ""
 
     def _download(self, entry: Entry) -> None:
@@ -100,6 +114,7 @@ class Copy:
         listing: what the repository holds.
         place: where it is, and where it comes from.
         verified: paths of the files that are in the folder, equal to what the Hub lists.
+        cached: those of them that were on this machine before.
         partly: files that were left to be fetched in parts.
         most: bytes that may be fetched.
         left: how many of them are left.
@@ -111,6 +126,7 @@ class Copy:
     listing: Listing
     place: Place
     verified: set[str] = field(default_factory=set)
+    cached: set[str] = field(default_factory=set)
     partly: list[Entry] = field(default_factory=list)
     most: int = MOST_BYTES
     left: int = MOST_BYTES
@@ -126,6 +142,7 @@ def fetch(
     *,
     most: int | None = None,
     partly: bool = False,
+    keep: bool = False,
     client: Client | None = None,
     told: Told = lambda *_: None,
 ) -> Copy:
@@ -137,6 +154,7 @@ def fetch(
         environment: where the Hub is.
         most: bytes to fetch at most; small files come first. None: ``MOST_BYTES``.
         partly: leave out large files, for `Parts`.
+        keep: put what is fetched whole into the Hub's cache as well.
         client: made from the environment if None.
         told: called after each file.
 
@@ -149,19 +167,51 @@ def fetch(
         listing = cache.list_cached(environment.cache, address)
     else:
         listing = list_files(client, address)
-    place = Place(client, environment, address, listing.commit, folder)
+    keep = keep and not environment.offline
+    place = Place(client, environment, address, listing.commit, folder, keep)
     limit = MOST_BYTES if most is None else most
     copy = Copy(listing, place, most=limit, left=limit)
     copy.gaps += [Gap(".", note) for note in listing.notes]
+    if keep:
+        place.cache.describe(listing, address)
     if not environment.offline:
         copy.verdicts, copy.scanners = list_verdicts(client, address, listing.commit)
-    wanted = _choose(copy, partly=partly)
-    for entry, reason in at_once(client, place.whole, wanted, told):
+    entries = _from_cache(copy, _fetchable(copy), told)
+    for entry, reason in at_once(client, place.whole, _choose(copy, entries, partly=partly), told):
         if reason:
             copy.gaps.append(Gap(entry.path, reason))
         else:
             copy.verified.add(entry.path)
+    if keep:
+        place.cache.name(address.revision, complete=not copy.gaps)
     return copy
+
+
+def _fetchable(copy: Copy) -> list[Entry]:
+    """Files that can be fetched and verified, the small ones first; a gap for each other one."""
+    found = []
+    for entry in sorted(copy.listing.entries, key=lambda entry: (entry.size, entry.path)):
+        if reason := refusal(entry.path):
+            copy.gaps.append(Gap(entry.path, f"not fetched: {reason}"))
+        elif not entry.digest:
+            text = "not fetched: the Hub lists no hash to compare it with"
+            copy.gaps.append(Gap(entry.path, text))
+        else:
+            found.append(entry)
+    return found
+
+
+def _from_cache(copy: Copy, entries: list[Entry], told: Told) -> list[Entry]:
+    """Take files from the cache; gives those that have to be fetched."""
+    offline, place = copy.place.environment.offline, copy.place
+    kept = [entry for entry in entries if offline or place.cache.find(entry) is not None]
+    for entry, reason in at_once(place.client, place.kept, kept, told):
+        if not reason:
+            copy.cached.add(entry.path)
+        elif offline:
+            copy.gaps.append(Gap(entry.path, reason))
+    copy.verified |= copy.cached
+    return [] if offline else [entry for entry in entries if entry.path not in copy.cached]
 
 
 def at_once(
@@ -189,19 +239,14 @@ def at_once(
     return found
 
 
-def _choose(copy: Copy, *, partly: bool) -> list[Entry]:
-    """Files to fetch whole, the small ones first; a gap for each that is not fetched at all."""
+def _choose(copy: Copy, entries: Iterable[Entry], *, partly: bool) -> list[Entry]:
+    """Files to fetch whole; a gap for each that is not fetched at all."""
     chosen: list[Entry] = []
     crowd = 0
-    for entry in sorted(copy.listing.entries, key=lambda entry: (entry.size, entry.path)):
-        parts = partly and LARGE < entry.size <= LARGEST and not copy.place.kept(entry)
+    for entry in entries:
+        parts = partly and LARGE < entry.size <= LARGEST
         cost = FIRST + LAST if parts else entry.size
-        if reason := refusal(entry.path):
-            copy.gaps.append(Gap(entry.path, f"not fetched: {reason}"))
-        elif not entry.digest:
-            text = "not fetched: the Hub lists no hash to compare it with"
-            copy.gaps.append(Gap(entry.path, text))
-        elif cost > copy.left:
+        if cost > copy.left:
             copy.gaps.append(Gap(entry.path, f"not fetched: {too_large(entry, copy.most)}"))
         elif len(chosen) + len(copy.partly) == MOST_FETCHED:
             crowd += 1

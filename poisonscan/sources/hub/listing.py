@@ -15,8 +15,6 @@ from poisonscan.sources.hub.errors import HubError, NoSuchRepository
 MOST_FILES: Final = 200_000
 _MOST_PAGES: Final = 1_000
 COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_SHA1: Final = re.compile(r"[0-9a-f]{40}")
-_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +26,13 @@ class Entry:
         size: bytes.
         digest: what it must have: 64 hex digits are its SHA-256, 40 the id of its git blob; empty
             if the Hub tells none.
+        blob: id of the git blob that a large file has in its place; empty for others.
     """
 
     path: str
     size: int
     digest: str
+    blob: str = ""
 
     @property
     def named(self) -> str:
@@ -87,7 +87,7 @@ def list_files(client: Client, address: Address) -> Listing:
             message = "the Hub's list of files is none"
             raise HubError(message)
         for item in page:
-            _take(item, address.path, entries, notes)
+            _take(item, address, entries, notes)
         if len(entries) + len(notes) > MOST_FILES or (url and len(seen) == _MOST_PAGES):
             del entries[MOST_FILES:]
             notes.append(f"it holds more than {MOST_FILES:,} files; the rest was not looked at")
@@ -98,7 +98,7 @@ def list_files(client: Client, address: Address) -> Listing:
     return Listing(commit, tuple(entries), tuple(notes))
 
 
-def _take(item: Any, path: str, entries: list[Entry], notes: list[str]) -> None:
+def _take(item: Any, address: Address, entries: list[Entry], notes: list[str]) -> None:
     """Add an entry of the Hub's list, if it is a file in the path that was asked for."""
     if not isinstance(item, dict) or item.get("type") == "directory":
         return
@@ -106,17 +106,24 @@ def _take(item: Any, path: str, entries: list[Entry], notes: list[str]) -> None:
     if not isinstance(name, str):
         notes.append("the Hub lists a file without a name")
         return
-    if path and name != path and not name.startswith(path + "/"):
+    if not address.covers(name):
         return
     lfs = item.get("lfs")
     about = lfs if isinstance(lfs, dict) else item
     size, digest = about.get("size"), about.get("oid")
-    digest = digest.removeprefix("sha256:") if isinstance(digest, str) else ""
+    digest = digest_of(digest.removeprefix("sha256:") if isinstance(digest, str) else "")
     if type(size) is not int or not 0 <= size < 1 << 60:
         notes.append(f"the Hub does not say how large {quote(clip(name))} is: not fetched")
         return
-    wanted = _SHA256 if about is lfs else _SHA1
-    entries.append(Entry(name, size, digest if wanted.fullmatch(digest) else ""))
+    if len(digest) != (64 if about is lfs else 40):
+        digest = ""
+    pointer = item.get("oid") if about is lfs else ""
+    entries.append(Entry(name, size, digest, digest_of(pointer)))
+
+
+def digest_of(text: Any) -> str:
+    """A text that is the id of a git blob, or a SHA-256; empty if it is neither."""
+    return text if isinstance(text, str) and COMMIT.fullmatch(text) else ""
 
 
 def file_url(client: Client, address: Address, commit: str, path: str) -> str:

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +18,7 @@ from tests.sources.hub.fake import (
     Behaviour,
     FakeHub,
     cut,
+    git_digest,
     nonsense,
     redirect,
     send,
@@ -275,20 +280,162 @@ def test_what_is_in_the_cache_is_verified_and_not_fetched(hub: FakeHub, tmp_path
     hub.files, hub.lfs = {"big": b"weights", "too": b"other"}, {"big", "too"}
     _cached(tmp_path, b"weights", "big")
     _cached(tmp_path, b"other", "too").write_bytes(b"OTHER")
-    assert get(hub, tmp_path).verified == {"big", "too"}
+    # What is not fetched does not count for the limit of what is.
+    copy = get(hub, tmp_path, most=len(b"other"))
+    assert (copy.verified, copy.cached, copy.gaps) == ({"big", "too"}, {"big"}, [])
     assert on_disk(tmp_path) == hub.files
     assert [path.rpartition("/")[2] for path, _ in hub.elsewhere] == ["too"]
+
+
+def test_what_a_loader_would_open_is_what_is_verified(hub: FakeHub, tmp_path: Path) -> None:
+    hub.files, hub.lfs = {"big": b"weights"}, {"big"}
+    blob = _cached(tmp_path, b"weights", "big")
+    link = tmp_path / "cache" / "models--org--name" / "snapshots" / COMMIT / "big"
+    link.unlink()
+    link.write_bytes(b"WEIGHTS")
+    copy = get(hub, tmp_path)
+    assert (blob.read_bytes(), copy.verified, copy.cached) == (b"weights", {"big"}, set())
+
+
+def offline(hub: FakeHub, folder: Path, address: Address = MODEL) -> Copy:
+    environment = hub.environment(folder / "cache")
+    (folder / "target").mkdir(exist_ok=True)
+    return fetch(
+        address, folder / "target", type(environment)(hub.url, "", environment.cache, offline=True)
+    )
 
 
 def test_offline_there_is_only_the_cache(hub: FakeHub, tmp_path: Path) -> None:
     _cached(tmp_path, b"weights", "folder/big")
     _cached(tmp_path, b"other", "changed").write_bytes(b"OTHER")
-    environment = hub.environment(tmp_path / "cache")
-    offline = type(environment)(hub.url, "", environment.cache, offline=True)
-    (tmp_path / "target").mkdir()
-    copy = fetch(MODEL, tmp_path / "target", offline)
+    copy = offline(hub, tmp_path)
     assert on_disk(tmp_path) == {"folder/big": b"weights"}
     assert {gap.path for gap in copy.gaps} == {".", "changed"}
     assert hub.log == []
     with pytest.raises(NoSuchRepository, match="HF_HUB_OFFLINE is set"):
-        fetch(Address("dataset", "org/name"), tmp_path / "target", offline)
+        offline(hub, tmp_path, Address("dataset", "org/name"))
+
+
+def keep(hub: FakeHub, folder: Path, address: Address = MODEL) -> Copy:
+    (folder / "target").mkdir(exist_ok=True)
+    shutil.rmtree(folder / "target")
+    (folder / "target").mkdir()
+    environment = hub.environment(folder / "cache")
+    return fetch(address, folder / "target", environment, keep=True, client=hub.client())
+
+
+def kept(folder: Path) -> dict[str, bytes]:
+    """All that a loader finds, and nothing half done is left."""
+    root = folder / "cache" / "models--org--name"
+    assert not list(root.rglob("*.incomplete"))
+    snapshot = root / "snapshots" / COMMIT
+    return {p.relative_to(snapshot).as_posix(): p.read_bytes() for p in snapshot.rglob("*.*")}
+
+
+def test_what_is_verified_is_kept_and_nothing_else(hub: FakeHub, tmp_path: Path) -> None:
+    hub.files = {
+        "a/big.bin": b"weights", "twin.bin": b"weights", "c.json": b"{}", "bad.json": b"true",
+        "../out.json": b"1", "/etc/out.json": b"1", "a/../../out.json": b"1",
+    }  # fmt: skip
+    hub.lfs = {"a/big.bin", "twin.bin"}
+    hub.behaviours["bad.json"] = lambda request, _: send(request, 200, b"null")
+    copy = keep(hub, tmp_path)
+    good = {"a/big.bin": b"weights", "twin.bin": b"weights", "c.json": b"{}"}
+    assert (on_disk(tmp_path), kept(tmp_path)) == (good, good)
+    assert copy.verified == set(good)
+    root = tmp_path / "cache" / "models--org--name"
+    blobs = {path.name for path in (root / "blobs").iterdir()}
+    assert blobs == {hashlib.sha256(b"weights").hexdigest(), git_digest(b"{}")}
+    link = root / "snapshots" / COMMIT / "a" / "big.bin"
+    assert link.readlink() == Path("../../../blobs", hashlib.sha256(b"weights").hexdigest())
+    assert {path.name for path in tmp_path.iterdir()} == {"cache", "target"}
+    # Nothing is copied: the file that is scanned is the one that is kept.
+    config = root / "snapshots" / COMMIT / "c.json"
+    assert config.samefile(tmp_path / "target" / "c.json")
+    # Without the file that differs, the commit is not what the branch was.
+    (root / "refs" / "main").write_text("d" * 40)
+    assert keep(hub, tmp_path).cached == set(good)
+    assert (root / "refs" / "main").read_text() == "d" * 40
+    del hub.behaviours["bad.json"]
+    hub.files = {path: hub.files[path] for path in (*good, "bad.json")}
+    assert keep(hub, tmp_path).gaps == []
+    assert (root / "refs" / "main").read_text() == COMMIT
+    assert kept(tmp_path) == hub.files
+
+
+def test_what_is_wrong_in_the_cache_is_replaced(hub: FakeHub, tmp_path: Path) -> None:
+    hub.files, hub.lfs = {"big.bin": b"weights", "too.bin": b"other"}, {"big.bin", "too.bin"}
+    _cached(tmp_path, b"weights", "big.bin").write_bytes(b"WEIGHTS")
+    _cached(tmp_path, b"other", "too.bin")
+    link = tmp_path / "cache" / "models--org--name" / "snapshots" / COMMIT / "too.bin"
+    link.unlink()
+    link.symlink_to("../../elsewhere")
+    assert keep(hub, tmp_path).verified == {"big.bin", "too.bin"}
+    assert kept(tmp_path) == hub.files
+
+
+def test_several_may_keep_the_same_at_once(hub: FakeHub, tmp_path: Path) -> None:
+    hub.files = {f"{n}.bin": b"weights" * n for n in range(12)}
+    hub.lfs = set(hub.files)
+
+    def work(number: int) -> Copy:
+        target = tmp_path / f"target{number}"
+        target.mkdir()
+        environment = hub.environment(tmp_path / "cache")
+        return fetch(MODEL, target, environment, keep=True, client=hub.client())
+
+    with ThreadPoolExecutor(4) as pool:
+        copies = list(pool.map(work, range(4)))
+    assert all(copy.verified == set(hub.files) and not copy.gaps for copy in copies)
+    assert kept(tmp_path) == hub.files
+
+
+def test_offline_what_was_kept_is_complete_or_what_lacks_is_named(
+    hub: FakeHub, tmp_path: Path
+) -> None:
+    hub.files = {"a/big.bin": b"weights", "c.json": b"{}"}
+    hub.lfs = {"a/big.bin"}
+    keep(hub, tmp_path)
+    asked = len(hub.log)
+    shutil.rmtree(tmp_path / "target")
+    copy = offline(hub, tmp_path)
+    assert (copy.cached, copy.gaps) == (set(hub.files), [])
+    root = tmp_path / "cache" / "models--org--name"
+    (root / "snapshots" / COMMIT / "c.json").unlink()
+    (root / "blobs" / git_digest(b"{}")).unlink()
+    shutil.rmtree(tmp_path / "target")
+    copy = offline(hub, tmp_path)
+    assert copy.cached == {"a/big.bin"}
+    assert _gap(copy) == Gap(
+        "c.json", "not scanned: HF_HUB_OFFLINE is set: the cache does not hold it"
+    )
+    with pytest.raises(NoSuchRepository, match="holds no file or folder 'b'"):
+        offline(hub, tmp_path, Address("model", "org/name", path="b"))
+    assert len(hub.log) == asked
+
+
+def test_a_cache_that_is_no_folder_is_told_at_once(hub: FakeHub, tmp_path: Path) -> None:
+    hub.files = {"a.json": b"{}"}
+    (tmp_path / "cache").write_bytes(b"")
+    with pytest.raises(HubError, match="HF_HUB_CACHE names another folder"):
+        keep(hub, tmp_path)
+
+
+@pytest.mark.parametrize("lacking", ["link", "symlink", "both"])
+def test_file_systems_without_links(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacking: str
+) -> None:
+    def none(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    if lacking != "symlink":
+        monkeypatch.setattr(os, "link", none)
+    if lacking != "link":
+        monkeypatch.setattr(os, "symlink", none)
+    hub.files = {"a/big.bin": b"weights", "c.json": b"{}"}
+    hub.lfs = {"a/big.bin"}
+    assert keep(hub, tmp_path).verified == set(hub.files)
+    assert kept(tmp_path) == on_disk(tmp_path) == hub.files
+    copy = keep(hub, tmp_path)
+    assert (copy.cached, copy.gaps) == (set(hub.files), [])
+    assert kept(tmp_path) == on_disk(tmp_path) == hub.files

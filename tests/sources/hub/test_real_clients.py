@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import poisonscan
-from tests.sources.hub.fake import COMMIT, FakeHub
+from tests.sources.hub.fake import COMMIT, FakeHub, send
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 NUMBERS = random.Random(0).randbytes(300_000)
@@ -76,6 +76,64 @@ def test_downloads_are_what_it_holds_and_what_is_scanned(
         hub.files, True
     )
     assert "were not asked: HF_HUB_OFFLINE is set" in report.origins[0].scanners
+
+
+def test_what_is_downloaded_is_found_without_the_hub(
+    hub: FakeHub, api: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    cache = tmp_path / "home" / "hub"
+    report = poisonscan.scan("hf://org/name", isolation="off", download=True)
+    assert all("not fetched" not in gap.reason for gap in report.gaps)
+    assert all(file.verified and file.fetched == file.size for file in report.origins[0].files)
+    asked = len(hub.log) + len(hub.elsewhere)
+    for revision in ("main", COMMIT):
+        folder = huggingface_hub.snapshot_download(
+            "org/name", revision=revision, cache_dir=cache, local_files_only=True
+        )
+        assert {path: Path(folder, path).read_bytes() for path in hub.files} == hub.files
+    file = huggingface_hub.hf_hub_download(
+        "org/name", "weights/model.bin", cache_dir=cache, local_files_only=True
+    )
+    assert Path(file).read_bytes() == NUMBERS
+    about = huggingface_hub.scan_cache_dir(cache)
+    assert (about.warnings, len(about.repos)) == ([], 1)
+    assert {f.file_name for r in about.repos for v in r.revisions for f in v.files} == {
+        Path(path).name for path in hub.files
+    }
+    assert len(hub.log) + len(hub.elsewhere) == asked
+    # Nor does the client fetch it again, nor a second scan.
+    resolved = sum("/resolve/" in path for path, _ in (*hub.log, *hub.elsewhere))
+    huggingface_hub.snapshot_download("org/name", endpoint=hub.url, cache_dir=cache, token=False)
+    again = poisonscan.scan("hf://org/name", isolation="off", download=True)
+    assert [(file.verified, file.fetched) for file in again.origins[0].files] == [(True, 0)] * 3
+    assert sum("/resolve/" in path for path, _ in (*hub.log, *hub.elsewhere)) == resolved
+
+
+def test_a_file_that_is_not_what_it_must_be_is_missing_for_the_client(
+    hub: FakeHub, api: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    cache = tmp_path / "home" / "hub"
+    hub.behaviours["elsewhere/weights/model.bin"] = lambda request, body: send(
+        request, 200, body[::-1]
+    )
+    report = poisonscan.scan("hf://org/name", isolation="off", download=True)
+    assert [gap.path.rpartition("/")[2] for gap in report.gaps] == ["model.bin"]
+    config = huggingface_hub.hf_hub_download(
+        "org/name", "config.json", cache_dir=cache, local_files_only=True
+    )
+    assert Path(config).read_bytes() == hub.files["config.json"]
+    with pytest.raises(FileNotFoundError):
+        huggingface_hub.hf_hub_download(
+            "org/name", "weights/model.bin", cache_dir=cache, local_files_only=True
+        )
+    with pytest.raises(FileNotFoundError, match=r"weights/model\.bin"):
+        huggingface_hub.snapshot_download("org/name", cache_dir=cache, local_files_only=True)
 
 
 def test_parts_of_a_file(hub: FakeHub, api: Any) -> None:
