@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from poisonscan.datasets.candidates import may_hold_rows
+from poisonscan.datasets.candidates import DESCRIBING, may_hold_rows
 from poisonscan.datasets.errors import OptionError
 from poisonscan.files import check_folders
 from poisonscan.finding import Gap, Report
@@ -106,24 +106,28 @@ def _lacks(blob: Blob, items: Sequence[Item]) -> Spans:
 
 
 def completed(
-    tables: Tables, beside: Tables, parts: Parts, report: Report, *, first: bool
+    tables: Tables, beside: Tables, parts: Parts, report: Report
 ) -> tuple[Tables, Tables]:
-    """Files that rows are read from, whole; and those beside them that are not left out.
+    """Files that rows are read from, and those beside them that are not left out.
+
+    Parquet files stay as they are: which of their row groups are read, if any, is known once the
+    datasets are opened. All other files of rows are fetched whole.
 
     Args:
         tables: files of rows.
         beside: all others, which may be read with them.
         parts: fetches the rest of them.
         report: of all files; what cannot be fetched is a gap of it.
-        first: only the first rows of tables are read: parquet files need not be whole.
     """
     models = {entry.path for entry in report.scanned if entry.kind == "model"}
     partly = {
-        table.path: table
+        table.path
         for table in tables
-        if first and table.format == "parquet" and not (table.steps or table.codec)
+        if table.format == "parquet"
+        and not (table.steps or table.codec)
+        and table.path.rpartition("/")[2] not in DESCRIBING
     }
-    needed = {table.path.partition("!/")[0] for table in tables} - partly.keys()
+    needed = {table.path.partition("!/")[0] for table in tables} - partly
     # Members are named here only where an archive may hold rows: whatever else it is, it is read.
     needed |= {
         file.path.partition("!/")[0]
@@ -132,7 +136,7 @@ def completed(
     }
     failed = parts.complete(path for path in needed if parts.present(path) is not None)
     # Whatever reads files by their names must not find zeros in place of what was not fetched.
-    parts.remove(but=partly.keys())
+    parts.remove(but=partly)
     report.gaps += [Gap(path, reason) for path, reason in failed.items()]
     kept = [table for table in tables if table.path.partition("!/")[0] not in failed]
     return present(kept, parts), [

@@ -266,8 +266,7 @@ class _Work:
         plausible = self.kind == "dataset" or any_may_hold_rows(file.path for file in beside)
         if tables or (beside and plausible):
             if parts is not None:
-                first = columns["max_rows"] is not None and columns["sample"] is None
-                tables, beside = completed(tables, beside, parts, report, first=first)
+                tables, beside = completed(tables, beside, parts, report)
             with at_most(self.jobs):
                 references = self.references(reference, columns, report) if reference else []
                 self.datasets(tables, beside, columns, references, report, parts)

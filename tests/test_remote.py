@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import random
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -263,6 +264,91 @@ def test_the_first_rows_of_a_dataset(here: FakeHub, isolation: Any) -> None:
     assert all(file.verified for file in everything.origins[0].files)
     (entry,) = everything.scanned
     assert entry.rows == 24_000
+
+
+def sampled(report: Report) -> tuple[int, int]:
+    """Rows that were looked at, and bytes that were fetched."""
+    (entry,) = report.scanned
+    return entry.rows or 0, sum(file.fetched for file in report.origins[0].files)
+
+
+@watching
+def test_a_sample_costs_some_row_groups(here: FakeHub) -> None:
+    numbers = np.random.default_rng(0)
+    here.files = {}
+    for name in ("train", "test"):
+        vectors = pa.array(numbers.random(16_000 * 128, np.float32))
+        table = {
+            "text": [f"text {i}" for i in range(16_000)],
+            "label": [0, 1] * 8_000,
+            "features": pa.FixedSizeListArray.from_arrays(vectors, 128),
+        }
+        out = io.BytesIO()
+        pq.write_table(pa.table(table), out, row_group_size=160, compression="none")
+        here.files[f"data/{name}.parquet"] = out.getvalue()
+    here.lfs = set(here.files)
+    size = sum(map(len, here.files.values()))
+    arguments: Any = {"isolation": "off", "select": ["PS3"], "sample": 200}
+    first = poisonscan.scan("hf://datasets/org/name", **arguments, jobs=1)
+    count, fetched = sampled(first)
+    assert first.gaps == []
+    assert 140 < count < 260
+    assert fetched < size * 0.45
+    assert "about 200 of 32,000 rows, chosen at random (seed 0)" in str(first.scanned[0].facts)
+    assert "from 32 of 200 row groups: only these were fetched" in str(first.scanned[0].facts)
+    assert same(first, poisonscan.scan("hf://datasets/org/name", **arguments, jobs=2))
+    other = poisonscan.scan("hf://datasets/org/name", **arguments, jobs=1, seed=1)
+    assert sampled(other)[0] != count
+    whole = poisonscan.scan("hf://datasets/org/name", **arguments, jobs=1, download=True)
+    assert "row groups" not in str(whole.scanned[0].facts)
+    assert sampled(whole)[1] == size
+
+
+@watching
+def test_a_split_costs_its_files(here: FakeHub) -> None:
+    train, test, other = shards(6_000, 3).values()
+    here.files = {
+        "data/train-00000-of-00001.parquet": train, "data/test-00000-of-00001.parquet": test,
+        "more/train-00000-of-00001.parquet": other,
+        "README.md": b"---\nconfigs:\n- config_name: one\n  data_files:\n  - split: train\n"
+        b"    path: data/train-*\n  - split: test\n    path: data/test-*\n- config_name: two\n"
+        b"  data_files: more/*\n---\n# It\n",
+    }  # fmt: skip
+    here.lfs = {path for path in here.files if path.endswith(".parquet")}
+    arguments: Any = {"isolation": "off", "jobs": 1, "select": ["PS3"]}
+    cases: list[tuple[dict[str, Any], set[str]]] = [
+        ({"split": "test"}, {"data/test-00000-of-00001.parquet"}),
+        ({"config": "two"}, {"more/train-00000-of-00001.parquet"}),
+        ({"config": "one", "split": "train"}, {"data/train-00000-of-00001.parquet"}),
+    ]
+    for option, paths in cases:
+        parts = poisonscan.scan("hf://datasets/org/name", **arguments, **option)
+        whole = poisonscan.scan("hf://datasets/org/name", **arguments, **option, download=True)
+        assert same(parts, whole)
+        assert [entry.rows for entry in parts.scanned] == [6_000]
+        assert {f.path for f in parts.origins[0].files if f.verified} == {*paths, "README.md"}
+        shutil.rmtree("home")  # or all of it would be taken from the cache
+
+
+@watching
+def test_a_table_that_describes_pictures_is_read_whole(here: FakeHub) -> None:
+    from PIL import Image
+
+    names = [f"{n}.png" for n in range(12)]
+    noise = random.Random(0).randbytes(3_000_000).hex()
+    table = pa.table({"file_name": names, "label": [0, 1] * 6, "note": [noise] + ["x"] * 11})
+    out = io.BytesIO()
+    pq.write_table(table, out, compression="none", use_dictionary=False)
+    here.files, here.lfs = {"metadata.parquet": out.getvalue()}, {"metadata.parquet"}
+    for number, name in enumerate(names):
+        picture = io.BytesIO()
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(picture, "png")
+        here.files[name] = picture.getvalue()
+    report = poisonscan.scan(
+        "hf://datasets/org/name", isolation="off", select=["PS3"], max_rows=10, jobs=1
+    )
+    assert [(entry.kind, entry.rows) for entry in report.scanned] == [("dataset", 10)]
+    assert report.gaps == []
 
 
 @watching

@@ -14,8 +14,8 @@ import numpy as np
 from poisonscan.cleaning.card import recounted
 from poisonscan.cleaning.errors import CleanError
 from poisonscan.cleaning.tables import opened
+from poisonscan.datasets.candidates import DESCRIBING
 from poisonscan.datasets.errors import DatasetError
-from poisonscan.datasets.metadata import NAMES
 from poisonscan.datasets.tables import layout, read
 from poisonscan.escape import quote
 from poisonscan.sources.disk import IGNORED
@@ -95,7 +95,7 @@ def described(files: Iterable[Member], dropped: Collection[str]) -> dict[str, ND
     found: dict[str, NDArray[np.int64]] = {}
     for member in files:
         path = PurePosixPath(member.within)
-        if not dropped or path.name not in NAMES or member.left:
+        if not dropped or path.name not in DESCRIBING or member.left:
             continue
         rows: set[int] = set()
         for row, name in _named(member):

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from poisonscan.datasets import text_files, webdataset
 from poisonscan.datasets.arrays import is_array_file, open_arrays
+from poisonscan.datasets.candidates import DESCRIBING
 from poisonscan.datasets.configurations import cards, converted, declared_for, listed
 from poisonscan.datasets.documentation import documented_folders, is_documentation
 from poisonscan.datasets.entries import Entry, by_name
 from poisonscan.datasets.folders import above_split, folder_roots
-from poisonscan.datasets.metadata import NAMES, described
+from poisonscan.datasets.metadata import described
 from poisonscan.datasets.naming import called
 from poisonscan.datasets.saved import saved_folders
 from poisonscan.datasets.sound import AudioFiles, open_audio
@@ -132,7 +133,7 @@ def _not_joined(tables: Iterable[str], media: Sequence[TableFile]) -> Iterator[G
     }
     for path in tables:
         pure = PurePosixPath(path)
-        if pure.name in NAMES and str(pure.parent) in above and "!" in path:
+        if pure.name in DESCRIBING and str(pure.parent) in above and "!" in path:
             yield Gap(path, "not joined with the pictures in the archive: unpack it and scan that")
 
 

@@ -13,6 +13,8 @@ _NAMES: Final = re.compile(
     rf"|(?:{_SPLIT})[-_. \d]*(?:of-\d+)?\.txt"
     rf"|(?:.*[-_.])?(?:{_SPLIT}|data|dataset|features|images)(?:[-_.].*)?\.safetensors"
 )
+DESCRIBING: Final = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+"""Names of tables that describe the pictures and recordings around them."""
 ENOUGH_TEXTS: Final = 10
 """Files that a class folder of texts holds at least."""
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from poisonscan.datasets.candidates import DESCRIBING
 from poisonscan.datasets.encoding import encoded
 from poisonscan.datasets.entries import Entry
 from poisonscan.datasets.errors import DatasetError
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from poisonscan.finding import Json
     from poisonscan.formats.base import TableFile
 
-NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 MAX_NAMES = 5_000_000
 """Files that a table may name for those that it does not name to be counted."""
 _COLUMN = re.compile(r"(?:.+_)?file_name")
@@ -112,7 +112,7 @@ def described(
     by_folder: dict[PurePosixPath, TableFile] = {}
     for table in tables:
         pure = PurePosixPath(table.path)
-        if pure.name in NAMES:
+        if pure.name in DESCRIBING:
             by_folder.setdefault(pure.parent, table)
     below: dict[PurePosixPath, list[TableFile]] = defaultdict(list)
     for file in media:

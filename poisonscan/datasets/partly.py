@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from poisonscan.datasets.gather import SAMPLE
-from poisonscan.datasets.parquet_sizes import extents
+from poisonscan.datasets.parquet_sizes import Extent, extents
 from poisonscan.sources.partial import holes, lacking, united
 
 if TYPE_CHECKING:
@@ -23,33 +23,54 @@ def missing(datasets: Iterable[Dataset]) -> dict[str, Spans]:
     cannot be read.
     """
     found: dict[str, Spans] = {}
+    known: dict[TableFile, list[Extent]] = {}
     for dataset in datasets:
         for number, shard in enumerate(dataset.shards):
             if shard.layout is None or not shard.files or shard.files[0].present is None:
                 continue
+            file = shard.files[0]
+            if file not in known:
+                known[file] = _extents(file)
             rows = shard.rows if shard.limit is None else shard.limit
-            spans = unread(shard.files[0], rows, shard.groups)
+            spans = _unread(file, known[file], rows, shard.groups)
             if number == 0:  # which is looked at to tell what its columns are for
-                spans += unread(shard.files[0], SAMPLE)
+                spans += _unread(file, known[file], SAMPLE)
             if spans:
-                found[shard.path] = united((*found.get(shard.path, ()), *spans))
-    return found
+                found[shard.path] = (*found.get(shard.path, ()), *spans)
+    return {path: united(spans) for path, spans in found.items()}
 
 
-def unread(file: TableFile, rows: int | None, groups: Sequence[int] | None = None) -> Spans:
+def unread(file: TableFile, rows: int) -> Spans:
     """What is not there of the first row groups of a file that hold so many rows.
 
     Args:
         file: a parquet file of which parts may be missing.
+        rows: how many are read.
+    """
+    return _unread(file, _extents(file), rows)
+
+
+def _extents(file: TableFile) -> list[Extent]:
+    try:
+        return [] if file.present is None else extents(file)
+    except (OSError, ValueError):  # told when it is read
+        return []
+
+
+def _unread(
+    file: TableFile,
+    about: Sequence[Extent],
+    rows: int | None,
+    groups: Sequence[int] | None = None,
+) -> Spans:
+    """What is not there of row groups of a file.
+
+    Args:
+        file: the file.
+        about: where its row groups are.
         rows: how many are read; None: all.
         groups: those of the row groups that are read; None: all.
     """
-    if file.present is None:
-        return ()
-    try:
-        about = extents(file)
-    except (OSError, ValueError):  # told when it is read
-        return ()
     spans = []
     left = rows
     for number in range(len(about)) if groups is None else groups:
@@ -57,4 +78,4 @@ def unread(file: TableFile, rows: int | None, groups: Sequence[int] | None = Non
             break
         spans.append((about[number].begin, about[number].end))
         left = None if left is None else left - about[number].rows
-    return lacking(spans, holes(file.size, file.present))
+    return lacking(spans, holes(file.size, file.present or ()))

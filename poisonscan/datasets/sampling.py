@@ -7,6 +7,7 @@ neither the number of workers nor the size of batches changes the choice.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,10 @@ import pyarrow as pa
 import xxhash
 
 from poisonscan.datasets.errors import DatasetError, OptionError
+from poisonscan.datasets.group_sample import choose, is_fetched_in_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -139,17 +141,42 @@ def _sampled(dataset: Dataset, wanted: int, seed: int, said: list[str]) -> Datas
     total = sum(counts)
     if wanted >= total:
         return dataset
-    share = wanted / total
-    kept = []
-    for shard in dataset.shards:
-        if shard.layout is None:
-            kept.append(_some_files(shard, share, seed))
-        else:
-            sample = Sample(share, _key(seed, shard.path), shard.start)
-            kept.append(replace(shard, sample=sample, rows=None))
-    said.append(f"only about {wanted:,} of {total:,} rows, chosen at random (seed {seed}), were")
-    said[-1] += " looked at"
+    text = (
+        f"only about {wanted:,} of {total:,} rows, chosen at random (seed {seed}), were looked at"
+    )
+    if is_fetched_in_parts(dataset.shards) and not any(shard.limit for shard in dataset.shards):
+        kept, chosen, count = _of_groups(dataset.shards, counts, wanted, seed)
+        text += (
+            f", from {chosen:,} of {count:,} row groups: only these were fetched (--download lets "
+            "all rows have the same chance)"
+        )
+    else:
+        kept = [_some(shard, wanted / total, seed) for shard in dataset.shards]
+    said.append(text)
     return replace(dataset, shards=tuple(kept))
+
+
+def _of_groups(
+    shards: Sequence[Shard], counts: Sequence[int], wanted: int, seed: int
+) -> tuple[list[Shard], int, int]:
+    """Rows of some row groups of each split; how many groups, and of how many."""
+    kept: list[Shard] = []
+    count = 0
+    for split in dict.fromkeys(shard.split for shard in shards):
+        own = [n for n, shard in enumerate(shards) if shard.split == split]
+        part = wanted * sum(counts[n] for n in own) / sum(counts)
+        groups = choose([shards[n] for n in own], math.ceil(part), seed, first=own[0] == 0)
+        share = min(1.0, part / max(groups.rows, 1))
+        kept += [_some(shard, share, seed) for shard in groups.shards]
+        count += groups.count
+    return kept, len(kept), count
+
+
+def _some(shard: Shard, share: float, seed: int) -> Shard:
+    if shard.layout is None:
+        return _some_files(shard, share, seed)
+    sample = Sample(share, _key(seed, shard.path), shard.start)
+    return replace(shard, sample=sample, rows=None)
 
 
 def _some_files(shard: Shard, share: float, seed: int) -> Shard:

@@ -223,10 +223,10 @@ def _planned(held: _Held, wanted: Spans, *, sure: bool) -> Spans:
     spans = []
     for begin, end in wanted:
         first, last = begin // BLOCK * BLOCK, -(-end // BLOCK) * BLOCK
-        # Who reads on where a part ends may go on: each time as much as there is.
-        before = ends.get(first, 0)
         if not sure:
+            # Who reads on where a part ends may go on: each time as much as there is.
+            before = ends.get(first, 0)
             last = min(last, first + max(before, _LONG))
-        last = max(last, first + min(before, _AHEAD))
+            last = max(last, first + min(before, _AHEAD))
         spans.append((first, min(last, size)))
     return lacking(united(spans, _APART), holes(size, held.spans))
