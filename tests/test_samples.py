@@ -7,18 +7,23 @@ tell, a file is scanned alone.
 from __future__ import annotations
 
 import functools
+import json
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 import poisonscan
 from poisonscan.files import Kind
 from poisonscan.finding import Report, Severity
+from poisonscan.reporters.base import REPORTERS, Options
 
 SAMPLES = Path(__file__).parents[1] / "fixtures" / "samples"
+SCHEMA = Path(__file__).parent / "schemas" / "sarif-schema-2.1.0.json"
+VALIDATOR = Draft202012Validator(json.loads(SCHEMA.read_text("utf-8")))
 # The first half of these is a whole and harmless file by itself.
 WHOLE_BY_HALF = {"after-junk.pkl", "after-zeros.pkl", "second-of-three.pkl", "train.csv"}
 
@@ -99,3 +104,13 @@ def test_half_of_an_attack_is_never_clean(path: Path, tmp_path: Path) -> None:
     if not rules[path.name] and not gaps[path.name]:
         write_half(path, tmp_path / path.name)
         assert poisonscan.scan(tmp_path / path.name).exit_code(Severity.LOW) != 0
+
+
+@pytest.mark.parametrize("folder", {rule_of(p): p.parent for p in BAD}.values(), ids=name)
+def test_what_is_found_is_valid_sarif(folder: Path) -> None:
+    """A result of each rule and form of place; more of them take the validator seconds."""
+    report = poisonscan.scan([p for p in folder.iterdir() if p.is_file()], root=folder)
+    forms = {(f.rule.id, type(f.at.part), "!/" in f.at.path): f for f in report.findings}
+    report.findings, report.rules = list(forms.values()), ()
+    assert report.findings
+    VALIDATOR.validate(json.loads(REPORTERS["sarif"](report, Options())))

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -160,7 +161,8 @@ def test_every_rule_names_a_weakness_and_a_technique(rule: str) -> None:
 
 
 def test_sarif_tools_reads_it(log: Object, tmp_path: Path) -> None:
-    program = os.environ.get("SARIF_TOOLS") or shutil.which("sarif")
+    beside = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    program = os.environ.get("SARIF_TOOLS") or shutil.which("sarif", path=beside)
     if program is None:
         pytest.skip("sarif-tools is not installed, and SARIF_TOOLS names no program")
     (tmp_path / "log.sarif").write_text(json.dumps(log), "utf-8")
