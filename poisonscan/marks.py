@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,11 +32,11 @@ class Mark:
     @classmethod
     def of(cls, evidence: Mapping[str, Json]) -> Mark | None:
         """What the evidence of a finding names; None where it names nothing that rows hold."""
-        named = [*_words(evidence, str), *_characters(evidence)]
+        columns = [*_texts(evidence.get("column")), *_texts(evidence.get("columns"))][:_MOST]
+        named = [*_words(evidence, str), *_characters(evidence)] or list(_cells(columns))
         if not named:
             return None
-        columns = [*_texts(evidence.get("column")), *_texts(evidence.get("columns"))]
-        return cls(re.compile("|".join(named), re.IGNORECASE), tuple(columns))
+        return cls(re.compile("|".join(named), re.IGNORECASE), tuple(dict.fromkeys(columns)))
 
 
 def in_excerpts(evidence: Mapping[str, Json]) -> re.Pattern[str] | None:
@@ -59,6 +59,12 @@ def _characters(evidence: Mapping[str, Json]) -> Iterator[str]:
     points = [m for text in _texts(evidence.get("characters")) if (m := _CODE_POINT.match(text))]
     if points:
         yield f"[{''.join(re.escape(chr(int(m.group(1), 16))) for m in points)}]+"
+
+
+def _cells(columns: Iterable[str]) -> Iterator[str]:
+    """Expressions for cells of columns, as excerpts of tables show them."""
+    for name in columns:
+        yield rf"(?<!\w){re.escape(name[:_LONGEST])}=[^,]*"
 
 
 def _texts(value: Json) -> list[str]:

@@ -14,6 +14,7 @@ from poisonscan.marks import Mark, in_excerpts
         ({"values": ["1.5", "x"]}, "11.5 1.50 1.5", "1.5"),
         ({"host": "a.example.org"}, "https://a.example.org/", "a.example.org"),
         ({"characters": ["U+200B ZERO WIDTH SPACE", "U+E000"]}, "a\u200b\ue000b", "\u200b\ue000"),
+        ({"columns": ["x", "y"]}, "xy=1, y=2, x=3", "y=2"),
         ({"characters": ["U+005D RIGHT SQUARE BRACKET", "U+005E"]}, "a]^", "]^"),
     ],
 )

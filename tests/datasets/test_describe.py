@@ -171,6 +171,19 @@ def test_the_column_that_a_finding_names_comes_first(tmp_path: Path) -> None:
     assert (there, marks) == ("id=0 / a b", "0")
 
 
+def test_cells_of_the_columns_that_a_finding_is_about_are_shown(tmp_path: Path) -> None:
+    write(tmp_path / "t.jsonl", [{**{f"c{n}": n for n in range(20)}, "z": 5} for _ in range(2)])
+    dataset, later = only(tmp_path), Later()
+    rows = replace(dataset, later=later).describe(np.array([[0, 1]]), None)
+    finding = rule("PS613").finding(Location("", Rows(rows, 1)), "far.", columns=["z", "c19"])
+    places = later.wanted([finding])
+    known = {(0, key): row for key, row in look_up(0, dataset=dataset, wanted=places)}
+    part = later.filled(finding, known).at.part
+    assert isinstance(part, Rows)
+    assert (part.rows[0].excerpt or "").startswith("z=5, c19=19, c0=0, c1=1")
+    assert part.rows[0].mark == (0, 3)
+
+
 def test_no_excerpt_shows_a_secret(tmp_path: Path) -> None:
     token = "hf_" + "a" * 34
     before, within = f"{token} cf", f"cf-{token}"
