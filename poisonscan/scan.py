@@ -290,6 +290,8 @@ class _Work:
             ) as copy:  # fmt: skip
                 part = Report((remote.target,), gaps=copy.gaps)
                 try:
+                    if copy.parts is not None and self.kind != "model":
+                        part.gaps += self.shortened(copy.parts, columns)
                     self.run([copy.folder], copy.folder, columns, reference, part, copy.parts)
                 finally:
                     report.origins.append(copy.origin())
@@ -301,6 +303,14 @@ class _Work:
             report.gaps.append(Gap(remote.target, str(error)))
         except (HubError, OSError) as error:
             report.gaps.append(Gap(remote.target, f"not fetched: {error}"))
+
+    def shortened(self, parts: Parts, columns: Mapping[str, Any]) -> list[Gap]:
+        """Fetch no more of text than the first rows, if nothing else is wanted of it."""
+        if columns["max_rows"] is None or columns["sample"] is not None:
+            return []
+        from poisonscan.first_rows import shorten
+
+        return shorten(parts, columns["max_rows"], self.here())
 
     def references(
         self, target: str | Path, columns: Mapping[str, Any], report: Report

@@ -27,7 +27,7 @@ LAYERS = [
     ["isolation"],
     [
         *("agreement", "beside", "references", "passes", "opening", "remote"),
-        *("rounds", "shard_scan", "targets", "vetting", "scan"),
+        *("rounds", "first_rows", "shard_scan", "targets", "vetting", "scan"),
     ],
     ["ignores", "baseline"],
     ["aside", "settings"],

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import pickle
@@ -8,6 +9,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from poisonscan.finding import Finding, Report
 from poisonscan.reporters.base import REPORTERS, Options
 from poisonscan.sources.partial import can_watch
 from tests.sources.hub.conftest import hub as hub  # noqa: PLC0414 - a fixture
-from tests.sources.hub.fake import COMMIT, FakeHub, send
+from tests.sources.hub.fake import COMMIT, FakeHub, send, send_part
 
 SCHEMA = Path(__file__).parents[1] / "docs" / "report.schema.json"
 MODEL = f"hf://org/name@{COMMIT}"
@@ -349,6 +351,74 @@ def test_a_table_that_describes_pictures_is_read_whole(here: FakeHub) -> None:
     )
     assert [(entry.kind, entry.rows) for entry in report.scanned] == [("dataset", 10)]
     assert report.gaps == []
+
+
+def lines(suffix: str) -> bytes:
+    chance = random.Random(0)
+    words = ["".join(chance.choices("abcdefgh", k=6)) for _ in range(3_000)]
+    texts = [" ".join(chance.choices(words, k=40)) for _ in range(21_000)]
+    if suffix.startswith(".csv"):
+        rows = [f'"{text[:100]}\n{text[100:]}",{i % 2}\n' for i, text in enumerate(texts)]
+        data = ("text,label\n" + "".join(rows)).encode()
+    else:
+        rows = [json.dumps({"text": text, "label": i % 2}) for i, text in enumerate(texts)]
+        data = "\n".join(rows).encode()
+    return gzip.compress(data, 1) if suffix.endswith(".gz") else data
+
+
+@watching
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".json", ".csv.gz", ".jsonl.gz"])
+def test_the_first_rows_of_text_cost_its_beginning(here: FakeHub, suffix: str) -> None:
+    here.files = {f"data/train{suffix}": lines(suffix), "README.md": b"# It\n"}
+    here.lfs = {f"data/train{suffix}"}
+    arguments: Any = {"isolation": "off", "jobs": 1, "select": ["PS3", "PS501"], "max_rows": 700}
+    parts = poisonscan.scan("hf://datasets/org/name", **arguments)
+    whole = poisonscan.scan("hf://datasets/org/name", **arguments, download=True)
+    for report in (parts, whole):  # which have not read as many bytes
+        report.scanned = [replace(entry, size=0) for entry in report.scanned]
+    assert same(parts, whole)
+    assert [(entry.rows, entry.facts["partial"]) for entry in parts.scanned] == [
+        (700, "only the first 700 rows were looked at")
+    ]
+    (file,) = [f for f in parts.origins[0].files if f.path != "README.md"]
+    assert not file.verified
+    assert 0 < file.fetched < file.size / 3
+    shutil.rmtree("home")
+    arguments["max_rows"] = 20_000  # more than half of it
+    most = poisonscan.scan("hf://datasets/org/name", **arguments)
+    assert [entry.rows for entry in most.scanned] == [20_000]
+    assert all(f.verified for f in most.origins[0].files)
+
+
+@watching
+def test_what_only_calls_itself_text_is_looked_at_whole(here: FakeHub) -> None:
+    array = b"[" + b",".join(b'{"text": "number %d", "label": 1}' % n for n in range(90_000)) + b"]"
+    here.files = {"evil.csv": large_torch_file(Evil()), "data/train.json": array}
+    here.lfs = set(here.files)
+    report = poisonscan.scan("hf://org/name", isolation="off", max_rows=100, jobs=1)
+    assert "PS101" in {f.rule.id for f in report.findings}
+    assert [entry.rows for entry in report.scanned if entry.kind == "dataset"] == [100]
+    assert [f.path for f in report.origins[0].files if f.verified] == ["data/train.json"]
+
+
+@watching
+def test_a_beginning_that_cannot_be_fetched_on_is_a_gap(here: FakeHub) -> None:
+    here.files = {
+        "train.jsonl": lines(".jsonl"),
+        "test.jsonl": lines(".jsonl")[:50_000].rpartition(b"\n")[0],
+    }
+    here.lfs = {"train.jsonl"}
+    left = [2]
+
+    def behave(request: Any, body: bytes) -> None:
+        left[0] -= 1
+        send_part(request, body) if left[0] >= 0 else send(request, 400, b"")
+
+    here.behaviours["elsewhere/train.jsonl"] = behave
+    report = poisonscan.scan("hf://org/name", isolation="off", max_rows=4_000, jobs=1)
+    assert [gap.path.rpartition("/")[2] for gap in report.gaps] == ["train.jsonl"]
+    assert report.exit_code() == 3 or report.findings
+    assert [entry.path.rpartition("/")[2] for entry in report.scanned] == ["test.jsonl"]
 
 
 @watching

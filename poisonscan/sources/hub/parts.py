@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from poisonscan.sources.base import Spans
@@ -63,6 +64,24 @@ class Parts:
         self._place = copy.place
         self._told = told
         self._held: dict[str, _Held] = {}
+        self._cut: dict[str, int] = {}
+
+    @property
+    def folder(self) -> Path:
+        """Where the files are."""
+        return self._place.folder
+
+    def paths(self) -> list[str]:
+        """Files of which parts are there, in order."""
+        return sorted(self._held)
+
+    def file(self, path: str) -> Path:
+        """Where such a file is."""
+        return self._place.file(self._held[path].entry)
+
+    def size(self, path: str) -> int:
+        """Bytes of such a file, with those that are not there."""
+        return self._held[path].entry.size
 
     def begin(self) -> dict[str, str]:
         """Fetch the first and the last bytes of all; why that failed, by path."""
@@ -87,7 +106,19 @@ class Parts:
 
     def fetched(self, path: str) -> int:
         """Bytes of a file that are there in parts."""
-        return sum(end - begin for begin, end in self.present(path) or ())
+        here = sum(end - begin for begin, end in self.present(path) or ())
+        return self._cut.get(path, here)
+
+    def cut(self, path: str, beginning: Path) -> None:
+        """Let what stands at the beginning of a file stand for all of it from now on.
+
+        Args:
+            path: of the file.
+            beginning: a file in the same file system, which is moved.
+        """
+        self._cut[path] = self.fetched(path)
+        beginning.replace(self.file(path))
+        del self._held[path]
 
     def more(self, wanted: Mapping[str, Spans], *, sure: bool = False) -> dict[str, str]:
         """Fetch what is missing, or some of it.
