@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from poisonscan.datasets.candidates import DESCRIBING, may_hold_rows
 from poisonscan.datasets.errors import OptionError
 from poisonscan.files import check_folders
-from poisonscan.finding import Gap, Report
+from poisonscan.finding import Finding, Gap, Report, Severity, Span
 from poisonscan.formats.base import Shard, ShardIndex, TableFile
 from poisonscan.opening import Opened, open_apart
 from poisonscan.sources.base import Blob, Missing, Spans
@@ -37,18 +37,21 @@ def in_rounds(
     """
     left = _held(blobs, parts)
     done = 0
+    certain: dict[str, list[Finding]] = {}
     while left:
         missing: dict[str, Spans] = {}
         for blob, items in workers.run(left):
             lacks = _lacks(blob, items)
             if parts is not None and lacks:
                 missing[blob.path] = lacks
+                certain[blob.path] = _before(lacks[0][0], items) or certain.get(blob.path, [])
                 continue
             yield from (item for item in items if not isinstance(item, Missing))
             done += 1
             told(done)
         failed = parts.more(missing) if parts is not None and missing else {}
         for path, reason in failed.items():
+            yield from certain[path]
             yield Gap(path, reason)
             done += 1
             told(done)
@@ -103,6 +106,22 @@ def _lacks(blob: Blob, items: Sequence[Item]) -> Spans:
         return ()
     told = [item.spans for item in items if isinstance(item, Missing)]
     return told[-1] if told else ((0, blob.size),)
+
+
+def _before(place: int, items: Sequence[Item]) -> list[Finding]:
+    """What runs code, by bytes before a place: what is missing from there on is no part of it.
+
+    Other findings may come of the zeros in place of what is missing: they make no code, but damage.
+    """
+    return [
+        item
+        for item in items
+        if isinstance(item, Finding)
+        and item.severity is Severity.CRITICAL
+        and isinstance(item.at.part, Span)
+        and item.at.part.outer is not None
+        and item.at.part.outer + item.at.part.length <= place
+    ]
 
 
 def completed(

@@ -209,6 +209,32 @@ def test_of_large_files_what_is_looked_at_is_fetched(here: FakeHub, isolation: A
 
 
 @watching
+@pytest.mark.parametrize("name", ["evil.pkl", "evil.pt"])
+def test_what_was_found_before_a_failure_stays(here: FakeHub, name: str) -> None:
+    chance = random.Random(0)
+    numbers = [chance.randbytes(100_000) for _ in range(50)]
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("m/data.pkl", pickle.dumps(Evil(), 2))
+        archive.writestr("m/other.pkl", pickle.dumps(numbers, 2))
+    body = pickle.dumps([Evil(), numbers], 2) if name == "evil.pkl" else out.getvalue()
+    here.files, here.lfs = {name: body}, {name}
+    whole = poisonscan.scan("hf://org/name", isolation="off", select=["PS1", "PS2"])
+    assert [f.rule.id for f in whole.findings] == ["PS101"]
+    left = [len(here.elsewhere) - 1]
+
+    def behave(request: Any, body: bytes) -> None:
+        left[0] -= 1
+        send_part(request, body) if left[0] >= 0 else send(request, 400, b"")
+
+    here.behaviours[f"elsewhere/{name}"] = behave
+    report = poisonscan.scan("hf://org/name", isolation="off", select=["PS1", "PS2"])
+    assert report.findings == whole.findings
+    assert [gap.reason for gap in report.gaps] == ["not fetched: 127.0.0.1 answers with status 400"]
+    assert report.scanned == []
+
+
+@watching
 def test_rows_in_what_is_a_model_as_well_are_read(here: FakeHub) -> None:
     out = io.BytesIO(large_torch_file([1]))
     with zipfile.ZipFile(out, "a") as archive:
