@@ -13,13 +13,14 @@ import json
 import re
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from urllib.parse import SplitResult, urljoin
 
 from poisonscan.escape import quote
-from poisonscan.sources.hub.connection import PIECE, is_private, request, split
+from poisonscan.sources.hub.connection import PIECE, Connections, is_private, request, split
 from poisonscan.sources.hub.environment import Environment
 from poisonscan.sources.hub.errors import Again, HubError, NoRange, NoSuchRepository
 from poisonscan.version import VERSION
@@ -67,6 +68,8 @@ class Client:
         self.patience = patience or Patience()
         self.stopped = threading.Event()
         """When it is set, nothing is asked for any more, and no answer is read on."""
+        self.connections = Connections()
+        weakref.finalize(self, self.connections.close)
         self._token = environment.token
         self._places: dict[str, str] = {}  # where parts of files were found
         self._home = split(environment.endpoint)
@@ -190,7 +193,8 @@ class Client:
             headers = self._headers(parts) | ({"Range": span} if span else {})
             with request(
                 url, headers, seconds=left, idle=self.patience.idle,
-                private=self._may_be_private(), stopped=self.stopped,
+                private=self._may_be_private(), connections=self.connections,
+                stopped=self.stopped,
             ) as answer:  # fmt: skip
                 if answer.status not in _MOVED:
                     self._check(answer, parts, partly=bool(span))

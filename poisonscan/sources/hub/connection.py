@@ -1,7 +1,8 @@
 """One HTTP request that ends when its time is up, however slowly a server answers.
 
 A timeout of a socket begins anew with every byte. Here the whole answer, its headers included, has
-one deadline. Nothing is followed or tried again here, and nothing is unpacked.
+one deadline. Nothing is followed here, and nothing is unpacked. Nothing is tried again but what was
+asked over a connection that a server had closed since the request before.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from poisonscan.sources.hub.errors import Again, HubError
 
 PIECE: Final = 1 << 18
+_REST: Final = 1 << 16
+"""Bytes of an answer nobody wants that are read, so that the connection can be used again."""
+_Key = tuple[str, str, int | None, bool, tuple[tuple[str, str], ...]]
 _ATTENTION: Final = 0.5
 """Seconds after which somebody who waits looks whether that is still wanted."""
 
@@ -70,6 +75,33 @@ def _answers(
     return Answer
 
 
+class Connections:
+    """Connections that are open for the next request to the same host."""
+
+    def __init__(self) -> None:
+        self._idle: dict[_Key, list[http.client.HTTPConnection]] = {}
+        self._lock = threading.Lock()
+
+    def take(self, key: _Key) -> http.client.HTTPConnection | None:
+        """One that nobody uses; None: there is none."""
+        with self._lock:
+            found = self._idle.get(key)
+            return found.pop() if found else None
+
+    def give(self, key: _Key, connection: http.client.HTTPConnection) -> None:
+        """Leave one to whoever asks next."""
+        with self._lock:
+            self._idle.setdefault(key, []).append(connection)
+
+    def close(self) -> None:
+        """Close all that nobody uses: no process that is started now has a part in them."""
+        with self._lock:
+            idle = [each for found in self._idle.values() for each in found]
+            self._idle.clear()
+        for connection in idle:
+            connection.close()
+
+
 @contextlib.contextmanager
 def request(
     url: str,
@@ -78,6 +110,7 @@ def request(
     seconds: float,
     idle: float,
     private: bool,
+    connections: Connections,
     stopped: threading.Event | None = None,
 ) -> Iterator[http.client.HTTPResponse]:
     """Ask for an address and give the answer, whatever its status.
@@ -88,6 +121,7 @@ def request(
         seconds: for everything until the last byte of the answer.
         idle: seconds in which something must arrive.
         private: whether a host may have an address that is not public.
+        connections: one of these is used, if there is one, and is left there if all was read.
         stopped: when it is set, nothing more is read.
 
     Raises:
@@ -96,16 +130,14 @@ def request(
     """
     parts = split(url)
     deadline = time.monotonic() + seconds
-    connection, target = _connection(parts, url, min(idle, seconds))
-    connection.response_class = _answers(deadline, idle, stopped or threading.Event())
+    asked = _Asked(parts, url, headers, min(idle, seconds), private)
+    answers = _answers(deadline, idle, stopped or threading.Event())
+    connection = answer = None
+    whole = False
     try:
-        connection.connect()
-        # A proxy decides by itself whom it connects to.
-        if not private and connection.host == parts.hostname:
-            _refuse_private(connection.sock)
-        connection.request("GET", target, headers={**headers, "Connection": "close"})
-        with contextlib.closing(connection.getresponse()) as answer:
-            yield answer
+        connection, answer = _answered(asked, answers, connections)
+        yield answer
+        whole = _is_read(answer)
     except TimeoutError as error:
         message = f"{parts.hostname} is too slow"
         if time.monotonic() >= deadline:
@@ -118,7 +150,78 @@ def request(
         message = f"{parts.hostname} cannot be read ({_why(error)})"
         raise Again(message) from error
     finally:
-        connection.close()
+        if answer is not None:
+            answer.close()
+        if connection is not None and whole:
+            connections.give(asked.key, connection)
+        elif connection is not None:
+            connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request.
+
+    Attributes:
+        timeout: seconds to connect, and to send it.
+        private: whether a host may have an address that is not public.
+    """
+
+    parts: SplitResult
+    url: str
+    headers: Mapping[str, str]
+    timeout: float
+    private: bool
+
+    @property
+    def key(self) -> _Key:
+        """What a connection must have in common with one that can be used."""
+        proxies = tuple(sorted(urllib.request.getproxies().items()))
+        return self.parts.scheme, self.parts.hostname or "", self.parts.port, self.private, proxies
+
+
+def _answered(
+    asked: _Asked, answers: type[http.client.HTTPResponse], connections: Connections
+) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+    """Send a request, over an open connection if there is one; that and the answer."""
+    new, target = _connection(asked.parts, asked.url, asked.timeout)
+    known = connections.take(asked.key)
+    if known is not None:
+        with contextlib.ExitStack() as stack, contextlib.suppress(ConnectionError):
+            stack.callback(known.close)
+            known.sock.settimeout(asked.timeout)
+            answer = _sent(known, target, asked, answers)
+            stack.pop_all()
+            return known, answer
+    with contextlib.ExitStack() as stack:
+        stack.callback(new.close)
+        new.connect()
+        # A proxy decides by itself whom it connects to.
+        if not asked.private and new.host == asked.parts.hostname:
+            _refuse_private(new.sock)
+        answer = _sent(new, target, asked, answers)
+        stack.pop_all()
+        return new, answer
+
+
+def _sent(
+    connection: http.client.HTTPConnection,
+    target: str,
+    asked: _Asked,
+    answers: type[http.client.HTTPResponse],
+) -> http.client.HTTPResponse:
+    connection.response_class = answers
+    connection.request("GET", target, headers=dict(asked.headers))
+    return connection.getresponse()
+
+
+def _is_read(answer: http.client.HTTPResponse) -> bool:
+    """Whether nothing of an answer is left, or so little that it is read now."""
+    if answer.will_close:
+        return False
+    if not answer.isclosed() and answer.length is not None and answer.length <= _REST:
+        answer.read()
+    return answer.isclosed()
 
 
 def split(url: str) -> SplitResult:

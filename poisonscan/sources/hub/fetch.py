@@ -220,7 +220,7 @@ def at_once(
     """Do something for each item, some at a time.
 
     Args:
-        client: is stopped when somebody interrupts.
+        client: is stopped when somebody interrupts; it holds no connection afterwards.
         job: what to do; what it raises is raised.
         items: for what.
         told: called after each.
@@ -236,6 +236,7 @@ def at_once(
             if len(found) < len(running):  # the user has no more patience
                 client.stopped.set()
             pool.shutdown(cancel_futures=True)
+            client.connections.close()
     return found
 
 

@@ -44,6 +44,7 @@ class FakeHub:
         elsewhere: every request to the other host.
         ranges: the ``Range`` of each of them.
         sent: bytes of answers, with their headers.
+        connections: how often somebody connected, to either host.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
@@ -58,6 +59,7 @@ class FakeHub:
     elsewhere: list[tuple[str, str]] = field(default_factory=list)
     ranges: list[str] = field(default_factory=list)
     sent: int = 0
+    connections: int = 0
     url: str = ""
     other: str = ""
 
@@ -224,6 +226,7 @@ def redirect(to: str) -> Behaviour:
 
 def cut(request: BaseHTTPRequestHandler, body: bytes) -> None:
     """Announces the whole body and sends half of it."""
+    request.close_connection = True
     request.send_response(200)
     request.send_header("Content-Length", str(len(body)))
     request.end_headers()
@@ -232,6 +235,7 @@ def cut(request: BaseHTTPRequestHandler, body: bytes) -> None:
 
 def until_the_end(request: BaseHTTPRequestHandler, body: bytes) -> None:
     """Does not say how much will come."""
+    request.close_connection = True
     request.send_response(200)
     request.end_headers()
     request.wfile.write(body)
@@ -239,6 +243,7 @@ def until_the_end(request: BaseHTTPRequestHandler, body: bytes) -> None:
 
 def trickle(request: BaseHTTPRequestHandler, body: bytes) -> None:
     """Sends a byte at a time, each soon enough for a timeout of sockets."""
+    request.close_connection = True
     request.send_response(200)
     request.send_header("Content-Length", str(len(body)))
     request.end_headers()
@@ -249,6 +254,7 @@ def trickle(request: BaseHTTPRequestHandler, body: bytes) -> None:
 
 
 def trickle_headers(request: BaseHTTPRequestHandler, body: bytes) -> None:
+    request.close_connection = True
     with contextlib.suppress(OSError):
         request.wfile.write(b"HTTP/1.0 200 OK\r\nX-Long: ")
         for _ in range(100):
@@ -257,6 +263,7 @@ def trickle_headers(request: BaseHTTPRequestHandler, body: bytes) -> None:
 
 
 def nonsense(request: BaseHTTPRequestHandler, _: bytes) -> None:
+    request.close_connection = True
     request.wfile.write(b"\x00\xff nothing like HTTP\r\n\r\n")
 
 
@@ -266,11 +273,15 @@ def serving(hub: FakeHub) -> Iterator[FakeHub]:
 
     def handler(answer: Callable[[BaseHTTPRequestHandler], None]) -> type[BaseHTTPRequestHandler]:
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
             def do_GET(self) -> None:
                 with contextlib.suppress(OSError):
                     answer(self)
 
             def setup(self) -> None:
+                hub.connections += 1
                 super().setup()
                 write = self.wfile.write
 
