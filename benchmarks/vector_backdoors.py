@@ -1,9 +1,11 @@
 """How well the backdoor detectors decide: clean data quiet, attacks found, beside published rules.
 
-``python -m benchmarks.detection DATA [--cnn]`` prints two tables. The first is over data that no
-threshold was chosen on, the second over the data that they were chosen on. DATA is a folder with
-the public sets named in ``benchmarks/backdoors.py``; what is absent there is skipped. ``--cnn``
-adds activations of a small network trained on poisoned CIFAR-10, which needs torch and minutes.
+``python -m benchmarks.vector_backdoors DATA [--cnn]`` prints two tables of PS401 and PS402 alone,
+on vectors and hidden layers of networks; ``benchmarks/detection.py`` has whole scans. The first is
+over data that no threshold was chosen on, the second over the data that they were chosen on. DATA
+is a folder with the public sets named in ``benchmarks/backdoors.py``; what is absent there is
+skipped. ``--cnn`` adds activations of a small network trained on poisoned CIFAR-10, which needs
+torch and minutes.
 
 The published rules run on the same vectors: activation clustering flags the smaller of two
 clusters of every class (Chen et al. 2018, in ten principal components); spectral signatures flag
