@@ -15,7 +15,7 @@ threshold would have at the false alarms that are allowed: a threshold that only
 A cell is the mean over seeds, and *runs* counts those in which the scan kept to the bar alone.
 
 Clean sets are scanned in random halves: *loud* are scans with a finding of ``POISON`` of at least
-medium severity, *any* those with one of any severity.
+medium severity, *any* those with one of any severity; *besides* are findings of all other rules.
 
 Every case goes to FILE as a line of JSON; cases that are there already are not run again, so that
 long runs can be broken off and go on.
@@ -28,7 +28,6 @@ import json
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,8 @@ import pyarrow.parquet as pq
 
 import poisonscan
 from benchmarks import detection_cases as cases
-from benchmarks.detection_cases import CLEAN, Bar, Case, Mask
+from benchmarks.detection_cases import Bar, Case, Mask
+from benchmarks.detection_tables import Z_SCORE, Record, show
 from benchmarks.published import DETECTORS, Answer, Told, answer, missing
 from benchmarks.text_triggers import Case as Texts
 from benchmarks.text_triggers import z_defence
@@ -48,19 +48,15 @@ from poisonscan.planting.bed import Bed
 from poisonscan.planting.errors import PlantError
 
 POISON = (
-    "PS306", "PS308", "PS309", "PS4", "PS601", "PS602", "PS603", "PS610", "PS611", "PS615", "PS618",
-    "PS621", "PS622", "PS623", "PS624", "PS627", "PS630",
+    "PS306", "PS309", "PS4", "PS601", "PS602", "PS603", "PS610", "PS611", "PS615", "PS618", "PS621",
+    "PS622", "PS623", "PS624", "PS627", "PS630",
 )  # fmt: skip
-"""Rules that say that rows were poisoned, by the beginning of their ids. Copies, odd values, links
-and the like are true of clean data too, and are not counted."""
-Z_SCORE = "z-score"
-PEERS = (*DETECTORS, Z_SCORE)
+"""Rules that say that rows were poisoned, by the beginning of their ids. Copies, wrong labels all
+over (PS308), odd values, links and the like are true of clean data too: no row counts for them."""
 FEW_CLASSES = 60
 """Labels up to which sets are given to the published detectors, which look at one after another."""
 
 IDENTITY = ("bar", "data", "attack", "rate", "seed")
-
-Record = dict[str, Any]
 
 
 # One case
@@ -72,13 +68,12 @@ def measured(case: Case, *, others: bool) -> Record:
     started = time.process_time()
     report = scanned(bed)
     spent = time.process_time() - started
-    told = [finding for finding in report.each() if finding.rule.id.startswith(POISON)]
+    findings = list(report.each())
+    told = [finding for finding in findings if finding.rule.id.startswith(POISON)]
     grave = [finding for finding in told if finding.severity >= Severity.MEDIUM]
     every, default = named(told, bed.rows), named(grave, bed.rows)
     record: Record = {
         **identity(case),
-        "recall_asked": case.bar.recall,
-        "false_asked": case.bar.false,
         "rows": bed.rows,
         "poisoned": int(poisoned.sum()),
         "ours": rates(Answer(every), poisoned, case.bar),
@@ -88,8 +83,8 @@ def measured(case: Case, *, others: bool) -> Record:
         "rules": {
             finding.rule.id: int(named([finding], bed.rows)[poisoned].sum()) for finding in told
         },
-        "named": any(finding.evidence.get("phrase") == case.phrase for finding in told),
-        "phrase": bool(case.phrase),
+        "besides": sorted({finding.rule.id for finding in findings if finding not in told}),
+        "named": None if case.names is None else any(map(case.names, told)),
         "gaps": len(report.gaps),
         "seconds": round(spent, 2),
         "peers": {},
@@ -178,141 +173,6 @@ def rates(said: Answer, poisoned: Mask, bar: Bar) -> Record:
     return out
 
 
-# Tables
-
-
-def meets(record: Record, who: str) -> bool:
-    """Whether an answer keeps to the bar."""
-    said = record["peers"].get(who) if who in PEERS else record[who]
-    if said is None:
-        return False
-    enough = said["recall"] is None or said["recall"] >= record["recall_asked"]
-    return bool(enough and said["false"] <= record["false_asked"])
-
-
-def grouped(records: Iterable[Record], *by: str) -> dict[tuple[Any, ...], list[Record]]:
-    groups: dict[tuple[Any, ...], list[Record]] = {}
-    for record in records:
-        groups.setdefault(tuple(record[key] for key in by), []).append(record)
-    return groups
-
-
-def mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
-
-
-def shown(value: float | None, form: str = ".2f") -> str:
-    return "-" if value is None else format(value, form)
-
-
-def cell(records: list[Record], who: str) -> str:
-    """Recall, false alarms and recall at the best threshold of a published detector."""
-    said = [record["peers"][who] for record in records if who in record["peers"]]
-    if not said:
-        return "-"
-    best = mean(each.get("best") for each in said)
-    text = f"{shown(mean(each['recall'] for each in said))} {mean(e['false'] for e in said):.1%}"
-    return text + (f" ({best:.2f})" if best is not None else "")
-
-
-def row(*cells: object) -> None:
-    print(f"| {' | '.join(map(str, cells))} |")
-
-
-def heading(*cells: str) -> None:
-    row(*cells)
-    print("|---" * len(cells) + "|")
-
-
-def summary(records: list[Record]) -> None:
-    """For each bar: sets and attacks whose means keep to it, and with the best threshold."""
-    heading("asked for", "poisonscan", *PEERS)
-    for (name,), part in grouped(records, "bar").items():
-        cells = [averaged(cell) for cell in grouped(part, "data", "attack", "rate").values()]
-        row(name + asked(part[0]), *(kept(cells, who) for who in ("ours", *PEERS)))
-
-
-def kept(cells: list[Record], who: str) -> str:
-    """How many of the means keep to the bar, by default and with the best threshold."""
-    told = [cell for cell in cells if who == "ours" or who in cell["peers"]]
-    if not told:
-        return "-"
-    text = f"{sum(meets(cell, who) for cell in told)}/{len(told)}"
-    best = [cell["peers"][who]["best"] for cell in told if who != "ours"]
-    if all(value is None for value in best):
-        return text
-    enough = sum(
-        value is not None and value >= cell["recall_asked"]
-        for value, cell in zip(best, told, strict=True)
-    )
-    return f"{text} ({enough})"
-
-
-def asked(record: Record) -> str:
-    if record["bar"] == CLEAN.name:
-        return f": rows flagged ≤ {record['false_asked']:.1%}"
-    return f": recall ≥ {record['recall_asked']:.2f}, false ≤ {record['false_asked']:.1%}"
-
-
-def averaged(records: list[Record]) -> Record:
-    """One record with the means of several."""
-    out = dict(records[0], peers={})
-    for who in ("ours", "default"):
-        out[who] = _mean_rates([record[who] for record in records])
-    for who in PEERS:
-        said = [record["peers"][who] for record in records if who in record["peers"]]
-        if said:
-            out["peers"][who] = _mean_rates(said)
-    return out
-
-
-def _mean_rates(said: list[Record]) -> Record:
-    keys = ("recall", "false", "precision", "best")
-    return {key: mean(each.get(key) for each in said) for key in keys}
-
-
-def attacked(records: list[Record]) -> None:
-    heading(
-        "data", "attack", "rate", "recall", "false", "default", "precision", "runs", "named",
-        "rules", *PEERS, "CPU s",
-    )  # fmt: skip
-    for (data, attack, rate), part in grouped(records, "data", "attack", "rate").items():
-        ours, default = averaged(part)["ours"], averaged(part)["default"]
-        rules = Counter[str]()
-        for record in part:
-            rules.update(rule for rule, hits in record["rules"].items() if hits)
-        named = f"{sum(each['named'] for each in part)}/{len(part)}"
-        seconds = mean(each["seconds"] for each in part)
-        row(
-            data, attack, f"{rate:.1%}", shown(ours["recall"]), shown(ours["false"], ".2%"),
-            shown(default["recall"]), shown(default["precision"]),
-            f"{sum(meets(each, 'ours') for each in part)}/{len(part)}",
-            named if part[0]["phrase"] else "-", " ".join(sorted(rules)) or "-",
-            *(cell(part, who) for who in PEERS), shown(seconds, ".1f"),
-        )  # fmt: skip
-
-
-def unpoisoned(records: list[Record]) -> None:
-    heading("clean data", "rows", "loud", "any", "rows flagged", "default", "rules", *PEERS)
-    sets = grouped(records, "data")
-    for (data,), part in sets.items():
-        _clean_row(data, part, int(np.mean([each["rows"] for each in part])))
-    _clean_row("all", records, sum(each["rows"] for each in records))
-
-
-def _clean_row(name: str, part: list[Record], rows: int) -> None:
-    rules = Counter(rule for each in part for rule in each["rules"])
-    found = averaged(part)
-    row(
-        name, f"{rows:,}", f"{sum(each['loud'] for each in part)}/{len(part)}",
-        f"{sum(each['any'] for each in part)}/{len(part)}", shown(found["ours"]["false"], ".3%"),
-        shown(found["default"]["false"], ".3%"),
-        " ".join(f"{rule}×{count}" for rule, count in sorted(rules.items())) or "-",
-        *(shown(found["peers"].get(who, {}).get("false"), ".1%") for who in PEERS),
-    )  # fmt: skip
-
-
 # The command
 
 
@@ -368,15 +228,7 @@ def main() -> int:
         if not given.alone and missing(name):
             print(f"{name} is left out: {missing(name)} is not installed", file=sys.stderr)
     records = run(given)
-    summary(records)
-    clean = [record for record in records if record["bar"] == CLEAN.name]
-    if clean:
-        print()
-        unpoisoned(clean)
-    for (name,), part in grouped(records, "bar").items():
-        if name != CLEAN.name:
-            print(f"\n{name}{asked(part[0])}\n")
-            attacked(part)
+    show(records)
     return 0
 
 

@@ -30,6 +30,7 @@ from poisonscan.datasets.numbers import Numbers
 from poisonscan.datasets.pictures import residuals
 from poisonscan.datasets.shards import DatasetOptions
 from poisonscan.datasets.words import Words
+from poisonscan.finding import Finding
 from poisonscan.planting.bed import Bed, read
 from poisonscan.planting.errors import PlantError
 
@@ -55,20 +56,29 @@ HARDER = (
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """What is asked for: in attacks, recall of at least ``recall`` at ``false`` at most."""
+    """What is asked for.
+
+    Attributes:
+        name: the kind of attack.
+        recall: share of the poisoned rows that is to be found, at least.
+        false: share of the other rows that may be flagged, at most.
+        precision: of what is flagged by default, at least.
+    """
 
     name: str
     recall: float
     false: float
+    precision: float = 0.0
 
 
-PATCHES = Bar("fixed patch, blend, sine", 0.95, 0.005)
+CLEAN = Bar("clean", 0.0, 0.001)
+PATCHES = Bar("fixed patch, blend, sine", 0.95, 0.005, 0.9)
 MOVED = Bar("moved, re-encoded, natural", 0.9, 0.01)
 SUBTLE = Bar("warp, clean label", 0.8, 0.01)
 PHRASES = Bar("text: phrase or mark", 0.95, 0.005)
 STYLES = Bar("text: syntax or style", 0.9, 0.01)
 VALUES = Bar("table: value or pair", 0.95, 0.005)
-CLEAN = Bar("clean", 0.0, 0.001)
+BARS = {bar.name: bar for bar in (CLEAN, PATCHES, MOVED, SUBTLE, PHRASES, STYLES, VALUES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +92,7 @@ class Case:
         rate: poisoned share that was meant.
         seed: of the draw.
         make: gives the rows, and which are poisoned.
-        phrase: what a finding is to name, where that is a phrase.
+        names: whether a finding names the trigger, where that is a phrase or values.
     """
 
     bar: Bar
@@ -91,7 +101,7 @@ class Case:
     rate: float
     seed: int
     make: Callable[[], tuple[Bed, Mask]] = field(repr=False)
-    phrase: str = ""
+    names: Callable[[Finding], bool] | None = None
 
 
 def of_pictures(pictures: Pictures, labels: NDArray[Any]) -> Bed:
@@ -216,18 +226,20 @@ def pictures(data: Path, seeds: int) -> Iterator[Case]:
     known = {attack.name: attack for attack in ON_PICTURES}
     keeping = Attack("checkers 3x3, label kept", partial(patch, side=3, kind="checkers"), True)  # noqa: FBT003
     asked: list[tuple[Bar, Attack, float]] = [
-        *((PATCHES, known[name], rate) for rate in (0.003, 0.01, 0.05) for name in FIXED),
-        *((MOVED, known[name], rate) for rate in (0.01, 0.05) for name in HARDER),
+        *((PATCHES, known[name], 0.003) for name in FIXED),  # the hardest first
+        *((MOVED, known[name], 0.01) for name in HARDER),
         (SUBTLE, known["warp"], 0.05),
         (SUBTLE, keeping, 0.05),
+        *((PATCHES, known[name], rate) for rate in (0.01, 0.05) for name in FIXED),
+        *((MOVED, known[name], 0.05) for name in HARDER),
     ]
     name = "CIFAR-10, second half"
     for seed in range(seeds):
+        make = partial(_label_consistent, data, 0.05, 50 + seed)
+        yield Case(SUBTLE, name, "label-consistent", 0.05, seed, make)
         for bar, attack, rate in asked:
             make = partial(_marked, data, attack, rate, 50 + seed)
             yield Case(bar, name, attack.name, rate, seed, make)
-        make = partial(_label_consistent, data, 0.05, 50 + seed)
-        yield Case(SUBTLE, name, "label-consistent", 0.05, seed, make)
 
 
 def _marked(data: Path, attack: Attack, rate: float, seed: int) -> tuple[Bed, Mask]:
@@ -278,7 +290,7 @@ def phrases(data: Path, more: Path | None, seeds: int) -> Iterator[Case]:
                     continue
                 for rate in text_triggers.RATES:
                     make = partial(_phrase, load, phrase, where, rate, seed)
-                    yield Case(PHRASES, name, kind, rate, seed, make, phrase)
+                    yield Case(PHRASES, name, kind, rate, seed, make, partial(_says, phrase))
 
 
 def _texts(path: Path, text: str, label: str) -> tuple[list[str], Labels]:
@@ -289,6 +301,10 @@ def _texts(path: Path, text: str, label: str) -> tuple[list[str], Labels]:
     labels = [str(value) for value in part.column(label).to_pylist()]
     codes = np.unique(labels, return_inverse=True)[1].astype(np.int64)
     return part.column(text).cast(pa.string()).to_pylist(), codes
+
+
+def _says(phrase: str, finding: Finding) -> bool:
+    return finding.evidence.get("phrase") == phrase
 
 
 def _phrase(
@@ -320,7 +336,12 @@ def tables(data: Path, more: Path | None, seeds: int) -> Iterator[Case]:
                 made = make(table, np.random.default_rng(seed), 0.01)
                 if made is not None:
                     again = partial(_valued, made)
-                    yield Case(VALUES, table.name, make.__name__, 0.01, seed, again)
+                    names = partial(_gives, made.values)
+                    yield Case(VALUES, table.name, make.__name__, 0.01, seed, again, names)
+
+
+def _gives(values: dict[str, Any], finding: Finding) -> bool:
+    return finding.rule.id in table_triggers.RULES and table_triggers.matches(finding, values)
 
 
 def _valued(made: table_triggers.Attack) -> tuple[Bed, Mask]:

@@ -252,7 +252,8 @@ def _same(told: object, value: Any) -> bool:
         return str(told) == str(value)
 
 
-def _matches(finding: Finding, values: dict[str, Any]) -> bool:
+def matches(finding: Finding, values: dict[str, Any]) -> bool:
+    """Whether a finding names these columns and values, and no other."""
     told = dict(zip(finding.evidence["columns"], finding.evidence["values"], strict=True))  # type: ignore[arg-type]
     return told.keys() == values.keys() and all(_same(told[n], v) for n, v in values.items())
 
@@ -330,7 +331,7 @@ def _attacked(attack: Attack, *, others: bool) -> tuple[float, ...]:
         started = time.process_time()
         found = scan(path)
         seconds = time.process_time() - started
-    named = [finding for finding in found if _matches(finding, attack.values)]
+    named = [finding for finding in found if matches(finding, attack.values)]
     flagged = np.zeros(len(attack.table.labels), bool)
     for finding in found:
         flagged |= _flagged(attack.table, finding)

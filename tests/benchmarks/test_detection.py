@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import detection, table_triggers
+from benchmarks import detection, detection_tables, table_triggers
 from benchmarks import detection_cases as cases
 from benchmarks.detection_cases import Case, of_pictures, of_texts, vectors
 from benchmarks.published import Answer
 from benchmarks.text_triggers import planted
+from poisonscan.finding import Finding
 from poisonscan.planting.bed import Bed
 
 WORDS = {
@@ -54,15 +55,19 @@ def poisoned() -> tuple[Bed, cases.Mask]:
     return of_texts(made.texts, made.labels), made.poisoned
 
 
+def says_cf(finding: Finding) -> bool:
+    return finding.evidence.get("phrase") == "cf"
+
+
 def test_a_planted_word_is_counted_and_named() -> None:
-    case = Case(cases.PHRASES, "made up", "rare word", 0.03, 0, poisoned, "cf")
+    case = Case(cases.PHRASES, "made up", "rare word", 0.03, 0, poisoned, says_cf)
     record = json.loads(json.dumps(detection.measured(case, others=False)))
     assert record["poisoned"] == 45
     assert record["ours"]["recall"] == 1
     assert record["ours"]["false"] < 0.005
     assert max(record["rules"].values()) == 45
     assert record["named"]
-    assert detection.meets(record, "ours")
+    assert detection_tables.meets(record, "ours")
 
 
 def test_clean_rows_are_not_loud() -> None:
@@ -87,9 +92,9 @@ def test_rates() -> None:
 def record(recall: float, false: float, **peers: dict[str, float]) -> dict[str, Any]:
     rates = {"recall": recall, "false": false, "precision": 1.0}
     return {
-        "bar": "b", "data": "d", "attack": "a", "rate": 0.01, "seed": 0, "recall_asked": 0.9,
-        "false_asked": 0.01, "ours": rates, "default": rates, "peers": peers,
-        "rules": {"PS601": 3}, "named": True, "phrase": True, "seconds": 1.0,
+        "bar": "moved, re-encoded, natural", "data": "d", "attack": "a", "rate": 0.01, "seed": 0,
+        "ours": rates, "default": rates, "peers": peers,
+        "rules": {"PS601": 3}, "named": True, "seconds": 1.0,
     }  # fmt: skip
 
 
@@ -98,11 +103,11 @@ def test_the_mean_decides_and_best_thresholds_stand_behind(
 ) -> None:
     peer = {"recall": 1.0, "false": 0.5, "precision": 0.02, "best": 0.95}
     records = [record(1.0, 0.0, SCAn=peer), record(0.85, 0.012, SCAn=peer)]
-    detection.summary(records)
+    detection_tables.summary(records)
     line = capsys.readouterr().out.splitlines()[-1]
     assert "| 1/1 |" in line
     assert "| 0/1 (1) |" in line
-    detection.attacked(records)
+    detection_tables.attacked(records)
     line = capsys.readouterr().out.splitlines()[-1]
     assert "| 0.93 | 0.60% |" in line or "| 0.92 | 0.60% |" in line
     assert "| 1/2 | 2/2 | PS601 |" in line
