@@ -16,6 +16,7 @@ from poisonscan.engines.base import Engine, Failure
 from poisonscan.escape import quote
 from poisonscan.finding import Fact, Finding, Gap, Json, Report, Scanned
 from poisonscan.json_form import as_json
+from poisonscan.verdict import ClassTest, judge
 
 if TYPE_CHECKING:
     from poisonscan.datasets.batch import Aggregate
@@ -98,6 +99,7 @@ class Passes:
         self.progress = progress
         self.report = Report(())
         self.facts: dict[str, Json] = {}
+        self._tests: list[ClassTest] = []
         self.rows = 0
         self.flaws = Flaws()
         self._stuck: set[int] = set()
@@ -130,6 +132,9 @@ class Passes:
             while running:
                 number += 1
                 running = self._round(running, number)
+        verdict = judge(self.report.findings, self._tests)
+        self.report.findings = verdict.findings
+        self.facts |= verdict.facts
         self._describe(later)
         self.report.gaps += self.flaws.gaps()
         self._conclude()
@@ -267,6 +272,7 @@ class Passes:
             self.report.gaps += [dataclasses.replace(gap, detector=name) for gap in gaps]
             facts = [item for item in findings if isinstance(item, Fact)]
             self.facts |= {fact.name: fact.value for fact in facts}
+            self._tests += [item for item in findings if isinstance(item, ClassTest)]
         else:
             running.append(_Running(name, generator, request))
 

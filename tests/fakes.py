@@ -17,6 +17,7 @@ from poisonscan.datasets.shards import Shard
 from poisonscan.datasets.words import distinct_texts
 from poisonscan.detectors.base import DatasetDetector
 from poisonscan.finding import Fact, Finding, Gap, Row
+from poisonscan.verdict import ClassTest
 
 
 @dataclass
@@ -96,7 +97,9 @@ def run(detector: DatasetDetector, dataset: FakeDataset) -> list[Finding]:
     return [item for item in returned(detector, dataset) if isinstance(item, Finding)]
 
 
-def returned(detector: DatasetDetector, dataset: FakeDataset) -> list[Finding | Fact | Gap]:
+def returned(
+    detector: DatasetDetector, dataset: FakeDataset
+) -> list[Finding | Fact | Gap | ClassTest]:
     """All that a detector returns; every request is filled by one pass."""
     steps = detector.detect(cast("Dataset", dataset))
     try:

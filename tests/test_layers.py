@@ -15,7 +15,7 @@ PACKAGE = Path(poisonscan.__file__).parent
 LAYERS = [
     ["run_as_module", "version", "escape", "masking", "plural", "limits", "origin", "finding"],
     ["spelling"],
-    ["json_form", "marks"],
+    ["json_form", "marks", "verdict"],
     ["rules"],
     ["sources"],
     ["pickles"],

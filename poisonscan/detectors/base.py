@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from poisonscan.finding import Fact, Finding, Gap
 from poisonscan.formats.base import Artifact
+from poisonscan.verdict import ClassTest
 
 if TYPE_CHECKING:
     from poisonscan.datasets.batch import Aggregate, Role
@@ -32,11 +33,14 @@ class DatasetDetector(Protocol):
     """Checks a dataset in passes.
 
     ``detect`` is a generator: it yields the aggregate that it needs next and is sent the finished
-    one; what it returns are its findings, facts to show with the dataset, and gaps for what it
-    could not look at. The scan fuses the requests of all detectors into one pass per round.
+    one; what it returns are its findings, facts to show with the dataset, gaps for what it could
+    not look at, and what it tested of each class. The scan fuses the requests of all detectors into
+    one pass per round.
     """
 
     needs: ClassVar[frozenset[Role]]
 
-    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact | Gap]]:
+    def detect(
+        self, dataset: Dataset
+    ) -> Generator[Aggregate, Any, Iterable[Finding | Fact | Gap | ClassTest]]:
         """Ask for aggregates, then say what was found."""
