@@ -22,6 +22,7 @@ from poisonscan.detectors.datasets.bimodality import (
 from poisonscan.detectors.datasets.suspects import Lineup
 from poisonscan.finding import Fact, Finding, Gap
 from poisonscan.rules import rule
+from poisonscan.verdict import ClassTest
 
 CLIP = 30.0
 """Coordinates are cut off here, in spreads of the class: single far rows must not be a cluster."""
@@ -133,7 +134,9 @@ class ActivationClustering:
 
     needs: ClassVar[frozenset[Role]] = frozenset({Role.LABEL, Role.FEATURES})
 
-    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact | Gap]]:
+    def detect(
+        self, dataset: Dataset
+    ) -> Generator[Aggregate, Any, Iterable[Finding | Fact | Gap | ClassTest]]:
         """Ask for class moments, then for projections, then report classes with two clusters.
 
         Raises:
@@ -169,7 +172,8 @@ class ActivationClustering:
             )
             for code, split in found.items()
         ]
-        return [*findings, Fact("activation clustering", lineup.tested(tested)), *lineup.gaps()]
+        fact = Fact("activation clustering", lineup.tested(tested))
+        return [*findings, fact, *lineup.gaps(), *lineup.tests(broken, tested, found, 2)]
 
 
 DETECTOR = ActivationClustering()

@@ -11,6 +11,7 @@ from poisonscan.detectors.datasets.picture_views import View
 from poisonscan.detectors.datasets.shared_patterns import shared_pattern
 from poisonscan.finding import Fact, Finding, Gap
 from poisonscan.rules import rule
+from poisonscan.verdict import ClassTest
 
 
 class FaintOverlay:
@@ -22,7 +23,9 @@ class FaintOverlay:
 
     needs: ClassVar[frozenset[Role]] = frozenset({Role.LABEL, Role.PICTURES})
 
-    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact | Gap]]:
+    def detect(
+        self, dataset: Dataset
+    ) -> Generator[Aggregate, Any, Iterable[Finding | Fact | Gap | ClassTest]]:
         """See ``shared_pattern``."""
         what = "share faint detail all over the picture that other classes do not have"
         return (yield from shared_pattern(dataset, View.RELIEF, rule("PS406"), what))

@@ -19,6 +19,7 @@ from poisonscan.detectors.datasets.sampled_texts import learnt, sample_of, sampl
 from poisonscan.escape import quote
 from poisonscan.finding import Fact, Location
 from poisonscan.rules import rule
+from poisonscan.verdict import ClassTest
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -65,7 +66,9 @@ class FlippedLabels:
 
     needs: ClassVar[frozenset[Role]] = frozenset({Role.LABEL, Role.FEATURES})
 
-    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact]]:
+    def detect(
+        self, dataset: Dataset
+    ) -> Generator[Aggregate, Any, Iterable[Finding | Fact | ClassTest]]:
         """Ask for label counts and for a sample of rows, then report labels that it contradicts.
 
         Raises:
@@ -163,8 +166,8 @@ def _seen(sample: LabelledRows, taken: LabelledSample) -> NDArray[np.float32]:
     return sample.vectors.astype(np.float32, copy=False)
 
 
-def _judge(dataset: Dataset, sample: Looked) -> list[Finding | Fact]:
-    """Findings, and what the classifier is worth."""
+def _judge(dataset: Dataset, sample: Looked) -> list[Finding | Fact | ClassTest]:
+    """Findings, tests, and what the classifier is worth."""
     judged, names, rows = sample.judged, sample.names, sample.rows
     limits = judged.limits
     right, skill = judged.skill()
@@ -176,7 +179,7 @@ def _judge(dataset: Dataset, sample: Looked) -> list[Finding | Fact]:
     # its contradictions are rather its own mistakes.
     if skill < limits["skill"] or right <= limits["right"]:
         return [Fact(_FACT, f"not decided: the model is too weak to judge labels ({worth})")]
-    report = _Report(dataset, names, rows, worth)
+    report = _Report(dataset, sample, worth)
     report.partial = len(rows) < sample.seen
     report.plot = confusion(judged.labels, judged.predicted, names)
     pairs = judged.targeted()
@@ -187,24 +190,49 @@ def _judge(dataset: Dataset, sample: Looked) -> list[Finding | Fact]:
     places: list[str] = files[0].tolist()
     odd = [] if pairs else crowded(judged, files[1].reshape(-1)[rows[:, 0]])
     findings += [report.in_file(part, places[part.part]) for part in odd]
-    if scattered is not None and not odd:
+    if odd:
+        scattered = None
+    if scattered is not None:
         findings.append(report.scattered(scattered))
+    tests = _tests(names, pairs, scattered, odd, len(places))
     share = f"; about {every.rate:.1%} of labels look wrong" if every is not None else ""
     interval = f" ({every.low:.1%} to {every.high:.1%})" if every is not None else ""
     facts = [Fact(_FACT, worth + share + interval)]
     if every is not None and every.low > limits["rate"] and not findings:
         own = "no finding: the model's own errors, or classes that overlap, could explain it"
         facts.append(Fact(ESTIMATE, f"about {every.rate:.1%}{interval}; {worth}; {own}"))
-    return [*findings, *facts]
+    return [*findings, *facts, *tests]
+
+
+def _tests(
+    names: tuple[str, ...],
+    pairs: list[Flips],
+    scattered: Flips | None,
+    odd: list[Crowded],
+    files: int,
+) -> list[ClassTest]:
+    """What was tested of each label, of all labels together, and of the files."""
+    chances: dict[str, float] = {}
+    others = len(names) - 1
+    for flips in pairs:
+        given = names[flips.given or 0]
+        chances[given] = min(others * flips.chance, chances.get(given, 1.0))
+    tests = ClassTest.of_classes(["PS309"], names, chances, others)
+    tests.append(ClassTest(("PS308",), None, 1.0 if scattered is None else scattered.chance))
+    if files > 1:
+        least = min((part.chance for part in odd), default=1.0)
+        tests.append(ClassTest(("PS309",), None, least, files))
+    return tests
 
 
 class _Report:
     """Writes findings about one dataset."""
 
-    def __init__(self, dataset: Dataset, names: tuple[str, ...], rows: Ints, worth: str) -> None:
+    def __init__(self, dataset: Dataset, sample: Looked, worth: str) -> None:
         self.dataset = dataset
-        self.names = names
-        self.rows = rows
+        self.judged = sample.judged
+        self.names = sample.names
+        self.rows = sample.rows
         self.partial = False
         self.plot: Json = None
         self.worth = worth
@@ -217,7 +245,9 @@ class _Report:
             f"{fit.high:.1%}), beyond what the model's own errors explain; {len(flips.rows):,} "
             f"rows are more likely flipped than misjudged ({self.worth})."
         )
-        return self._finding("PS308", "", message, flips.rows, flips.scores.tolist(), **_fit(flips))
+        return self._finding(
+            "PS308", "", message, flips.rows, flips.scores.tolist(), **_fit(flips, self.judged)
+        )
 
     def targeted(self, flips: Flips) -> Finding:
         """Labels of one class that were given to another."""
@@ -231,7 +261,7 @@ class _Report:
         key = f"{true}\0{given}"
         return self._finding(
             "PS309", key, message, flips.rows, flips.scores.tolist(),
-            looks_like=true, label=given, **_fit(flips),
+            looks_like=true, label=given, **_fit(flips, self.judged),
         )  # fmt: skip
 
     def in_file(self, part: Crowded, path: str) -> Finding:
@@ -262,9 +292,14 @@ class _Report:
         )
 
 
-def _fit(flips: Flips) -> dict[str, Json]:
+def _fit(flips: Flips, judged: Judged) -> dict[str, Json]:
     fit = flips.floor
+    wrong = fit.rate * flips.looked
+    given = len(judged.labels) if flips.given is None else int((judged.labels == flips.given).sum())
     return {
+        "share_of_class": min(wrong / max(given, 1), 1.0),
+        "share_of_dataset": wrong / len(judged.labels),
+        "false_rows": float(1 - flips.scores.mean()) if len(flips.scores) else 1.0,
         "rate": fit.rate,
         "interval": [fit.low, fit.high],
         "own_errors": fit.honest,

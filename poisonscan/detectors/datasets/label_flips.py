@@ -37,6 +37,7 @@ class Flips:
         rows: which they are, the most certain first.
         scores: probability of each that it was flipped.
         looked: rows that the rate is a share of.
+        least: rate that honest labels may reach: what the fitted one was tested against.
     """
 
     given: int | None
@@ -45,6 +46,12 @@ class Flips:
     rows: Ints
     scores: Floats
     looked: int
+    least: float
+
+    @property
+    def chance(self) -> float:
+        """Probability that honest labels look like this."""
+        return self.floor.chance(self.least)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +85,9 @@ class Judged:
         largest = float(np.bincount(self.labels).max() / len(self.labels))
         return right, (right - largest) / (1 - largest) if largest < 1 else 0.0
 
-    def enough(self, fit: Floor) -> bool:
-        """Whether there is more under the curve than labels of honest data have."""
-        return fit.low > self.limits["rate"] + self.limits["of_errors"] * fit.honest
+    def usual(self, fit: Floor) -> float:
+        """What labels of honest data may have under the curve."""
+        return self.limits["rate"] + self.limits["of_errors"] * fit.honest
 
     def targeted(self) -> list[Flips]:
         """Pairs of labels that are flipped far more often than others are."""
@@ -103,7 +110,9 @@ class Judged:
             own = max(fit.honest, elsewhere.honest)
             usual = self.limits["times_others"] * elsewhere.rate / (classes - 1)
             if fit.low > max(usual, own):
-                found.append(_flips(given, true, fit, mine[flipped], ahead[flipped], len(mine)))
+                least = max(usual, own, self.limits["rate_of_pair"])
+                rows, sure = mine[flipped], ahead[flipped]
+                found.append(_flips(given, true, fit, rows, sure, len(mine), least))
         return found
 
     def anywhere(self, without: list[Flips]) -> Flips | None:
@@ -115,9 +124,10 @@ class Judged:
         mine = np.flatnonzero(kept)
         wrong = predicted[mine] != self.labels[mine]
         fit = self.fit(mine)
-        if fit is None or not self.enough(fit) or self.spread(mine) < self.limits["spread"]:
+        if fit is None or fit.low <= self.usual(fit) or self.spread(mine) < self.limits["spread"]:
             return None
-        return _flips(None, None, fit, mine[wrong], margins[mine[wrong]], len(mine))
+        rows, least = mine[wrong], self.usual(fit)
+        return _flips(None, None, fit, rows, margins[rows], len(mine), least)
 
     def spread(self, rows: Ints) -> float:
         """Whether confident rows are contradicted by all labels (1), or by a few usual ones (0).
@@ -177,13 +187,19 @@ class Judged:
 
 
 def _flips(
-    given: int | None, true: int | None, fit: Floor, rows: Ints, margins: Floats, looked: int
+    given: int | None,
+    true: int | None,
+    fit: Floor,
+    rows: Ints,
+    margins: Floats,
+    looked: int,
+    least: float,
 ) -> Flips:
     """Of contradicted rows, those that were rather flipped than misjudged."""
     chance = fit.posterior(margins)
     likely = np.flatnonzero(chance >= 0.5)
     order = likely[np.lexsort((rows[likely], -margins[likely]))]
-    return Flips(given, true, fit, rows[order], chance[order], looked)
+    return Flips(given, true, fit, rows[order], chance[order], looked, least)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +211,7 @@ class Crowded:
         sure: confident rows in it.
         wrong: those of them that are contradicted.
         elsewhere: share of confident rows of other files that are.
+        chance: of as many were it as in the others, for all files.
         rows: the contradicted rows, the most certain first.
     """
 
@@ -202,13 +219,14 @@ class Crowded:
     sure: int
     wrong: int
     elsewhere: float
+    chance: float
     rows: Ints
 
 
 def crowded(judged: Judged, parts: Ints) -> list[Crowded]:
     """Files with far more contradicted labels among confident rows than the others.
 
-    Tested against the others' share, once more as large, plus ``rate``: files that are a little
+    ClassTest against the others' share, once more as large, plus ``rate``: files that are a little
     harder than others are none (binomial, Holm's bound replaced by Bonferroni's).
 
     Args:
@@ -233,5 +251,5 @@ def crowded(judged: Judged, parts: Ints) -> list[Crowded]:
         if chance < math.log(judged.limits["chance"]) and hits / size > judged.limits["in_part"]:
             rows = np.flatnonzero(mine & wrong)
             rows = rows[np.argsort(-margins[rows], kind="stable")]
-            found.append(Crowded(part, size, hits, elsewhere, rows))
+            found.append(Crowded(part, size, hits, elsewhere, math.exp(chance), rows))
     return found

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from poisonscan.detectors.datasets.label_counts import is_continuous
 from poisonscan.escape import quote
+from poisonscan.verdict import ClassTest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -102,6 +103,33 @@ def ties(found: TextHits, sorts: Iterable[str] | None = None) -> dict[Key, Tie]:
     return tied({key: hits for key, hits in tested.items() if _enough(hits)}, found.labels)
 
 
+def tests(
+    rule: str, found: TextHits, sorts: Iterable[str], strange: Mapping[Key, Tie]
+) -> list[ClassTest]:
+    """What was tested of each label; nothing where no hits are enough to be tested.
+
+    Args:
+        rule: that names hits which go with a label.
+        found: what was found.
+        sorts: which sorts of hits were tested.
+        strange: those that go with a label.
+    """
+    wanted = frozenset(sorts)
+    looks = sum(key[0] in wanted and _enough(hits) for key, hits in found.hits.items())
+    if not looks or not _are_classes(found.labels):
+        return []
+    chances: dict[str, float] = {}
+    for tie in strange.values():
+        chances[tie.label] = min(tie.chance, chances.get(tie.label, 1.0))
+    names = sorted(name for name in found.labels if name is not None)
+    return ClassTest.of_classes([rule], names, chances, looks)
+
+
+def _are_classes(labels: Mapping[str | None, int]) -> bool:
+    names = [name for name in labels if name is not None]
+    return 2 <= len(names) <= MAX_CLASSES and not is_continuous(sorted(names))
+
+
 def _enough(hits: Hits) -> bool:
     return hits.rows >= SUPPORT and hits.distinct >= SUPPORT
 
@@ -110,9 +138,9 @@ def tied(tested: Mapping[Key, Hits], labels: Mapping[str | None, int]) -> dict[K
     """See ``ties``; for hits that were chosen, and rows of each label."""
     from scipy.special import betainc
 
-    names = [name for name in labels if name is not None]
-    if len(names) < 2 or len(names) > MAX_CLASSES or is_continuous(sorted(names)):
+    if not _are_classes(labels):
         return {}
+    names = [name for name in labels if name is not None]
     total = sum(labels[name] for name in names)
     tests = []
     for key, hits in tested.items():

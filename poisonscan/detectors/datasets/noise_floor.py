@@ -9,7 +9,7 @@ with noisy labels by importance reweighting"; the confident examples of Northcut
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,8 @@ class Floor:
         start: see above.
         slope: see above, in units of one over margin.
         top: the largest share that errors can reach: 1 - 1 / classes.
+        likelihood: log-likelihood of the best curve for each rate that was tried, of shape
+            (rates,).
     """
 
     rate: float
@@ -50,6 +52,22 @@ class Floor:
     start: float
     slope: float
     top: float
+    likelihood: Floats = field(repr=False, compare=False)
+
+    def chance(self, rate: float) -> float:
+        """Probability of rows that speak so much for a larger rate, were it no more than this.
+
+        By the profile likelihood, as the interval (S. S. Wilks 1938), one-sided.
+
+        Args:
+            rate: from 0 to 1.
+        """
+        from scipy.special import erfc
+
+        if rate >= self.rate:
+            return 1.0
+        lost = float(self.likelihood.max() - np.interp(rate, _RATES, self.likelihood))
+        return float(erfc(np.sqrt(max(lost, 0.0))) / 2)
 
     def posterior(self, margins: Floats) -> Floats:
         """Probability that a contradicted row of each margin was flipped."""
@@ -88,6 +106,7 @@ def floor(margins: Floats, contradicted: NDArray[np.bool_], top: float, drop: fl
         start,
         slope / unit,
         top,
+        likelihood,
     )
 
 

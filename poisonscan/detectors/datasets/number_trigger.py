@@ -15,6 +15,7 @@ from poisonscan.detectors.datasets.value_search import triggers
 from poisonscan.escape import quote
 from poisonscan.finding import Fact, Gap, Location
 from poisonscan.rules import rule
+from poisonscan.verdict import ClassTest
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -39,7 +40,9 @@ class NumberTrigger:
 
     needs: ClassVar[frozenset[Role]] = frozenset({Role.CELLS, Role.LABEL})
 
-    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact | Gap]]:
+    def detect(
+        self, dataset: Dataset
+    ) -> Generator[Aggregate, Any, Iterable[Finding | Fact | Gap | ClassTest]]:
         """Ask for the sample."""
         request = row_sample(dataset)
         filled = yield request
@@ -47,7 +50,8 @@ class NumberTrigger:
         taken = found.triggers[:MAX_FINDINGS]
         listed = [_finding(dataset, request.places, found, trigger) for trigger in taken]
         further = len(found.triggers) - len(taken)
-        return [*few(listed, further, most=MAX_FINDINGS), *_unlooked(dataset, found)]
+        listed = few(listed, further, most=MAX_FINDINGS)
+        return [*listed, *_unlooked(dataset, found), *_tested(found)]
 
 
 DETECTOR = NumberTrigger()
@@ -71,13 +75,32 @@ def _unlooked(dataset: Dataset, found: Found) -> list[Fact | Gap]:
     return [Fact("number triggers", what), Gap(dataset.path, message)]
 
 
+def _tested(found: Found) -> list[ClassTest]:
+    """What was tested of each label."""
+    if not found.tested:
+        return []
+    # Single values and pairs of them are two families, each corrected for itself.
+    chances: dict[str, float] = {}
+    for trigger in found.triggers:
+        label = _label(found, trigger)
+        chances[label] = min(2 * trigger.corrected, chances.get(label, 1.0))
+    codes = np.unique(found.sample.labels)
+    names = [found.sample.names[code] for code in codes.tolist()]
+    return ClassTest.of_classes(["PS615"], names, chances, found.tested)
+
+
+def _label(found: Found, trigger: Trigger) -> str:
+    carry = np.flatnonzero(trigger.rows & (found.labels == trigger.label))
+    return str(found.sample.names[found.sample.labels[carry[0]]])
+
+
 def _finding(dataset: Dataset, where: Places, found: Found, trigger: Trigger) -> Finding:
     sample = found.sample
     carry = trigger.rows & (found.labels == trigger.label)
     rows, hits = int(trigger.rows.sum()), int(carry.sum())
     chosen = unpacked(where, sample.rows[np.flatnonzero(carry)])
     values = list(_values(dataset, chosen[0], [sample.columns[c][0] for c in trigger.columns]))
-    label = sample.names[sample.labels[carry][0]]
+    label = _label(found, trigger)
     named = " with ".join(f"{quote(value)} in column {quote(name)}" for name, value in values)
     part = "" if sample.total == len(sample.rows) else f" of a sample of {len(sample.rows):,}"
     beyond = " The value lies beyond all others of the column." if trigger.outside else ""
@@ -97,6 +120,8 @@ def _finding(dataset: Dataset, where: Places, found: Found, trigger: Trigger) ->
         values=[value for _, value in values],
         rows=rows,
         with_label=hits,
+        share_of_class=hits / int((found.labels == trigger.label).sum()),
+        share_of_dataset=hits / len(found.labels),
         against=trigger.against,
         against_with_label=trigger.hits,
         expected=trigger.expected,

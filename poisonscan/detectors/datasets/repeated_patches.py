@@ -26,9 +26,10 @@ from poisonscan.finding import Fact, Gap, Location, Rows
 from poisonscan.limits import LimitReached
 from poisonscan.plural import plural
 from poisonscan.rules import rule
+from poisonscan.verdict import ClassTest
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -50,7 +51,9 @@ class RepeatedPatches:
 
     needs: ClassVar[frozenset[Role]] = frozenset({Role.PICTURES, Role.LABEL})
 
-    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact | Gap]]:
+    def detect(
+        self, dataset: Dataset
+    ) -> Generator[Aggregate, Any, Iterable[Finding | Fact | Gap | ClassTest]]:
         """Ask for counts, then for the pictures with the patterns that stand out.
 
         Raises:
@@ -67,14 +70,22 @@ class RepeatedPatches:
         if counts.folded:
             note += f" (more than {MAX_GROUPS} labels, counted in groups)"
         fact = Fact("repeated patches", note)
+        # Labels that are counted in groups are not tested one by one.
+        tested = [] if counts.folded else counts.groups
         if not patterns:
-            return [fact]
+            return [fact, *ClassTest.of_classes(["PS404"], tested, {})]
         found: PatchRows = yield PatchRows(tuple((p.kind, p.cell, p.codes) for p in patterns))
         carriers = found.carriers()
-        findings = list(_findings(dataset, patterns, found, carriers, sum(sizes.values())))
+        findings = list(_findings(dataset, patterns, found, carriers, sizes))
         if len(findings) > max(1.0, rule("PS405").thresholds["classes"] * len(sizes)):
             findings = [_usual(dataset, findings)]
-        return [*findings, fact]
+        # The chances are corrected for all groups of labels: here each is a test of its own.
+        chances = {
+            finding.key: 10 ** -(finding.score or 0.0) / len(sizes)
+            for finding in findings
+            if finding.rule.id == "PS404"
+        }
+        return [*findings, fact, *ClassTest.of_classes(["PS404"], tested, chances)]
 
 
 DETECTOR = RepeatedPatches()
@@ -101,7 +112,11 @@ class _Patch:
 
 
 def _findings(
-    dataset: Dataset, patterns: list[Pattern], found: PatchRows, carriers: Carriers, pictures: int
+    dataset: Dataset,
+    patterns: list[Pattern],
+    found: PatchRows,
+    carriers: Carriers,
+    sizes: Mapping[str, int],
 ) -> Iterator[Finding]:
     """One for each label that nearly all pictures with a group's patterns have.
 
@@ -140,10 +155,12 @@ def _findings(
             "pictures": len(chosen),
             "different_pictures": different,
             "elsewhere": rest,
-            "share_of_dataset": len(chosen) / pictures,
+            "share_of_class": len(chosen) / max(sizes.get(name, 0), len(chosen)),
+            "share_of_dataset": len(chosen) / sum(sizes.values()),
             "place": None if patch.place is None else list(patch.place),
             "patch": [row.tobytes().hex() for row in patch.shades],
             "mean_shade": float(patch.shades.mean()),
+            "false_rows": min(_honest(rest, name, sizes) / len(chosen), 1.0),
             "patterns": len(bits),
             "log10_p": patterns[bits[0]].log_p,
         }
@@ -157,6 +174,12 @@ def _findings(
         yield rule("PS404").finding(
             at, message, key=name, score=-patterns[bits[0]].log_p, **evidence
         )
+
+
+def _honest(elsewhere: int, label: str, sizes: Mapping[str, int]) -> float:
+    """How many pictures of a class show a patch if they do so as often as others, and one more."""
+    own = sizes.get(label, 0)
+    return (1 + elsewhere) / (1 + sum(sizes.values()) - own) * own
 
 
 def _usual(dataset: Dataset, findings: list[Finding]) -> Finding:

@@ -14,11 +14,12 @@ from poisonscan.detectors.datasets.far_side import Limits, far_side
 from poisonscan.detectors.datasets.picture_views import View
 from poisonscan.detectors.datasets.suspects import Lineup
 from poisonscan.finding import Fact, Finding, Gap, Rule
+from poisonscan.verdict import ClassTest
 
 
 def shared_pattern(
     dataset: Dataset, view: View, broken: Rule, what: str
-) -> Generator[Aggregate, Any, Iterable[Finding | Fact | Gap]]:
+) -> Generator[Aggregate, Any, Iterable[Finding | Fact | Gap | ClassTest]]:
     """Ask for class moments, then for projections, then report classes with rows on a far side.
 
     The directions are those of spectral signatures (see ``contrast``); the test is a weaker one
@@ -44,13 +45,14 @@ def shared_pattern(
         code: max((s.separation for s in splits if limits.notable(s, len(tested[code]))), default=0)
         for code, splits in every.items()
     }
-    findings = []
+    findings: list[Finding] = []
+    found: dict[int, Split] = {}
     for code, splits in every.items():
         usual, apart = _usual(lineup, code), upper_quartile(widest, code)
         passing = [s for s in splits if limits.allow(s, len(tested[code]), usual, apart)]
         if not passing:
             continue
-        split = min(passing, key=lambda s: (s.log_p, -s.separation))
+        split = found[code] = min(passing, key=lambda s: (s.log_p, -s.separation))
         findings.append(
             lineup.finding(
                 broken,
@@ -68,7 +70,9 @@ def shared_pattern(
                 other_classes_beyond=split.outside,
             )
         )
-    return [*findings, Fact(name, lineup.tested(tested)), *lineup.gaps()]
+    looks = 2 * lineup.contrast.eigenvalues.shape[1]
+    tests = lineup.tests(broken, tested, found, looks)
+    return [*findings, Fact(name, lineup.tested(tested)), *lineup.gaps(), *tests]
 
 
 def _usual(lineup: Lineup, code: int) -> float:

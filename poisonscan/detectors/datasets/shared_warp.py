@@ -11,6 +11,7 @@ from poisonscan.detectors.datasets.picture_views import View
 from poisonscan.detectors.datasets.shared_patterns import shared_pattern
 from poisonscan.finding import Fact, Finding, Gap
 from poisonscan.rules import rule
+from poisonscan.verdict import ClassTest
 
 
 class SharedWarp:
@@ -22,7 +23,9 @@ class SharedWarp:
 
     needs: ClassVar[frozenset[Role]] = frozenset({Role.LABEL, Role.PICTURES})
 
-    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact | Gap]]:
+    def detect(
+        self, dataset: Dataset
+    ) -> Generator[Aggregate, Any, Iterable[Finding | Fact | Gap | ClassTest]]:
         """See ``shared_pattern``."""
         what = "are sharp and blurred in the same places, as pictures of other classes are not"
         return (yield from shared_pattern(dataset, View.SHARPNESS, rule("PS407"), what))

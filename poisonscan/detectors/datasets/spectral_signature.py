@@ -19,6 +19,7 @@ from poisonscan.detectors.datasets.bimodality import (
 from poisonscan.detectors.datasets.suspects import Lineup
 from poisonscan.finding import Fact, Finding, Gap
 from poisonscan.rules import rule
+from poisonscan.verdict import ClassTest
 
 
 def splits_along_directions(lineup: Lineup, code: int, rows: Floats, looks: int) -> list[Split]:
@@ -55,7 +56,9 @@ class SpectralSignature:
 
     needs: ClassVar[frozenset[Role]] = frozenset({Role.LABEL, Role.FEATURES})
 
-    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact | Gap]]:
+    def detect(
+        self, dataset: Dataset
+    ) -> Generator[Aggregate, Any, Iterable[Finding | Fact | Gap | ClassTest]]:
         """Ask for class moments, then for projections, then report classes that fall apart.
 
         Raises:
@@ -66,9 +69,9 @@ class SpectralSignature:
         if isinstance(lineup, str):
             return [Fact("spectral signature", lineup)]
         tested = lineup.testable()
-        looks = 2 * lineup.contrast.eigenvalues.shape[1] * max(len(tested), 1)
+        looks = 2 * lineup.contrast.eigenvalues.shape[1]
         splits = {
-            code: splits_along_directions(lineup, code, rows, looks)
+            code: splits_along_directions(lineup, code, rows, looks * len(tested))
             for code, rows in tested.items()
         }
         broken = rule("PS401")
@@ -90,7 +93,8 @@ class SpectralSignature:
             )
             for code, split in found.items()
         ]
-        return [*findings, Fact("spectral signature", lineup.tested(tested)), *lineup.gaps()]
+        fact = Fact("spectral signature", lineup.tested(tested))
+        return [*findings, fact, *lineup.gaps(), *lineup.tests(broken, tested, found, looks)]
 
 
 DETECTOR = SpectralSignature()

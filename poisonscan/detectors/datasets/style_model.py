@@ -73,6 +73,16 @@ class Styled:
     error: float
     features: Ints
 
+    @property
+    def chance(self) -> float:
+        """Probability that as many say what other labels say, were the texts honest.
+
+        By the normal approximation, where style and content are independent within the label.
+        """
+        from scipy.special import ndtr
+
+        return float(ndtr(-self.implanted / self.error))
+
 
 def styled(seen: Views, mine: Mask, others: float) -> Styled | None:
     """Look for a style among the texts of a label.

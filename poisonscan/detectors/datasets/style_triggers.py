@@ -16,6 +16,7 @@ from poisonscan.escape import quote
 from poisonscan.finding import Fact, Location
 from poisonscan.json_form import as_json
 from poisonscan.rules import rule
+from poisonscan.verdict import ClassTest
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
@@ -48,7 +49,9 @@ class StyleTriggers:
 
     needs: ClassVar[frozenset[Role]] = frozenset({Role.LABEL, Role.TEXT})
 
-    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact]]:
+    def detect(
+        self, dataset: Dataset
+    ) -> Generator[Aggregate, Any, Iterable[Finding | Fact | ClassTest]]:
         """Ask for a sample of the texts, then look at every label that is not rare."""
         taken: StyledTexts = yield StyledTexts()
         sample = taken.sample(dataset.label_names)
@@ -60,15 +63,20 @@ class StyleTriggers:
         looked = np.flatnonzero(shares >= limits["share"]).tolist()
         size = min(len(sample.labels), max(_WORK // max(len(looked), 1), int(limits["texts"])))
         seen = views(sample.texts[:size])
-        found = []
+        found: list[Finding] = []
+        tested: list[str] = []
+        chances: dict[str, float] = {}
         for code in looked:
             mine = sample.labels[:size] == code
             if min(mine.sum(), (~mine).sum()) < limits["rows"]:
                 continue
+            tested.append(sample.names[code])
             style = styled(seen, mine, limits["others"])
             if style and _decided(style, int(mine.sum()), limits):
+                chances[sample.names[code]] = style.chance
                 found.append(_finding(dataset, sample, taken.rows, size, code, style, seen))
-        return [*found, Fact(_FACT, _told(sample, taken.rows, size, len(looked), len(found)))]
+        fact = Fact(_FACT, _told(sample, taken.rows, size, len(looked), len(found)))
+        return [*found, fact, *ClassTest.of_classes(["PS630"], tested, chances)]
 
 
 DETECTOR = StyleTriggers()
@@ -140,7 +148,8 @@ def _finding(
         rows=count,
         looked_at=size,
         labelled_rows=rows,
-        rate=count / size,
+        share_of_class=count / int((sample.labels[:size] == code).sum()),
+        share_of_dataset=count / size,
         implanted=style.implanted,
         standard_error=style.error,
         core=style.core / len(style.suspects),

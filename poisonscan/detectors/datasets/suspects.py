@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+import math
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from poisonscan.datasets.batch import Aggregate
 from poisonscan.datasets.dataset import Dataset
 from poisonscan.datasets.numbers import Numbers
 from poisonscan.datasets.words import Words
-from poisonscan.detectors.datasets.bimodality import MIN_ROWS, Floats, distinct_rows
+from poisonscan.detectors.datasets.bimodality import MIN_ROWS, Floats, Split, distinct_rows
 from poisonscan.detectors.datasets.contrast import Contrast
 from poisonscan.detectors.datasets.moments import LARGEST, MAX_CLASSES, ClassMoments
 from poisonscan.detectors.datasets.picture_views import Seen, View
@@ -22,6 +23,7 @@ from poisonscan.escape import quote
 from poisonscan.finding import Finding, Gap, Json, Location, Rule
 from poisonscan.limits import LimitReached
 from poisonscan.plural import plural
+from poisonscan.verdict import ClassTest
 
 MAX_TOO_LARGE = 0.01
 """Share of the labelled rows that may hold numbers too large to compute with. Left out without
@@ -82,6 +84,18 @@ def unfit(vectors: object) -> str:
 def _left_out(rows: int) -> str:
     """How many rows could not be looked at, for people; empty for none."""
     return f"; left out: {plural(rows, 'labelled row')} without a usable vector" if rows else ""
+
+
+def _honest(outside: Floats, rows: int) -> float:
+    """How many honest rows of a class lie beyond a threshold if they do so as rows of others.
+
+    One row more than there is, so that a few other rows without any beyond are no proof of none.
+
+    Args:
+        outside: how far rows of other classes lie beyond it, of shape (others,).
+        rows: of the class.
+    """
+    return (1 + int((outside > 0).sum())) / (1 + len(outside)) * rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +177,27 @@ class Lineup:
             f"{_left_out(self.left_out)}{sample}"
         )
 
+    def tests(
+        self, rule: Rule, classes: Iterable[int], found: Mapping[int, Split], looks: int
+    ) -> list[ClassTest]:
+        """What was tested of each class.
+
+        Args:
+            rule: whose findings say that there is something.
+            classes: those that were tested.
+            found: the reported part of each class that has one; its chance is corrected for all
+                classes.
+            looks: directions that a part of a class was looked for along.
+        """
+        tested = list(classes)
+        # ``Split.log_p`` is corrected for all classes: here each is a test of its own.
+        chances = {
+            self.contrast.names[code]: 10 ** (split.log_p - math.log10(len(tested)))
+            for code, split in found.items()
+        }
+        names = [self.contrast.names[code] for code in tested]
+        return ClassTest.of_classes([rule.id], names, chances, looks)
+
     def gaps(self) -> list[Gap]:
         """What was not tested, where that is more than a few rows."""
         labelled = int(self.contrast.counts.sum()) + self.left_out
@@ -197,6 +232,7 @@ class Lineup:
         beyond = np.flatnonzero(excess > 0)
         worst = beyond[np.argsort(-excess[beyond], kind="stable")]
         share = len(beyond) / max(len(excess), 1)
+        outside = score(self.outside(code))
         rows = self.dataset.named(
             self.own.of(code).rows[worst], excess[worst], partial=len(excess) < size
         )
@@ -212,6 +248,7 @@ class Lineup:
             share_of_class=share,
             share_of_dataset=share * size / max(int(self.contrast.counts.sum()), 1),
             separation=separation,
+            false_rows=_honest(outside, len(excess)) / max(len(beyond), 1),
             **evidence,
-            plot=parts_of_a_class(excess, coordinates, score(self.outside(code))),
+            plot=parts_of_a_class(excess, coordinates, outside),
         )

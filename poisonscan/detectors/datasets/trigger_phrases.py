@@ -27,6 +27,7 @@ from poisonscan.escape import quote
 from poisonscan.finding import MAX_ROWS, Fact, Location
 from poisonscan.plural import plural
 from poisonscan.rules import rule
+from poisonscan.verdict import ClassTest
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -93,7 +94,9 @@ class TriggerPhrases:
 
     needs: ClassVar[frozenset[Role]] = frozenset({Role.LABEL, Role.TEXT})
 
-    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact]]:
+    def detect(
+        self, dataset: Dataset
+    ) -> Generator[Aggregate, Any, Iterable[Finding | Fact | ClassTest]]:
         """Ask for a sample of the texts; if a phrase in it is suspicious, for all its rows."""
         documents = yield from sampled_texts()
         sample = sample_of(documents, dataset.label_names)
@@ -102,9 +105,9 @@ class TriggerPhrases:
             return [Fact(_FACT, f"not decided: {reason}")]
         searched = _searched(sample, learnt(documents, sample))
         held, triggers = searched.held, searched.triggers
-        facts = [Fact(_FACT, searched.told(sample, documents.rows))]
+        fact, tests = Fact(_FACT, searched.told(sample, documents.rows)), searched.tests(sample)
         if not triggers:
-            return facts
+            return [fact, *tests]
         wanted = tuple((held.mark(t.group.leader), sample.names[t.group.label]) for t in triggers)
         known = frozenset(int(held.vocabulary[w - 1]) for t in triggers for w in t.words)
         rows: PhraseRows = yield PhraseRows(wanted, known)
@@ -116,7 +119,7 @@ class TriggerPhrases:
             few((f for f in found if f.rule.id == name), further, most=MAX_FINDINGS)
             for name, further in searched.unlisted.items()
         ]
-        return [*itertools.chain(*listed), *facts]
+        return [*itertools.chain(*listed), fact, *tests]
 
 
 DETECTOR = TriggerPhrases()
@@ -147,6 +150,7 @@ class _Searched:
         dim: labels that texts do not tell from others, for people.
         triggers: what was found.
         unlisted: further ones, by rule.
+        features: words and pairs of words that may be tied to a label.
     """
 
     held: Features
@@ -155,6 +159,7 @@ class _Searched:
     dim: tuple[str, ...]
     triggers: list[_Trigger]
     unlisted: dict[str, int]
+    features: int
 
     def told(self, sample: Sample, rows: int) -> str:
         """The search in a sentence."""
@@ -169,6 +174,18 @@ class _Searched:
             + (f"; {plural(self.left, 'weaker tie')} not looked at" if self.left else "")
             + (f"; not decided for {named}{more}: texts do not tell them apart" if named else "")
         )
+
+    def tests(self, sample: Sample) -> list[ClassTest]:
+        """What was tested of each label that texts tell from others."""
+        classes, chances = len(sample.names), dict[str, float]()
+        for trigger in self.triggers:
+            # Both tests must say so: the larger chance (R. L. Berger 1982, intersection-union).
+            # The tie is corrected for all labels, and here each is a test of its own.
+            chance = max(trigger.group.chance / classes, trigger.chance)
+            name = sample.names[trigger.group.label]
+            chances[name] = min(chance, chances.get(name, 1.0))
+        names = [name for name in sample.names if name not in self.dim]
+        return ClassTest.of_classes(["PS601", "PS627"], names, chances, self.features)
 
 
 def _searched(sample: Sample, model: TextModel) -> _Searched:
@@ -197,7 +214,8 @@ def _searched(sample: Sample, model: TextModel) -> _Searched:
         trigger = joins and _tested(model, sample, looks[index], yardsticks, joins, tests)
         if trigger:
             found.append(trigger)
-    return _Searched(held, tests, left, named, *_apart(found))
+    often = int((held.support >= limits["support"]).sum())
+    return _Searched(held, tests, left, named, *_apart(found), often)
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,6 +388,8 @@ def _finding(
         looks_implanted=share.implanted,
         excess_explained=share.explained,
         standard_error=share.error,
+        share_of_class=trigger.kept / int((sample.labels == trigger.group.label).sum()),
+        share_of_dataset=trigger.kept / sample.size,
         p_tied=trigger.group.chance,
         p_contradicted=trigger.chance,
     )

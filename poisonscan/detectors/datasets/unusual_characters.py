@@ -11,12 +11,13 @@ from poisonscan.datasets.batch import Role
 from poisonscan.detectors.datasets import hidden_marks, script_marks
 from poisonscan.detectors.datasets.few_findings import few
 from poisonscan.detectors.datasets.hit_findings import finding, having
-from poisonscan.detectors.datasets.label_ties import Tie, ties
+from poisonscan.detectors.datasets.label_ties import Tie, tests, ties
 from poisonscan.detectors.datasets.text_hits import TextHits
 from poisonscan.escape import quote
 from poisonscan.finding import Fact, Gap
 from poisonscan.plural import plural
 from poisonscan.rules import rule
+from poisonscan.verdict import ClassTest
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -67,7 +68,9 @@ class UnusualCharacters:
 
     needs: ClassVar[frozenset[Role]] = frozenset({Role.CELLS})
 
-    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact | Gap]]:
+    def detect(
+        self, dataset: Dataset
+    ) -> Generator[Aggregate, Any, Iterable[Finding | Fact | Gap | ClassTest]]:
         """Ask for hits; report those that honest text does not have, or that go with a label."""
         found: TextHits = yield TextHits(look)
         strange = ties(found, _STRANGE)
@@ -77,10 +80,12 @@ class UnusualCharacters:
             *_strange(dataset, found, strange),
             *_merely_unusual(dataset, found),
         ]
+        asked = tests("PS611", found, _STRANGE, strange)
         counts = {f"{sort} in {column}": hits.rows for (sort, column), hits in found.hits.items()}
         if not counts:
             return few(findings)
-        return [*few(findings), Fact("unusual characters", dict(sorted(counts.items())))]
+        fact = Fact("unusual characters", dict(sorted(counts.items())))
+        return [*few(findings), fact, *asked]
 
 
 DETECTOR = UnusualCharacters()
@@ -97,8 +102,23 @@ def _triggers(dataset: Dataset, found: TextHits, strange: dict[Any, Tie]) -> Ite
         hits = found.hits[sort, column]
         if column in dataset.roles.get("label", ()):
             continue
+<<<<<<< HEAD
         message = f"{having(hits.rows, column)} {sort}{_shown(hits)}"
         yield _finding("PS611", dataset, hits, column, message, sort, tie)
+=======
+        yield finding(
+            dataset,
+            rule("PS611"),
+            hits,
+            column,
+            f"{having(hits.rows, column)} {sort}{_shown(hits)}",
+            key=(sort, tie.label),
+            tie=tie,
+            sort=sort,
+            share_of_class=tie.rows / found.labels[tie.label],
+            share_of_dataset=tie.rows / found.labels.total(),
+        )
+>>>>>>> 1fc5062 (Detectors of backdoors and flips say what they tested of each class, with its chance)
 
 
 def _strange(dataset: Dataset, found: TextHits, strange: dict[Any, Tie]) -> Iterator[Finding]:

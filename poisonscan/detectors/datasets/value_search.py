@@ -52,6 +52,7 @@ class Trigger:
         against: rows that look like other labels.
         hits: those of them that have the label nevertheless.
         chance: that as many would.
+        corrected: this times the values, or pairs of values, that were looked at.
         outside: whether the value is beyond all others of its column.
         shares: how often rows like each of them have the label.
     """
@@ -63,6 +64,7 @@ class Trigger:
     against: int = 0
     hits: int = 0
     chance: float = 1.0
+    corrected: float = 1.0
     outside: bool = False
     shares: Floats = field(default_factory=lambda: np.empty(0))
 
@@ -77,6 +79,7 @@ class Found:
         triggers: what was found.
         columns: columns that pairs of values were looked for in, and those that could hold some.
         unasked: what no model was asked about, as the limits of the search allow no more.
+        tested: values and pairs of values that were looked at; 0 where there are no classes.
     """
 
     sample: Sample
@@ -84,6 +87,7 @@ class Found:
     triggers: list[Trigger]
     columns: tuple[int, int] = (0, 0)
     unasked: Mapping[str, int] = field(default_factory=dict)
+    tested: int = 0
 
 
 def triggers(sample: Sample) -> Found:
@@ -94,7 +98,7 @@ def triggers(sample: Sample) -> Found:
     singles = search.singles()
     found = [*singles, *search.pairs(singles)]
     found = _apart(sorted(found, key=_surest))
-    return Found(search.sample, search.labels, found, search.columns, search.unasked)
+    return Found(search.sample, search.labels, found, search.columns, search.unasked, search.tested)
 
 
 class ValueSearch:
@@ -108,6 +112,7 @@ class ValueSearch:
         self.limits = rule("PS615").thresholds
         self.jagged: set[int] = set()
         self.columns = 0, 0
+        self.tested = 0
         self.unasked: Counter[str] = Counter()
         self.naive = NaiveRest(sample, labels, classes)
         self.rest = RestOfRow(sample, labels)
@@ -340,11 +345,12 @@ class ValueSearch:
 
     def _holm(self, candidates: list[Trigger], tested: int) -> list[Trigger]:
         """Candidates that are no chance by Holm's step-down correction for all that was tested."""
+        self.tested += tested
         kept = []
         for rank, trigger in enumerate(sorted(candidates, key=lambda t: t.chance)):
             if trigger.chance * (tested - rank) > self.limits["chance"]:
                 break
-            kept.append(trigger)
+            kept.append(replace(trigger, corrected=min(1.0, trigger.chance * tested)))
         return kept
 
 
