@@ -16,8 +16,9 @@ from typing import Final
 from poisonscan.finding import Finding, Json, Rows, Severity
 from poisonscan.plural import plural
 
-LEVEL: Final = 0.05
-"""Expected share of false ones among the classes that tests find something in, at most."""
+LEVEL: Final = 0.1
+"""Expected share of false ones among the classes that tests find something in, at most. Half of it
+would withhold a word that somebody put into 18 of 1,821 texts of two classes."""
 LEAST: Final = 1e-300
 """Smallest p-value that is told: below it numbers run out."""
 SAME: Final = 0.5

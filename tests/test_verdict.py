@@ -137,9 +137,9 @@ def test_a_weak_test_that_is_withheld_is_no_agreement() -> None:
 
 
 def test_a_rule_below_medium_fails_nothing_and_stays() -> None:
-    tests = [ClassTest(("PS601", "PS627"), name, 0.04) for name in "abcd"]
+    tests = [ClassTest(("PS601", "PS627"), name, 0.06) for name in "abcd"]
     (low,) = judge([finding("PS627", "b", range(20))], tests).findings
-    assert low.evidence["q_value"] == pytest.approx(0.04 * (1 + 1 / 2 + 1 / 3 + 1 / 4))
+    assert low.evidence["q_value"] == pytest.approx(0.06 * (1 + 1 / 2 + 1 / 3 + 1 / 4))
     assert judge([finding("PS601", "b", range(20))], tests).findings == []
 
 
@@ -163,7 +163,7 @@ def test_the_order_of_findings_and_tests_does_not_matter() -> None:
 
 def test_the_table_lists_the_classes_that_say_most() -> None:
     labels = [f"c{number:02}" for number in range(2 * LISTED)]
-    tests = ClassTest.of_classes(["PS404"], labels, {"c33": 1e-9, "c07": 1e-3})
+    tests = ClassTest.of_classes(["PS404"], labels, {"c33": 1e-9, "c07": 1e-2})
     table = judge([], tests).facts["tests"]
     assert isinstance(table, list)
     assert len(table) == LISTED
