@@ -175,8 +175,6 @@ def _contrast(
     scatters: Sequence[Floats],
     directions: int,
 ) -> Contrast:
-    from scipy.linalg import eigh
-
     d = means.shape[1]
     kept = min(directions, d)
     degrees = max(int(counts.sum()) - len(names), 1)
@@ -195,8 +193,8 @@ def _contrast(
     loadings = np.empty((len(names), d, kept))
     eigenvalues = np.empty((len(names), kept))
     for code, scatter in enumerate(scatters):
-        own = whitener @ ((1 - weight) * scatter / units) @ whitener
-        shares, axes = eigh((own + own.T) / 2, subset_by_index=(d - kept, d - 1))
+        own = (1 - weight) * scatter / units
+        shares, axes = _strongest(whitener, own, int(counts[code]) - 1, kept)
         share = np.clip(shares[::-1], 0.0, 1 - 1e-9)
         others = max(degrees - int(counts[code]) + 1, 1)
         unit = np.sqrt((1 - share) / others)
@@ -205,3 +203,37 @@ def _contrast(
         eigenvalues[code] = share / (1 - share) * others / max(int(counts[code]) - 1, 1)
         eigenvalues[code] /= 1 - weight
     return Contrast(names, counts, means, found, eigenvalues, loadings, weight)
+
+
+def _strongest(whitener: Floats, scatter: Floats, rank: int, count: int) -> tuple[Floats, Floats]:
+    """The largest eigenvalues of a whitened scatter matrix, ascending, and their eigenvectors.
+
+    A class of fewer rows than coordinates has a scatter matrix of low rank ``r``. Its Cholesky
+    factor with pivoting (Higham 1990, "Analysis of the Cholesky decomposition of a semi-definite
+    matrix") has ``r`` columns, and what is left of the problem has ``r`` rows and columns.
+
+    Args:
+        whitener: symmetric, of shape (d, d).
+        scatter: symmetric, of shape (d, d).
+        rank: of the scatter matrix at most.
+        count: how many, at most d.
+
+    Returns:
+        Values of shape (count,), vectors of shape (d, count).
+    """
+    from scipy.linalg import eigh
+    from scipy.linalg.lapack import dpstrf
+
+    d = len(scatter)
+    if rank < d // 2:
+        lower, order, rank, _ = dpstrf(scatter, lower=1)
+        if rank >= count:
+            factor = np.empty((d, rank))
+            factor[order - 1] = np.tril(lower[:, :rank])
+            white = whitener @ factor
+            values, vectors = eigh(white.T @ white, subset_by_index=(rank - count, rank - 1))
+            vectors = white @ vectors
+            return values, vectors / np.maximum(np.linalg.norm(vectors, axis=0), 1e-300)
+    own = whitener @ scatter @ whitener
+    values, vectors = eigh((own + own.T) / 2, subset_by_index=(d - count, d - 1))
+    return values, vectors

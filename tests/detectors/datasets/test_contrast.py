@@ -98,3 +98,24 @@ def test_equal_arrays_make_equal_contrasts() -> None:
     assert hash(of(groups(0))) == hash(of(groups(0)))
     assert of(groups(0)) != of(groups(1))
     assert of(groups(0)) != "something else"
+
+
+@pytest.mark.parametrize("size", [8, 19])
+def test_classes_of_few_rows_have_the_directions_that_their_definition_names(size: int) -> None:
+    """``size`` rows of 40 coordinates: from a factor of low rank, and from the whole matrix."""
+    draw = np.random.default_rng(5)
+    rows = [draw.normal(size=(n, 40)) * np.linspace(1, 2, 40) for n in (300, 400, size)]
+    found = of(rows)
+    scatters = [np.cov(group.T) * (len(group) - 1) for group in rows]
+    kept = min(size - 1, found.directions.shape[2])
+    rest, rest_rows = scatters[0] + scatters[1], 300 + 400 - 2
+    scale = coordinate_scales(np.diag(sum(scatters)) / (rest_rows + size - 1))
+    weight = found.shrinkage
+    for number in range(kept):
+        direction = found.directions[2][:, number]
+        own = (1 - weight) * scatters[2] @ direction
+        others = (1 - weight) * rest @ direction
+        ridge = own / found.eigenvalues[2, number] * rest_rows / (size - 1) / (1 - weight) - others
+        # What is left is the ridge, which is the same multiple of all coordinates.
+        multiples = ridge / (scale**2 * direction)
+        assert multiples == pytest.approx(np.full(40, multiples[0]), rel=1e-6)
