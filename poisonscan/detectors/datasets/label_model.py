@@ -7,12 +7,19 @@ fold out is a subtraction.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Vectors = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+_System = tuple[Floats, Floats, Floats | Vectors]
+"""``a``, ``b`` and ``c`` of ``c (a + penalty)⁻¹ b``, what rows are held to be."""
 
 FOLDS = 5
 MAX_LINEAR = 1_600
@@ -86,31 +93,50 @@ def scores(rows: Vectors, labels: Ints, folds: Ints, classes: int) -> Floats:
     Returns:
         Of shape (rows, classes): about the probability of each.
     """
-    wide = rows.shape[1]
-    gram, cross = np.zeros((FOLDS, wide, wide), np.float32), np.zeros((FOLDS, wide, classes))
-    for fold in range(FOLDS):
-        mine = np.flatnonzero(folds == fold)
-        target = np.zeros((len(mine), classes), np.float32)
-        target[np.arange(len(mine)), labels[mine]] = 1
-        part = rows[mine]
-        gram[fold], cross[fold] = part.T @ part, part.T @ target
-    every, both = gram.sum(axis=0, dtype=np.float64), cross.sum(axis=0)
-    unit = float(np.trace(every)) / wide or 1.0
+    target = np.zeros((len(rows), classes))
+    target[np.arange(len(rows)), labels] = 1
+    unit = float(np.einsum("ij,ij", rows, rows, dtype=np.float64)) / rows.shape[1] or 1.0
+    order = np.argsort(-np.bincount(folds, minlength=FOLDS), kind="stable").tolist()
+    systems = _of_rows if len(rows) < rows.shape[1] else _of_columns
     out = np.zeros((len(rows), classes))
     penalty = None
-    for fold in np.argsort(-np.bincount(folds, minlength=FOLDS), kind="stable"):
+    for fold, (left, right, asked) in zip(order, systems(rows, target, folds, order), strict=True):
         mine = np.flatnonzero(folds == fold)
-        left, right = every - gram[fold], both - cross[fold]
         tried = []
         for value in _PENALTIES if penalty is None else (penalty,):
-            weights = np.linalg.solve(_ridge(left, value * unit), right)
-            guess = rows[mine] @ weights
-            error = guess.copy()
-            error[np.arange(len(mine)), labels[mine]] -= 1
-            tried.append((float(np.square(error).sum()), -value, guess))
+            guess = asked @ np.linalg.solve(_ridge(left, value * unit), right)
+            tried.append((float(np.square(guess - target[mine]).sum()), -value, guess))
         _, negative, out[mine] = min(tried, key=lambda item: item[:2])
         penalty = -negative
     return out
+
+
+def _of_columns(rows: Vectors, target: Floats, folds: Ints, order: list[int]) -> Iterator[_System]:
+    """For each fold the products of all columns over the other folds, and the rows of the fold."""
+    wide = rows.shape[1]
+    gram = np.zeros((FOLDS, wide, wide), np.float32)
+    cross = np.zeros((FOLDS, wide, target.shape[1]))
+    for fold in range(FOLDS):
+        mine = np.flatnonzero(folds == fold)
+        part = rows[mine]
+        gram[fold], cross[fold] = part.T @ part, part.T @ target[mine].astype(np.float32)
+    every, both = gram.sum(axis=0, dtype=np.float64), cross.sum(axis=0)
+    for fold in order:
+        yield every - gram[fold], both - cross[fold], rows[folds == fold]
+
+
+def _of_rows(rows: Vectors, target: Floats, folds: Ints, order: list[int]) -> Iterator[_System]:
+    """For each fold the products of all rows of the other folds, and those with the fold's rows.
+
+    The same regression in its dual form (Saunders, Gammerman and Vovk 1998, "Ridge regression
+    learning algorithm in dual variables"), for fewer rows than columns.
+    """
+    precise = rows.astype(np.float64)
+    products = precise @ precise.T
+    for fold in order:
+        mine, others = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
+        left, asked = (products[np.ix_(some, others)] for some in (others, mine))
+        yield left, target[others], asked
 
 
 def _ridge(gram: Floats, penalty: float) -> Floats:

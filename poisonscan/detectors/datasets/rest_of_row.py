@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import rankdata
 from threadpoolctl import threadpool_limits
 
 from poisonscan.detectors.datasets.row_sample import MISSING, NUMBER, TEXT
@@ -89,6 +88,8 @@ class RestOfRow:
         Returns:
             The area under the curve of true over false positives: 0.5 not at all, 1 always.
         """
+        from scipy.stats import rankdata
+
         both = np.concatenate([members, others])
         is_member = np.arange(len(both)) < len(members)
         half = np.arange(len(both)) % 2 == 0

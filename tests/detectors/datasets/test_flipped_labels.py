@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from poisonscan.datasets.numbers import Numbers
 from poisonscan.datasets.pictures import Pictures
 from poisonscan.datasets.words import Words
+from poisonscan.detectors.datasets import label_model
 from poisonscan.detectors.datasets.flipped_labels import DETECTOR, ESTIMATE, Looked, _judge
 from poisonscan.detectors.datasets.label_flips import Judged
 from poisonscan.detectors.datasets.label_model import expanded, scores, shapes
@@ -313,3 +314,18 @@ def test_honest_confusion_with_a_neighbour_is_not_taken_for_flips_anywhere() -> 
     which = draw.uniform(size=len(labels)) < 0.08
     labels[which] = np.minimum(labels[which] + 1, 4)  # graders who disagree by one grade
     assert "PS308" not in {f.rule.id for f in split(returned(DETECTOR, dataset(values, labels)))[0]}
+
+
+def test_products_of_rows_and_of_columns_give_the_same_scores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """For fewer rows than columns those of rows are taken, which are cheaper."""
+    draw = np.random.default_rng(3)
+    labels = draw.integers(0, 3, 90)
+    rows = expanded((draw.normal(size=(90, 6)) + labels[:, None]).astype(np.float32))
+    folds = np.arange(90) % 5
+    assert len(rows) < rows.shape[1]
+    cheap = scores(rows, labels, folds, 3)
+    monkeypatch.setattr(label_model, "_of_rows", label_model._of_columns)
+    np.testing.assert_allclose(cheap, scores(rows, labels, folds, 3), atol=1e-3)
+    assert (cheap.argmax(axis=1) == labels).mean() > 0.6
