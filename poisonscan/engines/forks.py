@@ -73,6 +73,9 @@ class Forks(Generic[Item, Result]):
 
     def outcomes(self) -> Generator[Result | Failure[Item], None, None]:
         """Outcomes in the order of the items. What the task raises is raised."""
+        # Memory that was freed and not given back would be part of every process.
+        if hasattr(self._library, "malloc_trim"):  # it is glibc's
+            self._library.malloc_trim(0)
         try:
             while self._next < len(self.items):
                 self._feed()
@@ -137,6 +140,7 @@ class Forks(Generic[Item, Result]):
             if self._dead and index == self._dead[0]:
                 self._dead.popleft()
             self._done[index] = outcome if fine else Failure(self.items[index], outcome)
+            del outcome  # it may be large, and so may the next one
 
     def _bury(self, worker: _Worker, why: str) -> None:
         """A process is gone, or beyond help: its item is tried once more, unless it was stuck."""
@@ -211,6 +215,7 @@ class Forks(Generic[Item, Result]):
                 with patience.limited(patience.SECONDS):
                     outcome = self.task(self.items[index])
                 pipe.send((True, outcome))  # pickled before any of it is sent
+                del outcome  # it may be large, and the next one is made beside it
             except MemoryError:
                 pipe.send((None, "what it takes does not fit into memory"))
             except Exception as error:  # noqa: BLE001 - it is the caller's, whatever it is

@@ -5,8 +5,9 @@ Sums over rows, so shards are worked on apart and put together in any order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from poisonscan.datasets.batch import Batch, Role
 from poisonscan.detectors.datasets.contrast import Contrast, contrast
 
 Floats = NDArray[np.float64]
+Vectors = NDArray[np.float64] | NDArray[np.float32]
 
 MAX_CLASSES = 10_000
 """More label values than this are not classes; nothing is kept of them."""
@@ -71,7 +73,7 @@ class Moments:
     Attributes:
         rows: n.
         mean: of shape (d,).
-        scatter: of shape (d, d).
+        scatter: of shape (d, d), exactly symmetric: half of it travels between processes.
     """
 
     rows: int
@@ -90,18 +92,31 @@ class Moments:
         total = self.rows + other.rows
         shift = other.mean - self.mean
         self.scatter += other.scatter
-        self.scatter += np.outer(shift, shift * (self.rows * other.rows / total))
+        between = np.outer(shift, shift)
+        between *= self.rows * other.rows / total
+        self.scatter += between
         self.mean = self.mean + shift * (other.rows / total)
         self.rows = total
 
     def folded_to(self, dimension: int) -> Moments:
         """The moments of the folded rows."""
         half = fold_to(self.scatter, dimension)
-        return Moments(
-            self.rows,
-            fold_to(self.mean[None, :], dimension)[0],
-            np.ascontiguousarray(fold_to(np.ascontiguousarray(half.T), dimension)),
-        )
+        folded = fold_to(np.ascontiguousarray(half.T), dimension)
+        mean = fold_to(self.mean[None, :], dimension)[0]
+        return Moments(self.rows, mean, (folded + folded.T) / 2)
+
+    def __reduce__(self) -> tuple[Callable[..., Moments], tuple[Any, ...]]:
+        """With the lower triangle of the scatter matrix only."""
+        lower = np.tri(len(self.mean), dtype=bool)
+        return _unpacked, (self.rows, self.mean, self.scatter[lower])
+
+
+def _unpacked(rows: int, mean: Floats, triangle: Floats) -> Moments:
+    """Moments from what ``Moments.__reduce__`` tells of them."""
+    scatter = np.zeros((len(mean), len(mean)))
+    scatter[np.tri(len(mean), dtype=bool)] = triangle
+    scatter += np.tril(scatter, -1).T
+    return Moments(rows, mean, scatter)
 
 
 def usable_rows(features: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -145,7 +160,7 @@ class ClassMoments:
     left_out: int = field(default=0, init=False, compare=False)
     too_large: int = field(default=0, init=False, compare=False)
     _classes: dict[str, Moments | None] = field(default_factory=dict, init=False, compare=False)
-    _pending: dict[str, list[Floats]] = field(default_factory=dict, init=False, compare=False)
+    _pending: dict[str, list[Vectors]] = field(default_factory=dict, init=False, compare=False)
     _contrast: Contrast | None = field(default=None, init=False, compare=False)
 
     def update(self, batch: Batch) -> None:
@@ -157,8 +172,10 @@ class ClassMoments:
                 continue
             self._open(batch.features.shape[1], {name})
             if not self.overflow:
-                rows = batch.features[positions].astype(np.float64)
-                self._pending.setdefault(name, []).append(fold_to(rows, self.dimension))
+                rows: Vectors = batch.features[positions]
+                if rows.shape[1] > self.dimension:
+                    rows = fold_to(rows.astype(np.float64), self.dimension)
+                self._pending.setdefault(name, []).append(rows)
                 self._settle(name, at_least=max(64, self.dimension // 2))
         labelled = batch.labels.codes >= 0
         self.left_out += int(labelled.sum()) - taken
@@ -183,8 +200,7 @@ class ClassMoments:
     @property
     def classes(self) -> dict[str, Moments]:
         """Moments by label name, in order of name."""
-        for name in list(self._pending):
-            self._settle(name, at_least=1)
+        self._settle_all()
         return {name: m for name, m in sorted(self._classes.items()) if m is not None}
 
     def contrast(self) -> Contrast:
@@ -198,6 +214,11 @@ class ClassMoments:
                 [m.scatter for m in classes.values()],
             )
         return self._contrast
+
+    def __getstate__(self) -> object:
+        """Without rows that wait: they take more than what they come to."""
+        self._settle_all()
+        return object.__getstate__(self)
 
     def _open(self, dimension: int, names: set[str]) -> None:
         """Make room for classes, folding what is there if that needs it."""
@@ -216,12 +237,17 @@ class ClassMoments:
             for name, moments in self._classes.items():
                 self._classes[name] = moments and moments.folded_to(target)
             for chunks in self._pending.values():
-                chunks[:] = [fold_to(rows, target) for rows in chunks]
+                chunks[:] = [fold_to(rows.astype(np.float64), target) for rows in chunks]
 
     def _settle(self, name: str, at_least: int) -> None:
         """Turn waiting rows into moments, many at a time: a turn costs d² whatever their number."""
         if sum(map(len, self._pending.get(name, ()))) >= at_least:
-            self._absorb(name, Moments.of(np.concatenate(self._pending.pop(name))))
+            rows = np.concatenate(self._pending.pop(name), dtype=np.float64)
+            self._absorb(name, Moments.of(rows))
+
+    def _settle_all(self) -> None:
+        for name in list(self._pending):
+            self._settle(name, at_least=1)
 
     def _absorb(self, name: str, moments: Moments) -> None:
         known = self._classes[name]

@@ -98,6 +98,10 @@ def _honest(outside: Floats, rows: int) -> float:
     return (1 + int((outside > 0).sum())) / (1 + len(outside)) * rows
 
 
+def _onto_directions(moments: ClassMoments) -> ClassProjections:
+    return ClassProjections(moments.contrast(), moments.source_dimension)
+
+
 @dataclass(frozen=True, slots=True)
 class Lineup:
     """The classes of a dataset, each with its rows and some of others along its directions.
@@ -132,10 +136,10 @@ class Lineup:
         moments: ClassMoments = yield ClassMoments()
         if not comparable(moments):
             return UNDECIDED + _left_out(moments.left_out)
-        sample: ClassProjections = yield ClassProjections(
-            moments.contrast(), moments.source_dimension
-        )
-        return cls(dataset, sample.contrast, sample.own, sample.others, moments.left_out)
+        asked, left_out = _onto_directions(moments), moments.left_out
+        del moments  # large, and of no use any more
+        sample: ClassProjections = yield asked
+        return cls(dataset, sample.contrast, sample.own, sample.others, left_out)
 
     @classmethod
     def of_pictures(cls, dataset: Dataset, view: View) -> Generator[Aggregate, Any, Lineup | str]:
@@ -145,10 +149,11 @@ class Lineup:
         moments = first.inner
         if not comparable(moments):
             return UNDECIDED + _left_out(moments.left_out)
-        asked = Seen(ClassProjections(moments.contrast(), moments.source_dimension), view)
+        asked, left_out = Seen(_onto_directions(moments), view), moments.left_out
+        del wanted, first, moments
         second: Seen[ClassProjections] = yield asked
         sample = second.inner
-        return cls(dataset, sample.contrast, sample.own, sample.others, moments.left_out)
+        return cls(dataset, sample.contrast, sample.own, sample.others, left_out)
 
     def coordinates(self, code: int) -> Floats:
         """All kept rows of a class, of shape (rows, k)."""

@@ -152,3 +152,16 @@ def test_directions_are_computed_once_and_again_after_more_rows() -> None:
     assert found.contrast() is first
     found.update(batch(vectors, ["b", "a"] * 30))
     assert found.contrast() != first
+
+
+def test_half_of_a_scatter_matrix_travels_and_all_of_it_arrives() -> None:
+    rows = np.random.default_rng(0).normal(size=(50, 40))
+    moments = Moments.of(rows)
+    moments.absorb(Moments.of(rows[:7] + 3))
+    for sent in (moments, moments.folded_to(10)):
+        packed = pickle.dumps(sent)
+        assert len(packed) < sent.scatter.nbytes * 0.6 + 1_000
+        arrived = pickle.loads(packed)
+        np.testing.assert_array_equal(arrived.scatter, sent.scatter)
+        np.testing.assert_array_equal(arrived.mean, sent.mean)
+        assert arrived.rows == sent.rows
