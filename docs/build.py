@@ -112,7 +112,8 @@ def page(rule: Rule) -> str:
         "",
         f"{rule.title}.",
         "",
-        f"Severity: {rule.severity} · precision: {rule.precision} · {tags}",
+        f"Severity: {rule.severity} · precision: {rule.precision} · {tags}"
+        + ("" if rule.fast else " · not in the profile `fast`"),
         "",
         rule.help.rstrip(),
         "",

@@ -171,6 +171,7 @@ class Rule:
         atlas: MITRE ATLAS techniques.
         owasp: OWASP ML top-ten entries.
         thresholds: the numbers that the detector decides by.
+        fast: whether the profile ``fast`` applies it; not if it trains models on the data.
     """
 
     id: str
@@ -185,6 +186,7 @@ class Rule:
     atlas: tuple[str, ...] = ()
     owasp: tuple[str, ...] = ()
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    fast: bool = True
 
     def finding(
         self,
@@ -256,10 +258,7 @@ class Aside:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """Something that a dataset detector measured and that is no finding, such as label counts.
-
-    Reports show it with the dataset: a clean result is easier to trust with its numbers.
-    """
+    """What was measured of a dataset and is no finding: clean results need it to be trusted."""
 
     name: str
     value: Json

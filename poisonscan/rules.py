@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal, get_args
 
 import yaml
 
@@ -16,6 +16,12 @@ from poisonscan.spelling import meant
 
 _FILE = re.compile(r"(PS\d{3})-([a-z0-9-]+)")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+Profile = Literal["default", "fast"]
+"""All rules; or without those that learn models from the data, which take most of the time."""
+PROFILES: Final[tuple[Profile, ...]] = get_args(Profile)
+LEFT_OUT: Final = "left out by profile"
+"""Fact of a dataset: the name of a profile, and the rules that it leaves out."""
 
 
 class RuleError(ValueError):
@@ -94,6 +100,19 @@ def _no_rule(typed: str) -> RuleError:
     return RuleError(f"{typed!r} matches no rule{close or ';'} `poisonscan rules` lists them")
 
 
+def divided(rules: tuple[Rule, ...], profile: Profile) -> tuple[tuple[Rule, ...], tuple[Rule, ...]]:
+    """The rules that a profile applies, and those that it leaves out.
+
+    Raises:
+        RuleError: there is no such profile.
+    """
+    if profile not in PROFILES:
+        message = f"{profile!r} is no profile; there are {' and '.join(PROFILES)}"
+        raise RuleError(message)
+    applied = tuple(rule for rule in rules if rule.fast or profile == "default")
+    return applied, tuple(rule for rule in rules if rule not in applied)
+
+
 def _matches(candidate: Rule, selector: str) -> bool:
     if not selector:
         return False
@@ -120,6 +139,7 @@ def _read(path: Path) -> Rule:
             atlas=tuple(content.get("atlas", ())),
             owasp=tuple(content.get("owasp", ())),
             thresholds=content.get("thresholds", {}),
+            fast=content.get("fast", True),
         )
     except KeyError as error:
         message = f"{path.name}: {error} is missing or unknown"

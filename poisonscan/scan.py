@@ -22,7 +22,7 @@ from poisonscan.engines.base import Engine
 from poisonscan.engines.choice import named
 from poisonscan.engines.local import LocalEngine, at_most, usable_cores
 from poisonscan.files import Kind, Task, crash, load_detectors
-from poisonscan.finding import Gap, Report, Rule
+from poisonscan.finding import Gap, Json, Report, Rule
 from poisonscan.formats.base import TableFile
 from poisonscan.isolation.workers import Mode, Workers
 from poisonscan.limits import Limits
@@ -31,6 +31,8 @@ from poisonscan.passes import Passes
 from poisonscan.references import matching
 from poisonscan.remote import Remote, fetched, renamed
 from poisonscan.rounds import completed, opened, scan_files
+from poisonscan.rules import LEFT_OUT, Profile
+from poisonscan.rules import divided as divided_rules
 from poisonscan.rules import select as select_rules
 from poisonscan.shard_scan import attempt, scan_shard
 from poisonscan.sources.base import Blob
@@ -61,6 +63,7 @@ def scan(
     kind: Kind = "all",
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
+    profile: Profile = "default",
     label_column: str | None = None,
     text_column: str | None = None,
     image_column: str | None = None,
@@ -99,6 +102,8 @@ def scan(
         kind: ``model`` or ``dataset`` to look at only these.
         select: ids, id prefixes or names of the rules to apply; all if empty.
         ignore: the same for rules to leave out.
+        profile: ``default`` for all of these, ``fast`` without those that learn models from a
+            dataset: what is left out is said with each dataset, and is no gap.
         label_column: holds the labels; inferred if None, like the columns below.
         text_column: holds the text.
         image_column: holds the pictures.
@@ -143,10 +148,11 @@ def scan(
         early and is marked in the report.
 
     Raises:
-        TargetError: a target does not exist, an option names what is not there, or there is
-            something in ``model``.
+        TargetError: a target does not exist, an option names what is not there, no rule is left
+            to apply, or there is something in ``model``.
         poisonscan.engines.base.EngineError: there is no such engine or cluster.
-        poisonscan.rules.RuleError: ``select`` or ``ignore`` matches no rule.
+        poisonscan.rules.RuleError: ``select`` or ``ignore`` matches no rule, or there is no
+            such profile.
         poisonscan.isolation.workers.IsolationError: isolation is required and there is none.
     """
     started = time.monotonic()
@@ -154,9 +160,10 @@ def scan(
         message = f"{kind!r} is no kind; there are all, model and dataset"
         raise TargetError(message)
     targets = [target] if isinstance(target, str | Path) else list(target)
-    rules = select_rules(tuple(select), tuple(ignore))
+    rules, without = divided_rules(select_rules(tuple(select), tuple(ignore)), profile)
     if not rules:
-        message = "no rule is left to apply"
+        why = f": the profile {profile} leaves out all that were selected" if without else ""
+        message = f"no rule is left to apply{why}"
         raise TargetError(message)
     local, remote = divided(targets, revision, repo_type)
     base = root_of(local, root)
@@ -192,6 +199,7 @@ def scan(
         measures or {},
         frozenset(map(os.path.realpath, leave_out)),
         download,
+        {LEFT_OUT: {profile: [rule.id for rule in without]}} if without else {},
     )
     try:
         if model is not None and kind != "model":
@@ -226,6 +234,7 @@ class _Work:
     measures: Mapping[str, DatasetDetector] = field(default_factory=dict)
     left_out: frozenset[str] = frozenset()
     download: bool = False
+    about: Mapping[str, Json] = field(default_factory=dict)
     settled: set[str] = field(default_factory=set)
 
     def engine(self, items: int, size: int) -> Engine:
@@ -404,5 +413,8 @@ class _Work:
                 compared = replace(dataset, reference=matching(dataset, references))
                 found = self.passes(compared).run(detectors)
                 found.findings = [f for f in found.findings if f.rule in self.rules]
+                found.scanned = [
+                    replace(entry, facts={**entry.facts, **self.about}) for entry in found.scanned
+                ]
                 merge(found)
                 report.extend(found)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 from pathlib import Path
@@ -7,7 +8,16 @@ from pathlib import Path
 import pytest
 
 import poisonscan
-from poisonscan.rules import RuleError, all_rules, folder, pickle_names, rule, select
+from poisonscan.finding import Rule
+from poisonscan.rules import (
+    RuleError,
+    all_rules,
+    divided,
+    folder,
+    pickle_names,
+    rule,
+    select,
+)
 
 PACKAGE = Path(poisonscan.__file__).parent
 
@@ -95,3 +105,42 @@ def test_no_name_is_both_allowed_and_dangerous() -> None:
 def test_the_rules_are_where_the_package_looks() -> None:
     assert (folder() / "deny.yaml").is_file()
     assert (folder() / "allow").is_dir()
+
+
+LEARNERS = {"label_model", "text_model", "style_model", "rest_of_row", "suspects"}
+"""Modules that fit models, or the shape of every class, to the rows of a dataset."""
+
+
+def used_by(module: str, known: set[str]) -> set[str]:
+    """A module below ``detectors.datasets``, and those there that it imports."""
+    if module in known:
+        return known
+    known.add(module)
+    path = PACKAGE / "detectors" / "datasets" / f"{module}.py"
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            folder, _, name = node.module.rpartition(".")
+            if folder == "poisonscan.detectors.datasets":
+                used_by(name, known)
+    return known
+
+
+@pytest.mark.parametrize(
+    "found", [r for r in all_rules().values() if r.detector.startswith("detectors.datasets.")],
+    ids=lambda found: found.id,
+)  # fmt: skip
+def test_the_fast_profile_leaves_out_what_learns_from_the_rows(found: Rule) -> None:
+    used = used_by(found.detector.rpartition(".")[2], set())
+    assert found.fast == (not used & LEARNERS)
+
+
+def test_rules_are_divided_by_profile() -> None:
+    rules = select()
+    assert divided(rules, "default") == (rules, ())
+    applied, left = divided(rules, "fast")
+    assert applied
+    assert left
+    assert sorted((*applied, *left), key=lambda each: each.id) == list(rules)
+    assert all(each.fast for each in applied)
+    with pytest.raises(RuleError, match="default and fast"):
+        divided(rules, "quick")  # type: ignore[arg-type]

@@ -308,3 +308,25 @@ def test_a_file_is_what_any_of_its_names_says(tmp_path: Path) -> None:
     report = poisonscan.scan(tmp_path)
     found = {f.at.path.rpartition("/")[2] for f in report.findings if f.rule.id == "PS111"}
     assert found == {"modeling_x.py", "helper.py"}
+
+
+def test_the_fast_profile_says_what_it_leaves_out(tmp_path: Path) -> None:
+    rows = "".join(f"some words of text {i % 7} and more,{i % 2}\n" for i in range(60))
+    path = write(tmp_path / "a.csv", ("text,label\n" + rows).encode())
+    whole = poisonscan.scan(path)
+    fast = poisonscan.scan(path, profile="fast")
+    (entry,) = fast.scanned
+    left = {rule.id for rule in whole.rules} - {rule.id for rule in fast.rules}
+    assert entry.facts["left out by profile"] == {"fast": sorted(left)}
+    assert "left out by profile" not in whole.scanned[0].facts
+    assert fast.gaps == whole.gaps == []
+    assert fast.exit_code() == 0
+    assert ids(fast) == ids(whole) - left
+
+
+def test_a_rule_that_the_profile_leaves_out_is_not_applied_quietly(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", b"text,label\nx,1\n")
+    with pytest.raises(TargetError, match="the profile fast leaves out all"):
+        poisonscan.scan(path, select=["PS401", "PS402"], profile="fast")
+    (entry,) = poisonscan.scan(path, select=["PS401", "PS3"], profile="fast").scanned
+    assert "PS401" in str(entry.facts["left out by profile"])

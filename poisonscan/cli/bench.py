@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from poisonscan.cli.progress import ProgressLine
+from poisonscan.cli.reading import PROFILE
 from poisonscan.escape import escape
 from poisonscan.plural import plural
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from poisonscan.planting.bench import Outcome
+    from poisonscan.rules import Profile
 
 _HEADS: Final = ("attack", "rate", "poisoned", "found", "others named", "time", "rules")
 _WIDTHS: Final = (12, 7, 8, 5, 12, 7)
@@ -79,6 +81,7 @@ def _columns(command: Any) -> Any:
 @click.option("--split", metavar="NAME", help="Read only this split. [default: train]")
 @click.option("--config", metavar="NAME", help="Read only this configuration.")
 @_columns
+@PROFILE
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for programs.")
 @click.option(
     "--list",
@@ -95,6 +98,7 @@ def bench(
     seeds: int,
     max_rows: int,
     as_json: bool,
+    profile: Profile,
     **columns: Any,
 ) -> None:
     """Plant attacks in a copy of clean data and see what a scan finds of them.
@@ -127,6 +131,7 @@ def bench(
             seeds=range(seeds),
             max_rows=max_rows,
             progress=line,
+            profile=profile,
             **columns,
         ):
             if as_json:

@@ -10,6 +10,7 @@ import click
 
 from poisonscan.cli import hub
 from poisonscan.cli.progress import ProgressLine
+from poisonscan.rules import PROFILES
 
 Command = Callable[..., None]
 
@@ -23,6 +24,14 @@ PROGRESS: Final = click.option(
     "--progress/--no-progress",
     default=True,
     help="Progress on standard error; only on a terminal.",
+)
+PROFILE: Final = click.option(
+    "--profile",
+    type=click.Choice(PROFILES),
+    default="default",
+    show_default=True,
+    help="fast leaves out the rules that learn models from a dataset, which take most of the time: "
+    "backdoors, trigger phrases and flipped labels are not looked for then. The report says so.",
 )
 
 

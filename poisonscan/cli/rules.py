@@ -51,6 +51,8 @@ def _print(rule: Rule) -> None:
     ]
     if tags:
         click.echo(f"See also: {', '.join(tags)}")
+    if not rule.fast:
+        click.echo("Not applied by: --profile fast")
     if rule.thresholds:
         shown = ", ".join(f"{name} = {value:g}" for name, value in rule.thresholds.items())
         click.echo(f"Thresholds: {shown}")

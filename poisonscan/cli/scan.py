@@ -12,7 +12,7 @@ import click
 from poisonscan.cli import anchor, completing, hub, model_options, rows_out, settings, targets
 from poisonscan.cli.delivery import OPTIONS, Delivery
 from poisonscan.cli.progress import ProgressLine
-from poisonscan.cli.reading import JOBS, PROGRESS
+from poisonscan.cli.reading import JOBS, PROFILE, PROGRESS
 from poisonscan.engines.base import EngineError
 from poisonscan.files import Kind
 from poisonscan.finding import Report, Severity
@@ -153,6 +153,7 @@ def _columns(command: Command) -> Command:
                 "activations.",
             ),
             *model_options.OPTIONS,
+            PROFILE,
             click.option("--split", metavar="NAME", help="Read only this split."),
             click.option("--config", metavar="NAME", help="Read only this configuration."),
             click.option(

@@ -22,7 +22,7 @@ from poisonscan.reporters.base import REPORTERS
 from poisonscan.settings import Settings, SettingsError, find, read
 
 _PROJECT: Final = frozenset({
-    "select", "ignore", "fail-on", "min-severity", "category", "output", "root", "jobs",
+    "select", "ignore", "profile", "fail-on", "min-severity", "category", "output", "root", "jobs",
     "baseline", "show-baselined", "anchor", "no-content", "quiet", "verbose", "color", "progress",
     "label-column", "text-column", "image-column", "features-column", "prompt-column",
     "response-column", "header", "activations", "split", "config", "max-rows", "sample", "seed",

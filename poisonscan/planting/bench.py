@@ -17,6 +17,7 @@ from poisonscan.finding import Finding, Rows
 from poisonscan.planting.attacks import ATTACKS, Attack, plant
 from poisonscan.planting.bed import Bed, read
 from poisonscan.planting.errors import PlantError
+from poisonscan.rules import Profile
 from poisonscan.scan import scan
 
 ROWS: Final = 10_000
@@ -72,6 +73,7 @@ def bench(
     seeds: Sequence[int] = (0,),
     max_rows: int = ROWS,
     progress: Progress | None = None,
+    profile: Profile = "default",
     **columns: Any,
 ) -> Iterator[Outcome]:
     """Plant attacks in a copy of clean data and report what a scan finds.
@@ -83,6 +85,7 @@ def bench(
         seeds: for each a draw of target class, rows and trigger.
         max_rows: rows to read.
         progress: told what is done.
+        profile: of rules, as ``poisonscan.scan`` takes it.
         **columns: as ``poisonscan.scan`` takes them: ``label_column`` and its like.
 
     Yields:
@@ -98,11 +101,12 @@ def bench(
     chosen = _chosen(attacks, bed)
     told = progress or (lambda *_: None)
     steps = 1 + len(chosen) * len(rates) * len(seeds)
-    known = {
+    known: dict[str, Any] = {
         name: value
         for name, value in columns.items()
         if value is not None and name not in ("split", "config")
     }
+    known["profile"] = profile
     if bed.label is not None:
         known["label_column"] = bed.label
     with tempfile.TemporaryDirectory(prefix="poisonscan-", ignore_cleanup_errors=True) as folder:

@@ -10,6 +10,7 @@ from poisonscan.escape import clip
 from poisonscan.finding import Json, Scanned
 from poisonscan.reporters.html_parts import Bar, bars
 from poisonscan.reporters.wording import UNDECIDED, counts, described, in_words
+from poisonscan.rules import LEFT_OUT
 
 COLUMNS: Final = 60
 _FACTS: Final = 60
@@ -73,7 +74,9 @@ class DatasetPart:
             if name in _APART or name in charts or value in (None, "", [], {}):
                 continue
             pair = name.replace("_", " "), clip(in_words(value), _VALUE)
-            judged = name != "partial" and not any(sign in f"'{value}" for sign in UNDECIDED)
+            judged = name not in ("partial", LEFT_OUT) and not any(
+                sign in f"'{value}" for sign in UNDECIDED
+            )
             (facts if judged else undecided).append(pair)
         return cls(
             anchor=anchor,

@@ -15,7 +15,13 @@ from poisonscan.reporters.html_dataset import DatasetPart
 from poisonscan.reporters.html_finding import FindingPart
 from poisonscan.reporters.html_parts import HelpPart, Piece, help_parts, prose
 from poisonscan.reporters.origins import Files, about, files_of
-from poisonscan.reporters.wording import aside_in_words, described, reservation, scanned_in_words
+from poisonscan.reporters.wording import (
+    aside_in_words,
+    described,
+    left_out,
+    reservation,
+    scanned_in_words,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,7 +152,7 @@ class Page:
             tone=tone,
             verdict=verdict,
             coverage=_coverage(report, totals, judged=not any(part.undecided for part in parts)),
-            whole=report.complete and not _is_partial(report),
+            whole=report.complete and not _is_partial(report) and not left_out(report),
             scanned=scanned_in_words(totals).removesuffix(" scanned"),
             severities=tuple(totals.findings.items()),
             found=tuple((rules[name], count) for name, count in found.items()),
@@ -197,6 +203,8 @@ def _coverage(report: Report, totals: Totals, *, judged: bool) -> str:
         return f"Not everything was checked: {things} could not be, or not whole."
     if _is_partial(report):
         return "Not everything was checked: not all rows were looked at, as asked for."
+    if without := left_out(report):
+        return f"Not everything was checked: {without}, as asked for."
     if not judged:
         return "Everything was read; what could not be judged is said with each dataset."
     return "Everything that was to be checked was checked."

@@ -12,6 +12,7 @@ from poisonscan.reporters.terminal import safe
 from poisonscan.reporters.wording import (
     aside_in_words,
     byte_range,
+    left_out,
     reservation,
     scanned_in_words,
 )
@@ -39,6 +40,8 @@ def extent(report: Report) -> str:
     parts = [scanned_in_words(totals)]
     if any("partial" in entry.facts for entry in report.scanned):
         parts.append("not all rows were looked at")
+    if report.findings:
+        parts.append(left_out(report))
     if totals.gaps:
         parts.append(f"{totals.gaps:,} not checked")
     parts += aside_in_words(totals)

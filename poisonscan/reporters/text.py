@@ -22,6 +22,7 @@ from poisonscan.reporters.wording import (
     counts,
     described,
     in_words,
+    left_out,
     reservation,
     scanned_in_words,
     with_inferred,
@@ -324,6 +325,8 @@ class _Page:
         parts = [self.verdict(), (scanned_in_words(totals), Look())]
         if any("partial" in entry.facts for entry in self.report.scanned):
             parts.append(("not all rows were looked at", doubt))
+        if self.report.findings and (without := left_out(self.report)):
+            parts.append((without, doubt))
         if totals.gaps:
             parts.append((f"{totals.gaps:,} not checked", doubt))
         parts += [(words, Look()) for words in aside_in_words(totals)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from poisonscan.plural import plural
 from poisonscan.reporters.base import Totals, inert
 from poisonscan.reporters.terminal import safe, size
-from poisonscan.rules import all_rules
+from poisonscan.rules import LEFT_OUT, all_rules
 
 if TYPE_CHECKING:
     from poisonscan.finding import Json, Report, Scanned
@@ -26,6 +26,8 @@ def reservation(report: Report) -> str:
         return f"{report.hidden:,} below the severity asked for"
     if report.aside:
         return "findings were put aside"
+    if without := left_out(report):
+        return without
     applied = len(report.rules)
     if 0 < applied < len(all_rules()):
         return f"only {plural(applied, 'rule')} applied"
@@ -34,6 +36,17 @@ def reservation(report: Report) -> str:
     facts = [str(entry.facts) for entry in report.scanned]
     if any(sign in text for text in facts for sign in UNDECIDED):
         return "not every detector could be applied"
+    return ""
+
+
+def left_out(report: Report) -> str:
+    """``15 rules left out by the profile fast``; empty if none is."""
+    for entry in report.scanned:
+        by_profile = entry.facts.get(LEFT_OUT)
+        if isinstance(by_profile, Mapping):
+            for profile, rules in by_profile.items():
+                number = len(rules) if isinstance(rules, list) else 1
+                return f"{plural(number, 'rule')} left out by the profile {safe(profile, 40)}"
     return ""
 
 

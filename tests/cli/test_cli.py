@@ -166,6 +166,19 @@ def test_text_ends_with_totals_as_wide_as_the_terminal(
     assert whole.rpartition(" · ")[0] in " · ".join(lines)
 
 
+@pytest.mark.parametrize("form", ["text", "markdown", "github", "html", "sarif", "json"])
+def test_reports_say_that_a_profile_left_rules_out(folder: Path, form: str) -> None:
+    rows = "".join(f"{n},{n % 2}\n" for n in range(40))
+    (folder / "clean.csv").write_text("number,label\n" + rows)
+    fast = run("dataset", "clean.csv", "--profile", "fast", "-o", form)
+    assert fast.exit_code == 0
+    said = "left out by profile" if form == "json" else "left out by the profile fast"
+    assert said in fast.stdout
+    assert said not in run("dataset", "clean.csv", "-o", form).stdout
+    found = run("dataset", "clean.csv", "--profile", "fast", "--max-rows", "9", "-q")
+    assert "left out by the profile fast" in found.stdout.splitlines()[-1]
+
+
 def test_quiet_and_verbose(folder: Path) -> None:
     (folder / "README.md").write_text("text", "utf-8")
     usual, quiet, verbose = (run("scan", ".", *flags).output for flags in ([], ["-q"], ["-v"]))

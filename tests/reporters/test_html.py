@@ -16,6 +16,7 @@ from poisonscan.marks import in_excerpts
 from poisonscan.reporters.base import REPORTERS, Options
 from poisonscan.reporters.html_page import FINDINGS, ROWS
 from poisonscan.reporters.html_parts import marked, patch
+from poisonscan.rules import LEFT_OUT
 from tests.reporters.samples import CRITICAL, HIGH, HOSTILE, MEDIUM, RULES, csv_rows, full, reports
 
 VOID = {"meta", "input", "rect"}
@@ -184,6 +185,7 @@ def test_only_clean_is_called_clean() -> None:
         replace(clean, hidden=1),
         replace(clean, scanned=[partial]),
         replace(clean, scanned=[undecided]),
+        replace(clean, scanned=[replace(partial, facts={LEFT_OUT: {"fast": ["PS401"]}})]),
     ):
         page = page_of(report)
         assert '<p class="headline">Clean</p>' not in page

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from poisonscan.datasets.dataset import Dataset
     from poisonscan.datasets.text_scan import Screen
     from poisonscan.detectors.datasets.text_hits import Hits, Sighting
-    from poisonscan.finding import Finding
+    from poisonscan.finding import Finding, Json
 
 MESSAGES = ("tag characters", "variation selectors", "zero-width code", "reordered text")
 """What hides a message or shows another one than is there."""
@@ -102,23 +102,12 @@ def _triggers(dataset: Dataset, found: TextHits, strange: dict[Any, Tie]) -> Ite
         hits = found.hits[sort, column]
         if column in dataset.roles.get("label", ()):
             continue
-<<<<<<< HEAD
         message = f"{having(hits.rows, column)} {sort}{_shown(hits)}"
-        yield _finding("PS611", dataset, hits, column, message, sort, tie)
-=======
-        yield finding(
-            dataset,
-            rule("PS611"),
-            hits,
-            column,
-            f"{having(hits.rows, column)} {sort}{_shown(hits)}",
-            key=(sort, tie.label),
-            tie=tie,
-            sort=sort,
-            share_of_class=tie.rows / found.labels[tie.label],
-            share_of_dataset=tie.rows / found.labels.total(),
-        )
->>>>>>> 1fc5062 (Detectors of backdoors and flips say what they tested of each class, with its chance)
+        shares: dict[str, Json] = {
+            "share_of_class": tie.rows / found.labels[tie.label],
+            "share_of_dataset": tie.rows / found.labels.total(),
+        }
+        yield _finding("PS611", dataset, hits, column, message, sort, tie, **shares)
 
 
 def _strange(dataset: Dataset, found: TextHits, strange: dict[Any, Tie]) -> Iterator[Finding]:
@@ -164,6 +153,7 @@ def _finding(
     message: str,
     sort: str,
     tie: Tie | None,
+    **evidence: Json,
 ) -> Finding:
     named = dict.fromkeys(name for each in hits.details for name in _NAME.findall(each))
     return finding(
@@ -176,4 +166,5 @@ def _finding(
         tie=tie,
         sort=sort,
         characters=list(named)[:_CHARACTERS],
+        **evidence,
     )
