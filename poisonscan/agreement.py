@@ -97,7 +97,7 @@ def _rank(finding: Finding, rows: int) -> tuple[int, int, int, int, str]:
     """The gravest and surest first; of equal ones that of the later rule, which is more special."""
     rule = finding.rule
     number = int("".join(filter(str.isdigit, rule.id)) or 0)
-    return -rule.severity, _PRECISION.index(rule.precision), -number, -rows, finding.key
+    return -finding.severity, _PRECISION.index(rule.precision), -number, -rows, finding.key
 
 
 def _agree(head: Numbers, other: Numbers) -> bool:

@@ -6,11 +6,14 @@ import enum
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 from poisonscan.escape import escape
 from poisonscan.masking import mask
 from poisonscan.origin import Origin, lasting
+
+if TYPE_CHECKING:
+    from poisonscan.places import Places
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -19,7 +22,7 @@ MAX_ROWS = 1_000
 
 
 class Severity(enum.IntEnum):
-    """How bad it would be to go on: belongs to a rule, never to a single finding."""
+    """How bad it would be to go on: of a rule, and of its findings unless a test told more."""
 
     LOW = 1
     MEDIUM = 2
@@ -86,44 +89,6 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """How a file holds rows.
-
-    Attributes:
-        whole: whether it is a row by itself, as a picture is.
-        header: whether the first record of delimited text was taken for the names of its columns;
-            None for others.
-    """
-
-    whole: bool
-    header: bool | None = None
-
-
-class Places(Protocol):
-    """All rows of a group that one would take out, in little memory: without line and excerpt."""
-
-    @property
-    def left_out(self) -> int:
-        """Rows of the group that are not listed, because they are too many."""
-
-    @property
-    def partial(self) -> bool:
-        """Whether only a sample of the rows was looked at, so that others may belong to them."""
-
-    def __len__(self) -> int:
-        """How many are listed."""
-
-    def files(self) -> dict[str, Held]:
-        """The files that hold them, by path."""
-
-    def rows(self) -> Iterator[Row]:
-        """The rows, the most suspicious first."""
-
-    def numbers(self) -> Any:
-        """A number for each row, the same for the same row of a dataset: an ``int64`` array."""
-
-
-@dataclass(frozen=True, slots=True)
 class Rows:
     """A group of rows: at most ``MAX_ROWS`` of them, the most suspicious first, and how many.
 
@@ -162,7 +127,7 @@ class Rule:
         id: stable identifier, such as ``PS101``.
         name: the same in words, such as ``pickle-runs-code``.
         title: one line for people.
-        severity: of every finding of this rule.
+        severity: of findings of this rule that nothing more is known about.
         precision: ``very-high``, ``high``, ``medium`` or ``low``: how often a finding is right.
         detector: module below ``poisonscan`` that applies the rule.
         reads: kinds of artifacts that the detector looks at; none for detectors of datasets.
@@ -224,15 +189,30 @@ class Finding:
     evidence: Mapping[str, Json]
     agreeing: tuple[Finding, ...] = ()
     """Findings that name the same rows and are told with this one; none is graver."""
+    judged: Severity | None = None
+    """Its severity where a test of its own told more than the rule knows."""
 
     def each(self) -> Iterator[Finding]:
         """This finding and those that agree with it, each by itself."""
         return iter((replace(self, agreeing=()), *self.agreeing))
 
+    def tested(self, severity: Severity, said: str, **evidence: Json) -> Finding:
+        """This finding after a test of what it says.
+
+        Args:
+            severity: in the light of the test.
+            said: what came of it, one sentence that ends with a period; as ``message`` is made.
+            **evidence: values for programs.
+        """
+        message = f"{self.message} {escape(mask(said))}"
+        judged = None if severity is self.rule.severity else severity
+        known = {**self.evidence, **evidence}
+        return replace(self, message=message, evidence=known, judged=judged)
+
     @property
     def severity(self) -> Severity:
-        """The rule's severity."""
-        return self.rule.severity
+        """The rule's severity, unless a test told more."""
+        return self.rule.severity if self.judged is None else self.judged
 
     @property
     def fingerprint(self) -> str:

@@ -13,7 +13,10 @@ import poisonscan
 
 PACKAGE = Path(poisonscan.__file__).parent
 LAYERS = [
-    ["run_as_module", "version", "escape", "masking", "plural", "limits", "origin", "finding"],
+    [
+        *("run_as_module", "version", "escape", "masking", "plural", "limits", "origin"),
+        *("finding", "places"),
+    ],
     ["spelling"],
     ["json_form", "marks", "verdict"],
     ["rules"],

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from poisonscan.finding import Held, Row
+from poisonscan.finding import Row
+from poisonscan.places import Held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

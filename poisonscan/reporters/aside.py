@@ -48,7 +48,9 @@ def aside_lines(
             for aside in asides:
                 rule, path = aside.finding.rule, safe(aside.finding.at.path)
                 message = safe(aside.finding.message, _MESSAGE)
-                text = f"{rule.severity} {safe(rule.id)} {safe(rule.name)}, {path}: {message}"
+                text = (
+                    f"{aside.finding.severity} {safe(rule.id)} {safe(rule.name)}, {path}: {message}"
+                )
                 yield from terminal.wrap(text, 2)
                 if by == "ignore":
                     yield from terminal.wrap(safe(aside.reason), 4, "why")

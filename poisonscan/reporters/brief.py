@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from poisonscan.finding import Severity
 from poisonscan.plural import plural
 from poisonscan.reporters.base import outermost
 from poisonscan.reporters.terminal import Terminal, safe
@@ -73,24 +74,26 @@ def _taken(findings: Sequence[Finding], lines: int, cost: Cost) -> list[Finding]
 def overview(left: Iterable[Finding], lines: int, terminal: Terminal) -> Iterator[str]:
     """Lines that count by rule the findings that are left out, the worst rule first."""
     rules: dict[str, Rule] = {}
+    worst: dict[str, Severity] = {}
     counts: Counter[str] = Counter()
     files: dict[str, set[str]] = {}
     for finding in left:
         rules[finding.rule.id] = finding.rule
+        worst[finding.rule.id] = max(worst.get(finding.rule.id, Severity.LOW), finding.severity)
         counts[finding.rule.id] += 1
         files.setdefault(finding.rule.id, set()).add(outermost(finding.at.path))
     if not rules:
         return
     heading = terminal.bold(plural(counts.total(), "more finding"))
     yield f"{heading}  {terminal.dim('(-v shows all)')}"
-    worst_first = sorted(rules.values(), key=lambda rule: (-rule.severity, rule.id))
+    worst_first = sorted(rules.values(), key=lambda rule: (-worst[rule.id], rule.id))
     listed = worst_first[: _rules_listed(lines)]
     width = max(len(safe(rule.name)) for rule in listed)
     for rule in listed:
         names = files[rule.id]
         where = f"in {len(names):,} files" if len(names) > 1 else f"in {safe(next(iter(names)))}"
         name = f"{terminal.bold(safe(rule.id))} {safe(rule.name):{width}}"
-        yield f"  {terminal.severity(rule.severity)}  {name}  {counts[rule.id]:>5,} {where}"
+        yield f"  {terminal.severity(worst[rule.id])}  {name}  {counts[rule.id]:>5,} {where}"
     if rest := worst_first[len(listed) :]:
         others = plural(sum(counts[rule.id] for rule in rest), "more finding")
         yield terminal.dim(f"  … and {others} of {plural(len(rest), 'more rule')}")

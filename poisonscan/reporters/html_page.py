@@ -40,10 +40,11 @@ _SHOWN_GAPS: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class RuleGroup:
-    """Findings of one rule in one file.
+    """Findings of one rule and severity in one file.
 
     Attributes:
         rule: what was found.
+        severity: how bad each is.
         why: the first sentence of why it matters; like the help, empty where the page has it
             further up.
         todo: the paragraph on what to do.
@@ -52,6 +53,7 @@ class RuleGroup:
     """
 
     rule: Rule
+    severity: Severity
     why: tuple[Piece, ...]
     todo: tuple[Piece, ...]
     help: tuple[HelpPart, ...]
@@ -67,7 +69,7 @@ class FileGroup:
         about: what it is.
         held: what a model file holds.
         bad: names that findings are about.
-        groups: findings by rule.
+        groups: findings by severity and rule.
     """
 
     path: str
@@ -213,22 +215,23 @@ def _coverage(report: Report, totals: Totals, *, judged: bool) -> str:
 def _files(findings: Sequence[Finding], scanned: Sequence[Scanned]) -> Iterator[FileGroup]:
     """By file on disk, the file with the worst finding first; by rule in it, the worst first."""
     about = {entry.path: entry for entry in scanned}
-    groups: dict[str, dict[str, list[Finding]]] = {}
+    groups: dict[str, dict[tuple[Severity, str], list[Finding]]] = {}
     for finding in findings:
         by_rule = groups.setdefault(outermost(finding.at.path), {})
-        by_rule.setdefault(finding.rule.id, []).append(finding)
+        by_rule.setdefault((finding.severity, finding.rule.id), []).append(finding)
     explained: set[str] = set()
     number, rows_left = 0, ROWS
     for path, by_rule in groups.items():
         made = []
-        for name, group in by_rule.items():
+        for (severity, name), group in by_rule.items():
             parts = []
             for finding in group:
                 number += 1
                 part = FindingPart.of(finding, f"finding-{number}", rows_left)
                 rows_left -= len(part.rows)
                 parts.append(part)
-            made.append(_group(group[0].rule, tuple(parts), new=name not in explained))
+            new = name not in explained
+            made.append(_group(group[0].rule, severity, tuple(parts), new=new))
             explained.add(name)
         entry = about.get(path)
         bad = frozenset[str]().union(
@@ -238,12 +241,14 @@ def _files(findings: Sequence[Finding], scanned: Sequence[Scanned]) -> Iterator[
         yield FileGroup(path, described(entry) if entry else "", held, bad, tuple(made))
 
 
-def _group(rule: Rule, findings: tuple[FindingPart, ...], *, new: bool) -> RuleGroup:
+def _group(
+    rule: Rule, severity: Severity, findings: tuple[FindingPart, ...], *, new: bool
+) -> RuleGroup:
     todo = prose(advice(rule, "What to do", whole=True))
     if not new:
-        return RuleGroup(rule, (), todo, (), findings)
+        return RuleGroup(rule, severity, (), todo, (), findings)
     why = prose(advice(rule, "Why it matters"))
-    return RuleGroup(rule, why, todo, tuple(help_parts(rule.help)), findings)
+    return RuleGroup(rule, severity, why, todo, tuple(help_parts(rule.help)), findings)
 
 
 def _steps(report: Report, rules: Sequence[Rule], found: Mapping[str, int]) -> Iterator[Step]:

@@ -25,6 +25,7 @@ from poisonscan.finding import (
     Rows,
     Rule,
     Scanned,
+    Severity,
     Skipped,
     Span,
     Tensor,
@@ -45,6 +46,7 @@ from poisonscan.reporters.typed import (
     truth,
     whole,
 )
+from poisonscan.reporters.typed import severity as read_severity
 from poisonscan.rules import all_rules
 
 if TYPE_CHECKING:
@@ -237,9 +239,7 @@ def _finding(value: object, at: str, rules: Mapping[str, Rule]) -> Finding:
     if rule is None:
         message = f"{at}.rule is none of the rules in the report"
         raise ReportError(message)
-    if fields.get("severity") != str(rule.severity):
-        message = f"{at}.severity is not that of rule {rule.id}"
-        raise ReportError(message)
+    severity = read_severity(_get(fields, "severity", f"{at}."), f"{at}.severity")
     known = text(_get(fields, "fingerprint", f"{at}."), f"{at}.fingerprint")
     if _FINGERPRINT.fullmatch(known) is None:
         message = f"{at}.fingerprint should be 32 hexadecimal digits"
@@ -253,12 +253,15 @@ def _finding(value: object, at: str, rules: Mapping[str, Rule]) -> Finding:
         "",
         None if score is None else number(score, f"{at}.score"),
         evidence,
-        _agreeing(fields, at, rules),
+        _agreeing(fields, at, rules, severity),
+        None if severity is rule.severity else severity,
         known,
     )
 
 
-def _agreeing(fields: Mapping[str, Any], at: str, rules: Mapping[str, Rule]) -> tuple[Finding, ...]:
+def _agreeing(
+    fields: Mapping[str, Any], at: str, rules: Mapping[str, Rule], most: Severity
+) -> tuple[Finding, ...]:
     """Findings that are told with another one: not graver than it, and none with others in turn."""
     found = []
     for position, each in enumerate(items(fields.get("agreeing", []), f"{at}.agreeing")):
@@ -267,7 +270,7 @@ def _agreeing(fields: Mapping[str, Any], at: str, rules: Mapping[str, Rule]) -> 
             message = f"{place}.agreeing should be empty"
             raise ReportError(message)
         finding = _finding(each, place, rules)
-        if finding.severity > rules[fields["rule"]].severity:
+        if finding.severity > most:
             message = f"{place} is graver than the finding that it is told with"
             raise ReportError(message)
         found.append(finding)

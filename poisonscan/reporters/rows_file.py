@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from poisonscan.cleaning.listing import VERSION
-from poisonscan.finding import Finding, Held, Report, Row, Rows, Severity
+from poisonscan.finding import Finding, Report, Row, Rows, Severity
+from poisonscan.places import Held
 from poisonscan.reporters.write import write_parts
 
 if TYPE_CHECKING:

@@ -216,7 +216,7 @@ def _descriptor(rule: Rule, taxa: list[list[str]]) -> Object:
             "text": f"{heading}\n\n{text.replace('**', '')}",
             "markdown": f"**{heading}**\n\n{text}",
         },
-        "defaultConfiguration": {"level": _LEVEL[rule.severity], "rank": _rank(rule)},
+        "defaultConfiguration": {"level": _LEVEL[rule.severity], "rank": _rank(rule.severity)},
         "properties": properties,
     }
     relationships: list[Json] = [
@@ -237,8 +237,8 @@ def _descriptor(rule: Rule, taxa: list[list[str]]) -> Object:
     return descriptor
 
 
-def _rank(rule: Rule) -> float:
-    return float(SECURITY_SEVERITY[rule.severity]) * 10
+def _rank(severity: Severity) -> float:
+    return float(SECURITY_SEVERITY[severity]) * 10
 
 
 def _references(rule: Rule) -> tuple[tuple[str, ...], ...]:
@@ -301,7 +301,7 @@ def _results(
             "ruleId": finding.rule.id,
             "ruleIndex": index[finding.rule.id],
             "level": _LEVEL[finding.severity],
-            "rank": _rank(finding.rule),
+            "rank": _rank(finding.severity),
             "message": {"text": _message(finding, len(related))},
             "locations": [places.anchored(finding, anchor) if anchor else places.primary(finding)],
             "partialFingerprints": {

@@ -104,11 +104,12 @@ class _Page:
             named = ""
             for finding in group:
                 rule = finding.rule.id
-                if rule != named:
-                    yield self.heading(finding)
+                heading = self.heading(finding)
+                if heading != named:
+                    yield heading
                 yield from self.finding(finding, explains=rule not in explained)
                 explained.add(rule)
-                named = rule
+                named = heading
             yield ""
         if lines is not None and len(shown) < len(worst_first):
             there = {id(finding) for finding in shown}

@@ -9,8 +9,8 @@ import numpy as np
 
 from poisonscan.datasets.describe import Later
 from poisonscan.datasets.shards import Shard
-from poisonscan.finding import Held
 from poisonscan.json_form import as_json
+from poisonscan.places import Held
 from tests.datasets.files import only, picture
 
 if TYPE_CHECKING:
