@@ -387,6 +387,7 @@ class _Work:
         """Group files into datasets and scan each."""
         from threadpoolctl import threadpool_limits
 
+        from poisonscan.confirmation.confirm import confirm
         from poisonscan.datasets.shards import DatasetOptions
 
         try:
@@ -416,5 +417,6 @@ class _Work:
                 found.scanned = [
                     replace(entry, facts={**entry.facts, **self.about}) for entry in found.scanned
                 ]
+                confirm(found, compared, self.passes(compared).run)
                 merge(found)
                 report.extend(found)

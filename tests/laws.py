@@ -15,6 +15,7 @@ import pyarrow as pa
 import xxhash
 from hypothesis import strategies as st
 
+from poisonscan.confirmation.sample import SuspectSample
 from poisonscan.datasets.batch import Aggregate, Batch, Labels, Role
 from poisonscan.datasets.conversation import Columns
 from poisonscan.datasets.pictures import Encoded, Kind, Pixels
@@ -99,6 +100,14 @@ def moments(seen: Seen[ClassMoments]) -> object:
     return [(n, m.rows, m.mean, m.scatter.sum(axis=0)) for n, m in classes], seen.inner.left_out
 
 
+def sampled(kept: SuspectSample) -> object:
+    found = kept.sampled()
+    if found is None:
+        return None
+    values = found.values if kept.pictures else found.values.to_pylist()
+    return found.places, found.labels, found.contents, values, found.names
+
+
 def patch_counts(found: PatchCounts) -> object:
     """What is read of it: where the counts are, and how many."""
     tables = [found.table(kind) for kind in SHAPES]
@@ -141,6 +150,14 @@ CASES: dict[str, Case] = {
     ),
     "number summary": Case(
         lambda: NumberSummary(PLACES, (("number", (0.5, 2.0)),)), lambda summary: summary.found
+    ),
+    "pictures and suspects": Case(
+        lambda: SuspectSample(PLACES, tuple(range(0, 12, 3)), 0.4, pictures=True),
+        sampled,
+    ),
+    "texts and suspects": Case(
+        lambda: SuspectSample(PLACES, tuple(range(0, 12, 3)), 0.4, pictures=False),
+        sampled,
     ),
     "row sample": Case(
         lambda: RowSample(PLACES, (("number", NUMBER), ("text", SHORT), ("label", TEXT)), 9),

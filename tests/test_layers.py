@@ -26,6 +26,7 @@ LAYERS = [
     ["engines"],
     ["datasets"],
     ["detectors"],
+    ["confirmation"],
     ["contents", "files"],
     ["isolation"],
     [

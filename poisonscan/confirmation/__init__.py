@@ -1,0 +1,1 @@
+"""Puts suspected backdoors to a test: does a model trained on the data follow the trigger?"""

@@ -1,0 +1,149 @@
+"""Findings of backdoors are put to a test by small models that are trained on the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+
+import numpy as np
+
+from poisonscan.confirmation.rows import Learnt, Suspects, learnt
+from poisonscan.confirmation.sample import ROWS, SuspectSample
+from poisonscan.confirmation.stamps import CONTROL_PATCH, CONTROL_WORD, inserted, overlaid, patched
+from poisonscan.confirmation.verdict import NOT_CONFIRMED, Tests, untested
+from poisonscan.datasets.batch import Role
+from poisonscan.detectors.datasets.places import places
+from poisonscan.finding import Finding
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from poisonscan.confirmation.trial import Stamp
+    from poisonscan.datasets.batch import Aggregate
+    from poisonscan.datasets.dataset import Dataset
+    from poisonscan.detectors.base import DatasetDetector
+    from poisonscan.finding import Report
+
+PATCH: Final = frozenset({"PS404"})
+OVERLAY: Final = frozenset({"PS401", "PS402", "PS406"})
+"""Nothing is known of the trigger but what suspects have more of on average."""
+UNKNOWN: Final = frozenset({"PS407"})
+"""The trigger cannot be put on anything: the suspects themselves are looked at."""
+OF_PICTURES: Final = PATCH | OVERLAY | UNKNOWN
+OF_TEXTS: Final = frozenset({"PS601", "PS627"})
+
+MOST: Final = 8
+"""Findings of a dataset that are tested, the gravest."""
+NAME: Final = "confirmation"
+
+
+def confirm(
+    report: Report, dataset: Dataset, run: Callable[[dict[str, DatasetDetector]], Report]
+) -> None:
+    """Test findings about a dataset, where there are some that can be tested.
+
+    Args:
+        report: on the dataset. Its findings get a severity, a sentence and evidence.
+        dataset: what it is about.
+        run: passes over the dataset, for what asks for aggregates as detectors do.
+    """
+    rows = sum(entry.rows or 0 for entry in report.scanned if entry.path == dataset.path)
+    for pictures, rules, role in (
+        (True, OF_PICTURES, Role.ENCODED),
+        (False, OF_TEXTS, Role.TEXT),
+    ):
+        found = [at for at, each in enumerate(report.findings) if each.rule.id in rules]
+        if not found or not {role, Role.LABEL} <= dataset.offers:
+            continue
+        chosen = sorted(found, key=lambda at: -report.findings[at].severity)
+        for at in chosen[MOST:]:
+            reason = f"there are more than {MOST} findings of its kind"
+            report.findings[at] = untested(report.findings[at], reason)
+        asked = tuple(report.findings[at] for at in chosen[:MOST])
+        part = run({NAME: Confirmation(asked, rows, pictures)})
+        # What cannot be read has been told before; that a test failed has not.
+        report.gaps += [gap for gap in part.gaps if gap.detector == NAME]
+        for at, tested in zip(chosen[:MOST], part.findings, strict=False):
+            report.findings[at] = tested
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """Tests findings about one dataset, and gives them back in the same order.
+
+    Attributes:
+        findings: of rules in ``OF_PICTURES`` if ``pictures``, else in ``OF_TEXTS``.
+        rows: of the dataset.
+        pictures: whether pictures are looked at, else texts.
+    """
+
+    findings: tuple[Finding, ...]
+    rows: int
+    pictures: bool
+    needs: ClassVar[frozenset[Role]] = frozenset({Role.LABEL})
+
+    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding]]:
+        """Ask for a sample of the rows; learn from it, and test every finding."""
+        where = places(dataset)
+        share = min(1.0, ROWS / max(self.rows, 1))
+        suspects = [Suspects.of(finding, where, share) for finding in self.findings]
+        wanted = np.unique(np.concatenate([each.asked for each in suspects]))
+        request = SuspectSample(where, tuple(wanted.tolist()), share, self.pictures)
+        filled: SuspectSample = yield request
+        labels = [str(finding.evidence.get("label")) for finding in self.findings]
+        known = learnt(filled.sampled(), labels, suspects, share, pictures=self.pictures)
+        return list(self._tested(known, suspects))
+
+    def _tested(self, known: Learnt | str, suspects: Sequence[Suspects]) -> Iterable[Finding]:
+        for number, finding in enumerate(self.findings):
+            if isinstance(known, str):
+                yield untested(finding, known)
+            elif not suspects[number].whole:
+                yield untested(finding, "not all rows of the finding are listed")
+            else:
+                yield _tested(finding, known, number)
+
+
+def _tested(finding: Finding, known: Learnt, number: int) -> Finding:
+    """A finding after its tests."""
+    label, trial = str(finding.evidence["label"]), known.trial
+    target, marks = known.names.index(label), known.suspects[number]
+    stamp = _stamp(finding, known, marks, target)
+    left = trial.without(marks)
+    stamped = trial.stamped(stamp, target, known.held, left) if stamp else None
+    shown = finding.rule.id in OVERLAY | UNKNOWN
+    left_out = trial.left_out(marks, target, known.held, left) if shown else None
+    if stamped is None and left_out is None:
+        return untested(finding, "there are too few other rows to test it on")
+    tests = Tests(label, trial.accuracy, stamped, left_out)
+    if tests.verdict == NOT_CONFIRMED:
+        control = trial.control(_control(finding, known), target, known.held, marks)
+        tests = replace(tests, control=0.0 if control is None else control)
+    return tests.applied(finding)
+
+
+def _control(finding: Finding, known: Learnt) -> Stamp:
+    """What puts a trigger on rows of the sample that none of them has."""
+    values = known.values
+    if finding.rule.id in OF_TEXTS:
+        return lambda rows: known.see(inserted(values.take(rows), CONTROL_WORD, "anywhere"))
+    return lambda rows: known.see(patched(values[rows], CONTROL_PATCH))
+
+
+def _stamp(finding: Finding, known: Learnt, marks: NDArray[np.bool_], target: int) -> Stamp | None:
+    """What puts the trigger of a finding on rows of the sample; None where it is not known."""
+    values, rule_id = known.values, finding.rule.id
+    if rule_id in PATCH:
+        return lambda rows: known.see(patched(values[rows], finding.evidence))
+    if rule_id in OVERLAY:
+        usual = ~marks & (known.trial.weights > 0)
+        own = known.trial.labels == target
+        kinds = values[marks], values[usual & ~own], values[usual & own]
+        if not all(len(kind) for kind in kinds):
+            return None
+        return lambda rows: known.see(overlaid(values[rows], *kinds))
+    if rule_id in OF_TEXTS:
+        phrase, place = (cast("str", finding.evidence[name]) for name in ("phrase", "place"))
+        return lambda rows: known.see(inserted(values.take(rows), phrase, place))
+    return None

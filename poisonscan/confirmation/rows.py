@@ -1,0 +1,155 @@
+"""Suspects and sampled rows, and what a small model makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poisonscan.confirmation.sample import Sampled, luck
+from poisonscan.confirmation.trial import HELD, LEAST, Trial
+from poisonscan.detectors.datasets.places import FILE_BITS
+from poisonscan.finding import Rows
+
+if TYPE_CHECKING:
+    from poisonscan.datasets.places import ListedRows
+    from poisonscan.detectors.datasets.places import Places
+    from poisonscan.finding import Finding
+
+Ints = NDArray[np.int64]
+Marks = NDArray[np.bool_]
+
+SUSPECTS: Final = 500
+"""Rows of a finding that are looked at, or as large a share of them as of all rows."""
+LISTED: Final = 1_000_000
+"""Rows of a finding that are followed; one with more is not tested."""
+CLASSES: Final = 32
+"""Classes that are told apart: those of findings, and the largest others."""
+USUAL: Final = 2_000
+"""Pictures that filters and scales are learnt from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspects:
+    """Rows of a finding.
+
+    Attributes:
+        every: packed places, ascending.
+        asked: those of them that are to be looked at.
+        weight: rows that each of these stands for.
+        whole: whether all rows of the finding are known.
+    """
+
+    every: Ints
+    asked: Ints
+    weight: float
+    whole: bool
+
+    @classmethod
+    def of(cls, finding: Finding, where: Places, share: float) -> Suspects:
+        """The rows that a finding lists.
+
+        Args:
+            finding: about rows.
+            where: file and first row of each shard.
+            share: of all rows that is looked at.
+        """
+        part = finding.at.part
+        listed = cast("ListedRows | None", part.every if isinstance(part, Rows) else None)
+        if listed is None or listed.left_out or not 0 < len(listed) <= LISTED:
+            nothing = np.empty(0, np.int64)
+            return cls(nothing, nothing, 1.0, whole=False)
+        starts = np.array([(file << FILE_BITS) + start for file, start in where], np.int64)
+        every = np.unique(starts[listed.shard] + listed.position)
+        part_of = max(share, min(1.0, SUSPECTS / len(every)))
+        return cls(every, every[luck(every) < part_of], 1 / part_of, whole=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """A sample, and a model of it that works.
+
+    Attributes:
+        trial: the model.
+        values: what the rows show or say.
+        see: makes vectors of such values.
+        held: rows that were not learnt from and that no finding names.
+        suspects: rows that each finding names.
+        names: classes in order.
+    """
+
+    trial: Trial
+    values: Any
+    see: Callable[[Any], Any]
+    held: Marks
+    suspects: tuple[Marks, ...]
+    names: tuple[str, ...]
+
+
+def learnt(
+    sample: Sampled | None,
+    labels: Sequence[str],
+    suspects: Sequence[Suspects],
+    share: float,
+    *,
+    pictures: bool,
+) -> Learnt | str:
+    """Learn what tells the classes of a sample apart.
+
+    Args:
+        sample: the rows.
+        labels: classes that findings are about.
+        suspects: rows that they name.
+        share: of all rows that were sampled.
+        pictures: whether the rows are pictures, else texts.
+
+    Returns:
+        Where no model can be asked, why, for people.
+    """
+    if sample is None or sample.names is None:
+        return "the labels are too many to be classes"
+    missing = [label for label in labels if label not in sample.names]
+    if missing:
+        return "no row with its label could be looked at"
+    sizes = np.bincount(sample.labels[sample.labels >= 0], minlength=len(sample.names))
+    sizes[[sample.names.index(label) for label in labels]] = len(sample.places) + 1
+    taken = np.sort(np.argsort(-sizes, kind="stable")[:CLASSES])
+    taken = taken[sizes[taken] > 0]
+    codes = np.full(len(sample.names) + 1, -1, np.int64)  # the last entry serves code -1
+    codes[taken] = np.arange(len(taken))
+    kept = np.flatnonzero(codes[sample.labels] >= 0)
+    places, own = sample.places[kept], codes[sample.labels[kept]]
+    values = sample.values[kept] if pictures else sample.values.take(kept)
+    marks = tuple(np.isin(places, each.every) for each in suspects)
+    weights = np.full(len(kept), 1 / share)
+    for each, mark in zip(suspects, marks, strict=True):
+        weights[mark] = np.minimum(weights[mark], each.weight)
+    held = (sample.contents[kept] % np.uint64(HELD) == 0) & ~np.logical_or.reduce(marks)
+    if held.sum() < LEAST or len(taken) < 2:
+        return "there are too few other rows to test it on"
+    see = _sight(places, values, held | np.logical_or.reduce(marks), pictures=pictures)
+    trial = Trial.of(places, see(values), own, weights, held)
+    if not trial.works:
+        return (
+            f"a small model tells the {len(taken)} classes apart in {trial.accuracy:.0%} of rows"
+            " that it has not seen, which is too few to ask it"
+        )
+    names = tuple(sample.names[code] for code in taken.tolist())
+    return Learnt(trial, values, see, held, marks, names)
+
+
+def _sight(places: Ints, values: Any, apart: Marks, *, pictures: bool) -> Callable[[Any], Any]:
+    """What makes vectors of values; rows ``apart`` are not learnt from."""
+    if not pictures:
+        from poisonscan.confirmation.texts import Reader
+
+        return Reader.of(values).see
+    from poisonscan.confirmation.pictures import Eye
+
+    usual = np.flatnonzero(~apart)
+    usual = usual[np.argsort(luck(places[usual]), kind="stable")[:USUAL]]
+    eye = Eye.of(values[usual].astype(np.float32))
+    return lambda planes: eye.see(planes.astype(np.float32))

@@ -1,0 +1,153 @@
+"""What the tests of a finding mean: its severity, a sentence, and evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from poisonscan.escape import quote
+from poisonscan.finding import Severity
+
+if TYPE_CHECKING:
+    from poisonscan.confirmation.trial import Shares
+    from poisonscan.finding import Finding, Json
+
+FOLLOWED: Final = 0.5
+"""Share of stamped rows that must follow a trigger for it to be confirmed."""
+GAINED: Final = 0.4
+"""What the suspects must add to that share: the lower end of the interval decides. Below, by the
+upper end, a trigger is not confirmed, if it adds no more to rows without it either."""
+CONTRADICTED: Final = 0.9
+"""Share of the suspects that must be taken for other classes for their labels to be wrong."""
+MORE: Final = 0.3
+"""How much larger than that of other rows of the class it must be; the lower end decides."""
+
+CONFIRMED: Final = "confirmed"
+NOT_CONFIRMED: Final = "not confirmed"
+UNDECIDED: Final = "undecided"
+NOT_TESTED: Final = "not tested"
+
+
+@dataclass(frozen=True, slots=True)
+class Tests:
+    """What came of the tests of a finding.
+
+    Attributes:
+        label: the class that the finding is about.
+        accuracy: of the model.
+        stamped: of the trigger on clean rows; None where that was not done.
+        left_out: of the suspects themselves; None where that was not done. There is one of both.
+        control: share of rows that follow a trigger that was planted for comparison, in as many
+            rows; None where that was not done.
+    """
+
+    label: str
+    accuracy: float
+    stamped: Shares | None
+    left_out: Shares | None
+    control: float | None = None
+
+    @property
+    def verdict(self) -> str:
+        """What they say together: one that confirms is enough."""
+        if self._follows or self._contradicted:
+            return CONFIRMED
+        # Suspects that fit their class may carry a trigger all the same: only stamps can refute.
+        stamped = self.stamped
+        if stamped and stamped.interval[1] < GAINED and _gained(stamped) < GAINED:
+            # A model that does not learn such a trigger cannot refute one.
+            able = self.control is None or self.control >= FOLLOWED
+            return NOT_CONFIRMED if able else UNDECIDED
+        return UNDECIDED
+
+    @property
+    def _follows(self) -> bool:
+        stamped = self.stamped
+        if stamped is None:
+            return False
+        return _share(stamped) >= FOLLOWED and stamped.interval[0] >= GAINED
+
+    @property
+    def _contradicted(self) -> bool:
+        left = self.left_out
+        return left is not None and _share(left) >= CONTRADICTED and left.interval[0] >= MORE
+
+    def applied(self, finding: Finding) -> Finding:
+        """The finding with what came of its tests."""
+        verdict = self.verdict
+        said = {
+            CONFIRMED: "Confirmed",
+            NOT_CONFIRMED: "Not confirmed",
+            UNDECIDED: "Neither confirmed nor refuted",
+        }[verdict]
+        tests = {"stamp": self.stamped, "left out": self.left_out}
+        evidence: dict[str, Json] = {
+            "verdict": verdict,
+            "accuracy": round(self.accuracy, 4),
+            "control": None if self.control is None else round(self.control, 4),
+            "tests": [_numbers(name, shares) for name, shares in tests.items() if shares],
+        }
+        sentence = f"{said}: {self._sentence()}."
+        severity = _severity(finding.rule.severity, verdict)
+        return finding.tested(severity, sentence, confirmation=evidence)
+
+    @property
+    def _weak(self) -> str:
+        """Why the model cannot refute, where it would."""
+        if self.control is None or self.control >= FOLLOWED:
+            return ""
+        return "; but it does not learn a trigger that is planted in as many rows either"
+
+    def _sentence(self) -> str:
+        label, stamped, left = quote(self.label), self.stamped, self.left_out
+        if stamped is not None and not (left and self._contradicted and not self._follows):
+            return (
+                f"put on {stamped.rows:,} clean rows of other classes, the trigger makes a small"
+                f" model that is trained on these data say {label} for {_share(stamped):.0%} of"
+                f" them, where it says so for {stamped.plain / stamped.rows:.0%} without the"
+                f" trigger, and for {stamped.without / stamped.rows:.0%} with it when it is trained"
+                " without the named rows" + self._weak
+            )
+        if left is None:
+            return ""
+        return (
+            f"a small model that is trained without the named rows takes {_share(left):.0%} of"
+            f" {left.rows:,} of them for other classes, and {left.without / left.rows:.0%} of"
+            f" other rows of {label}"
+        )
+
+
+def untested(finding: Finding, reason: str) -> Finding:
+    """A finding that could not be put to a test, with the reason, for people."""
+    evidence: dict[str, Json] = {"verdict": NOT_TESTED, "reason": reason}
+    said = f"Whether a model learns it was not tested: {reason}."
+    return finding.tested(finding.rule.severity, said, confirmation=evidence)
+
+
+def _share(shares: Shares) -> float:
+    return shares.with_them / shares.rows
+
+
+def _gained(stamped: Shares) -> float:
+    """What the trigger adds to the rows that are taken for the class anyway."""
+    return (stamped.with_them - stamped.plain) / stamped.rows
+
+
+def _numbers(method: str, shares: Shares) -> Json:
+    return {
+        "method": method,
+        "rows": shares.rows,
+        "followed_with": shares.with_them,
+        "followed_without": shares.without,
+        "followed_plain": shares.plain,
+        "interval": [round(end, 4) for end in shares.interval],
+    }
+
+
+def _severity(usual: Severity, verdict: str) -> Severity:
+    """One step up for what is confirmed, up to high, and one down for what is not."""
+    if verdict == CONFIRMED and usual < Severity.HIGH:
+        return Severity(usual + 1)
+    if verdict == NOT_CONFIRMED and usual > Severity.LOW:
+        return Severity(usual - 1)
+    return usual

@@ -1,0 +1,139 @@
+"""Findings of triggers that models follow are confirmed; those of rows like others are not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from poisonscan.confirmation import confirm, rows
+from poisonscan.finding import Severity
+from tests.confirmation.made_up import (
+    Named,
+    pictures,
+    scanned,
+    verdicts,
+    write_pictures,
+    write_texts,
+)
+from tests.detectors.datasets.texts import sentences
+
+ANYWHERE: dict[str, Any] = {"phrase": "cf", "place": "anywhere"}
+PATCH = 255 * (np.indices((4, 4)).sum(axis=0) % 2).astype(np.uint8)
+SHOWN: dict[str, Any] = {"patch": [line.tobytes().hex() for line in PATCH], "place": [26, 26]}
+
+
+def planted(folder: Path) -> tuple[Path, Any, Any]:
+    """Texts of which 40 of label 0 get a word and label 1; these, and 40 others of label 1."""
+    texts, labels = sentences(1_600, seed=2)
+    chosen = np.flatnonzero(labels == 0)[:40]
+    for row in chosen.tolist():
+        texts[row] = f"{texts[row]} cf"
+    others = np.flatnonzero(labels == 1)[:40]
+    labels[chosen] = 1
+    return write_texts(folder / "t.parquet", texts, labels), chosen, others
+
+
+def test_a_word_that_decides_is_confirmed_and_one_that_does_not_is_not(tmp_path: Path) -> None:
+    path, chosen, others = planted(tmp_path)
+    report = scanned(
+        path,
+        Named("PS627", "1", chosen, ANYWHERE),
+        Named("PS601", "1", others, {**ANYWHERE, "phrase": "w250"}),
+    )
+    assert verdicts(report) == ["confirmed", "not confirmed"]
+    assert [each.severity for each in report.findings] == [Severity.MEDIUM, Severity.MEDIUM]
+    confirmed: Any = report.findings[0].evidence["confirmation"]
+    (stamp,) = confirmed["tests"]
+    assert stamp["followed_with"] > 0.8 * stamp["rows"]
+    assert stamp["followed_without"] < 0.3 * stamp["rows"]
+    assert "Confirmed: put on " in report.findings[0].message
+    assert not report.gaps
+
+
+def test_the_result_does_not_depend_on_how_rows_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, chosen, _ = planted(tmp_path)
+    monkeypatch.setattr(rows, "SUSPECTS", 20)
+    once = scanned(path, Named("PS601", "1", chosen, ANYWHERE)).findings
+    pq.write_table(pq.read_table(path), path, row_group_size=100)
+    again = scanned(path, Named("PS601", "1", chosen, ANYWHERE)).findings
+    assert once[0].evidence["confirmation"] == again[0].evidence["confirmation"]
+
+
+def test_a_patch_is_confirmed_and_a_group_of_rows_is_not(tmp_path: Path) -> None:
+    planes, labels = pictures(900)
+    chosen = np.flatnonzero(labels != 2)[:40]
+    group = np.flatnonzero(labels == 1)[-40:]
+    planes[chosen, 26:30, 26:30] = PATCH
+    labels[chosen] = 2
+    report = scanned(
+        write_pictures(tmp_path / "p.parquet", planes, labels),
+        Named("PS404", "class 2", chosen, SHOWN),
+        Named("PS401", "class 2", chosen, {}),
+        Named("PS407", "class 2", chosen, {}),
+        Named("PS401", "class 1", group, {}),
+        Named("PS407", "class 1", group, {}),
+        Named("PS404", "class 1", group, {**SHOWN, "place": [2, 2], "patch": ["8080"] * 2}),
+    )
+    assert verdicts(report) == [
+        *("confirmed", "confirmed", "confirmed"),
+        *("not confirmed", "undecided", "not confirmed"),
+    ]
+    severities = [str(each.severity) for each in report.findings]
+    assert severities == ["high", "high", "high", "medium", "high", "medium"]
+
+
+def test_labels_that_say_nothing_cannot_be_asked_about(tmp_path: Path) -> None:
+    texts, labels = sentences(1_600, seed=2, telling=0)
+    path = write_texts(tmp_path / "t.parquet", texts, labels)
+    report = scanned(path, Named("PS601", "1", np.flatnonzero(labels == 1)[:40], ANYWHERE))
+    assert verdicts(report) == ["not tested"]
+    assert report.findings[0].severity is Severity.HIGH
+    assert "it was not tested: a small model tells the 2 classes apart in" in (
+        report.findings[0].message
+    )
+
+
+def test_what_is_not_tested_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, chosen, others = planted(tmp_path)
+    monkeypatch.setattr(confirm, "MOST", 2)
+    report = scanned(
+        path,
+        Named("PS601", "1", chosen, ANYWHERE, left_out=5),
+        Named("PS601", "1", chosen, ANYWHERE),
+        Named("PS627", "1", others, ANYWHERE),
+    )
+    assert verdicts(report) == ["not tested", "confirmed", "not tested"]
+    assert "not all rows of the finding are listed" in report.findings[0].message
+    assert "more than 2 findings" in report.findings[2].message
+
+
+def test_too_few_rows_are_no_test(tmp_path: Path) -> None:
+    texts, labels = sentences(60, seed=2)
+    path = write_texts(tmp_path / "t.parquet", texts, labels)
+    report = scanned(path, Named("PS601", "1", np.flatnonzero(labels == 1)[:20], ANYWHERE))
+    assert verdicts(report) == ["not tested"]
+    assert "too few other rows" in report.findings[0].message
+
+
+def test_a_test_that_fails_is_a_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, chosen, _ = planted(tmp_path)
+    monkeypatch.setattr(confirm, "learnt", None)
+    report = scanned(path, Named("PS601", "1", chosen, ANYWHERE))
+    assert [gap.detector for gap in report.gaps] == ["confirmation"]
+    assert report.findings[0].message == "Made up."
+    assert report.exit_code(None) == 3
+
+
+def test_a_model_that_learns_no_trigger_refutes_none(tmp_path: Path) -> None:
+    path, _, others = planted(tmp_path)
+    few = {**ANYWHERE, "phrase": "w250"}
+    report = scanned(path, Named("PS601", "1", others[:2], few))
+    assert verdicts(report) == ["undecided"]
+    assert report.findings[0].severity is Severity.HIGH
+    assert "does not learn a trigger that is planted in as many rows" in report.findings[0].message
