@@ -315,11 +315,10 @@ class _Work:
 
     def shortened(self, parts: Parts, columns: Mapping[str, Any]) -> list[Gap]:
         """Fetch no more of text than the first rows, if nothing else is wanted of it."""
-        if columns["max_rows"] is None or columns["sample"] is not None:
-            return []
         from poisonscan.first_rows import shorten
 
-        return shorten(parts, columns["max_rows"], self.here())
+        most = columns["max_rows"] if columns["sample"] is None else None
+        return shorten(parts, most, self.here()) if most is not None else []
 
     def references(
         self, target: str | Path, columns: Mapping[str, Any], report: Report
@@ -414,9 +413,8 @@ class _Work:
                 compared = replace(dataset, reference=matching(dataset, references))
                 found = self.passes(compared).run(detectors)
                 found.findings = [f for f in found.findings if f.rule in self.rules]
-                found.scanned = [
-                    replace(entry, facts={**entry.facts, **self.about}) for entry in found.scanned
-                ]
+                about = self.about
+                found.scanned = [replace(s, facts={**s.facts, **about}) for s in found.scanned]
                 confirm(found, compared, self.passes(compared).run)
                 merge(found)
                 report.extend(found)

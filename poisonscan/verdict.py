@@ -121,7 +121,8 @@ def judge(findings: Sequence[Finding], tests: Sequence[ClassTest]) -> Verdict:
         return Verdict(list(findings), {})
     tests = sorted(tests, key=lambda test: (test.label is None, test.label or "", test.rules))
     rates = dict(zip(tests, q_values([test.p_value for test in tests]), strict=True))
-    known = {(rule, test.label): test for test in tests for rule in test.rules}
+    last_is_surest = sorted(tests, key=lambda test: -test.p_value)
+    known = {(rule, test.label): test for test in last_is_surest for rule in test.rules}
     answers: dict[int, ClassTest] = {}
     for at, finding in enumerate(findings):
         label = finding.evidence.get("label")
@@ -189,7 +190,8 @@ def _told(
     names = {name: sorted(other.rules[0] for other in group) for name, group in groups.items()}
     which = f" ({', '.join(names['agreeing'])})" if same else ""
     rules = plural(len(others), "other rule")
-    parts = [f"{len(same):,} of {rules} that can judge this class agree{which}"]
+    many = f"{len(same):,}" if same else "None"
+    parts = [f"{many} of {rules} that can judge this class agree{which}"]
     for name, words in _WORDS.items():
         parts += [f"{', '.join(names[name])} {words}"] * bool(names[name])
     message = f"{finding.message} {'; '.join(parts)}."

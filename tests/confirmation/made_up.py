@@ -18,9 +18,11 @@ from poisonscan.datasets.dataset import Dataset
 from poisonscan.finding import Fact, Finding, Gap, Json, Location, Report
 from poisonscan.rules import rule
 from poisonscan.scan import scan
+from poisonscan.verdict import ClassTest
 from tests.datasets.files import encoded
 
 Rows = NDArray[np.int64]
+Found = Finding | Fact | Gap | ClassTest
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,10 @@ class MadeUp:
     shard_rows: int
     needs: ClassVar[frozenset[Role]] = frozenset({Role.LABEL})
 
-    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, list[Finding | Fact | Gap]]:
+    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, list[Found]]:
         """Ask for nothing."""
         yield from ()
-        out: list[Finding | Fact | Gap] = []
+        out: list[Found] = []
         for number, named in enumerate(self.findings):
             places = np.stack(np.divmod(named.rows, self.shard_rows), axis=1)
             count = len(places) + named.left_out
@@ -53,6 +55,7 @@ class MadeUp:
             found = rule(named.rule_id).finding(at, "Made up.", key=str(number))
             evidence = {**named.evidence, "label": named.label}
             out.append(replace(found, evidence=evidence))
+            out.append(ClassTest((named.rule_id,), named.label, 0.0))
         return out
 
 
