@@ -105,7 +105,7 @@ def test_a_finding_says_what_all_tests_of_its_class_say() -> None:
     assert (patch.evidence["looks"], patch.evidence["hypotheses"]) == (4, 12)
     assert shift.evidence["agreeing"] == ["PS404"]
     assert cluster.evidence["agreeing"] == []
-    assert overlay.message.endswith("0 of 3 other rules that can judge this class agree; "
+    assert overlay.message.endswith("None of 3 other rules that can judge this class agree; "
                                     "PS401, PS402, PS404 found nothing.")  # fmt: skip
     assert outliers == found[-1]
     assert patch.fingerprint == found[0].fingerprint
