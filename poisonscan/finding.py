@@ -72,8 +72,7 @@ class Row:
         excerpt: a short piece of its content.
         thumbnail: its picture as a PNG file of at most 64 by 64 pixels in base64.
         whole: whether the file is the row, as a picture is; its index is 0 then.
-        mark: where in the excerpt what the finding is about begins, and how many characters it has
-            there; None where the finding names nothing that could be shown.
+        mark: where in the excerpt what the finding is about begins, and how long it is there.
     """
 
     path: str

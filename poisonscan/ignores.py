@@ -7,14 +7,13 @@ import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from typing import Final
 
 from poisonscan.datasets.globs import fits, leaves
 from poisonscan.escape import clip, escape, quote
 from poisonscan.finding import Aside, Finding, Report
 from poisonscan.origin import lasting
-from poisonscan.rules import RuleError, all_rules, select
+from poisonscan.rules import RuleError, select
 
 MAX_REASON: Final = 1_000
 """Characters of a reason."""
@@ -141,12 +140,8 @@ def check_rule(selector: str) -> None:
     """
     try:
         select((selector,))
-    except RuleError:
-        names = [name for rule in all_rules().values() for name in (rule.id, rule.name)]
-        close = get_close_matches(selector[:_SHOWN], names, 1)
-        hint = f"did you mean {close[0]}?" if close else "`poisonscan rules` lists them"
-        message = f"{quote(selector, _SHOWN)} matches no rule; {hint}"
-        raise IgnoreError(message) from None
+    except RuleError as error:
+        raise IgnoreError(str(error)) from None
 
 
 def apply(report: Report, ignores: Iterable[Ignore], today: dt.date | None = None) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, get_args
 
 import yaml
 
+from poisonscan.escape import quote
 from poisonscan.finding import Rule, Severity
 from poisonscan.spelling import meant
 
@@ -97,7 +98,7 @@ def named(name: str) -> Rule:
 
 def _no_rule(typed: str) -> RuleError:
     close = meant(typed, (one.name for one in all_rules().values()))
-    return RuleError(f"{typed!r} matches no rule{close or ';'} `poisonscan rules` lists them")
+    return RuleError(f"{quote(typed)} matches no rule{close or ';'} `poisonscan rules` lists them")
 
 
 def divided(rules: tuple[Rule, ...], profile: Profile) -> tuple[tuple[Rule, ...], tuple[Rule, ...]]:

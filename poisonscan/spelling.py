@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+_LONGEST: Final = 80
 
 
 def meant(typed: str, names: Iterable[str]) -> str:
@@ -17,5 +20,5 @@ def meant(typed: str, names: Iterable[str]) -> str:
         names: what there is.
     """
     by_lower = {name.lower(): name for name in names}
-    close = difflib.get_close_matches(typed.lower(), by_lower, n=1, cutoff=0.7)
+    close = difflib.get_close_matches(typed[:_LONGEST].lower(), by_lower, n=1, cutoff=0.7)
     return f"; did you mean {by_lower[close[0]]!r}?" if close else ""

@@ -73,7 +73,7 @@ def test_paths_are_written_as_reports_write_them() -> None:
         ({"rule": "PS1", "reason": 7}, "reason should be a text"),
         ({"rule": "PS1", "reason": "x" * 2_000}, "more than"),
         ({"reason": "ours"}, "one of rule, path and fingerprint"),
-        ({"rule": "pickle-run-code", "reason": "ours"}, "did you mean pickle-runs-code"),
+        ({"rule": "pickle-run-code", "reason": "ours"}, "did you mean 'pickle-runs-code'"),
         ({"rule": "", "reason": "ours"}, "matches no rule"),
         ({"rule": ["PS1"], "reason": "ours"}, "rule should be a text"),
         ({"path": "/etc/*", "reason": "ours"}, "path is"),

@@ -7,7 +7,6 @@ own folder reports go, but not what touches the machine: no cluster, no isolatio
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +19,7 @@ from poisonscan.escape import clip, escape, quote
 from poisonscan.ignores import Ignore, IgnoreError, check_rule
 from poisonscan.reporters.base import REPORTERS
 from poisonscan.settings import Settings, SettingsError, find, read
+from poisonscan.spelling import meant
 
 _PROJECT: Final = frozenset({
     "select", "ignore", "profile", "fail-on", "min-severity", "category", "output", "root", "jobs",
@@ -165,9 +165,8 @@ def _checked(
 
 
 def _unknown(key: str, keys: list[str]) -> str:
-    close = get_close_matches(key[:_SHOWN].replace("_", "-").lower(), keys, 1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    return f"is no key; {hint}There are {', '.join(sorted(keys))}"
+    close = meant(key.replace("_", "-"), keys)
+    return f"is no key{close or ';'} There are {', '.join(sorted(keys))}"
 
 
 def _value(

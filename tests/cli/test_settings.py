@@ -75,8 +75,8 @@ def test_options_of_other_commands_are_no_error(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("fail_on = 'high'", "fail_on: is no key; did you mean fail-on?"),
-        ("lable-column = 'a'", "did you mean label-column?"),
+        ("fail_on = 'high'", "fail_on: is no key; did you mean 'fail-on'?"),
+        ("lable-column = 'a'", "did you mean 'label-column'?"),
         ("help = true", "help: is no key"),
         ("settings = 'a'", "settings: is no key"),
         ("'\x01'= 1", "is not TOML"),
@@ -90,7 +90,7 @@ def test_options_of_other_commands_are_no_error(folder: Path) -> None:
         ("quiet = 1", "quiet: should be true or false"),
         ("select = 'PS1'", "select: should be a list"),
         ("select = [1]", "select: should be a text"),
-        ("select = ['pickle-run-code']", "did you mean pickle-runs-code?"),
+        ("select = ['pickle-run-code']", "did you mean 'pickle-runs-code'?"),
         ("ignore = ['PS999']", "ignore: 'PS999' matches no rule"),
         ("label-column = ['a']", "label-column: should be a text"),
         ("baseline = 'none.json'", "baseline: File"),
