@@ -94,8 +94,7 @@ class Rows:
     Attributes:
         rows: those that reports show.
         count: how many there are.
-        every: all that one would take out, which reports do not show; of copies all but one. None:
-            ``rows`` are all that are known.
+        every: all that one would take out, of copies all but one; None: no more than ``rows``.
     """
 
     rows: tuple[Row, ...]
