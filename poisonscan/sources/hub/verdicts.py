@@ -7,6 +7,7 @@ The Hub's documentation names the engines only in part, and they change: every e
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -15,8 +16,10 @@ from poisonscan.sources.hub.address import Address
 from poisonscan.sources.hub.client import Client
 from poisonscan.sources.hub.errors import HubError
 
-MOST_PAGES: Final = 20
+MOST_PAGES: Final = 400
 """Pages that are asked for; the Hub puts 50 files with their verdicts on one."""
+SECONDS: Final = 60.0
+"""After which no further page is asked for."""
 _MOST_ENGINES: Final = 32
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
 
@@ -31,8 +34,11 @@ def list_verdicts(
     found: dict[str, tuple[Verdict, ...]] = {}
     base = f"{client.endpoint}/api/{address.type}s/{address.repository}"
     url: str | None = f"{base}/tree/{commit}?recursive=true&expand=true"
+    end = time.monotonic() + SECONDS
     try:
         for _ in range(MOST_PAGES):
+            if time.monotonic() > end:
+                break
             page, url = client.json(url or "")
             for item in page if isinstance(page, list) else ():
                 _take(item, found)

@@ -4,7 +4,7 @@ import pytest
 
 from poisonscan.origin import Verdict
 from poisonscan.sources.hub.address import Address
-from poisonscan.sources.hub.verdicts import MOST_PAGES, list_verdicts
+from poisonscan.sources.hub.verdicts import list_verdicts
 from tests.sources.hub.fake import COMMIT, FakeHub, nonsense, send, with_status
 
 MODEL = Address("model", "org/name")
@@ -46,9 +46,20 @@ def test_that_they_cannot_be_asked_is_said(hub: FakeHub, behaviour: object) -> N
     assert missing.startswith("could not be asked: ")
 
 
-def test_so_many_pages_and_no_more(hub: FakeHub) -> None:
-    hub.files = {f"{i:03}": b"" for i in range(MOST_PAGES * 2)}
+@pytest.mark.parametrize(("limit", "pages"), [("MOST_PAGES", 3), ("SECONDS", 0)])
+def test_so_many_pages_and_no_more(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch, limit: str, pages: int
+) -> None:
+    monkeypatch.setattr(f"poisonscan.sources.hub.verdicts.{limit}", pages or -1)
+    hub.files = {f"{i:03}": b"" for i in range(6)}
     hub.page = 1
     found, missing = list_verdicts(hub.client(), MODEL, COMMIT)
-    assert missing == f"were asked about the first {len(found)} files only"
-    assert len(hub.log) == MOST_PAGES
+    assert missing == f"were asked about the first {pages} files only"
+    assert len(found) == len(hub.log) == pages
+
+
+def test_all_pages_are_asked_for(hub: FakeHub) -> None:
+    hub.files = {f"{i:03}": b"" for i in range(60)}
+    hub.page = 1
+    found, missing = list_verdicts(hub.client(), MODEL, COMMIT)
+    assert (len(found), missing, len(hub.log), hub.connections) == (60, "", 60, 1)
