@@ -33,7 +33,10 @@ def divided(
     except (AddressError, HubError) as error:
         raise TargetError(str(error)) from error
     if (revision or repo_type) and not remote:
-        message = "revision and repo_type are for repositories of the Hub, and no target is one"
+        message = (
+            "revision and repo_type are for repositories of the Hub, and no target is one: what "
+            "exists on disk is taken for that, and hf://org/name never is"
+        )
         raise TargetError(message)
     return local, remote
 

@@ -133,6 +133,7 @@ def test_what_exists_on_disk_is_on_disk(here: FakeHub, tmp_path: Path) -> None:
         (["hf://org/other"], "it does not exist, or is private"),
         (["hf://name"], "does not name a repository"),
         (["hf://org/name/nowhere"], "holds no file or folder 'nowhere'"),
+        (["hf://org/name@nope"], "it has no such branch, tag or commit (status 404)"),
         (["org/name"], "does not exist"),
         (["config.json", "--revision", "v1"], "no target is one"),
         (["hf://org/name", "--max-download", "much"], "no size such as 500MB"),
@@ -248,6 +249,17 @@ def test_rows_in_what_is_a_model_as_well_are_read(here: FakeHub) -> None:
     assert same(parts, whole)
     assert [entry.rows for entry in parts.scanned if entry.kind == "dataset"] == [20]
     assert [f.path for f in parts.origins[0].files if f.verified] == ["model.pt"]
+
+
+def test_systems_that_do_not_tell_what_was_read_fetch_all(
+    here: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("poisonscan.sources.partial.can_watch", lambda: False)
+    here.files, here.lfs = {"evil.pt": large_torch_file(Evil())}, {"evil.pt"}
+    report = poisonscan.scan("hf://org/name", isolation="off", max_rows=10)
+    assert [f.rule.id for f in report.findings] == ["PS101"]
+    assert [(f.verified, f.fetched == f.size) for f in report.origins[0].files] == [(True, True)]
+    assert here.ranges == [""]
 
 
 @watching

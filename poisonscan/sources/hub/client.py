@@ -231,14 +231,15 @@ class Client:
         if status in _LATER:
             message = f"{parts.hostname} answers {status} {_MEANINGS.get(status, '')}".rstrip()
             raise Again(message, _seconds(answer.headers.get("Retry-After", "")))
+        code = answer.headers.get("X-Error-Code", "")
         if status in (401, 403):
-            message = "it is private or gated, or does not exist"
+            message = _CODES.get(code, "it is private or gated, or does not exist")
             known = (
                 "the token may not read it" if self._token else "set HF_TOKEN if you may read it"
             )
             raise NoSuchRepository(f"{message}: {known} (status {status})")
         if status in (404, 410):
-            message = f"it does not exist, or is private (status {status})"
+            message = f"{_CODES.get(code, 'it does not exist, or is private')} (status {status})"
             raise NoSuchRepository(message)
         if partly and status in (200, 416):
             message = f"{parts.hostname} gives no part of the file (status {status})"
@@ -268,6 +269,11 @@ class Client:
             raise Again(message)
 
 
+_CODES: Final = {
+    "GatedRepo": "it is gated: accept its conditions on its page",
+    "RevisionNotFound": "it has no such branch, tag or commit",
+}
+"""What the Hub says in ``X-Error-Code``; huggingface_hub 2.4, ``utils/_http.py``."""
 _MEANINGS: Final = {
     408: "(timeout)",
     429: "(too many requests)",

@@ -226,6 +226,12 @@ def test_what_may_not_be_read(hub: FakeHub, tmp_path: Path, token: str, advice: 
         get(hub, tmp_path, token=token)
 
 
+def test_conditions_that_were_not_accepted(hub: FakeHub, tmp_path: Path) -> None:
+    hub.behaviours["revision"] = with_status(403, X_Error_Code="GatedRepo")
+    with pytest.raises(NoSuchRepository, match="gated: accept its conditions on its page: set HF_"):
+        get(hub, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("name", "behaviour", "message"),
     [
