@@ -60,7 +60,7 @@ OPTIONS: Final = [
         is_flag=True,
         help="Fetch all files of repositories whole, compare them with the hashes that the Hub "
         "lists and keep them in its cache (HF_HOME); by default, only the parts of large files "
-        "that are looked at, and nothing is kept.",
+        "that are looked at (Linux; other systems fetch whole files), and nothing is kept.",
     ),
     click.option(
         "--max-download",
