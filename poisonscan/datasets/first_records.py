@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _CODECS: Final = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstandard"}
 SUFFIXES: Final = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
-MOST: Final = 256 << 20
+MOST: Final = 128 << 20
 """Bytes of records, unpacked; what needs more is read like any other file."""
 _PIECE: Final = 1 << 20
 
@@ -117,6 +117,8 @@ def _text(beginning: Beginning, codec: str) -> bytes:
         OSError: it cannot be read.
         ValueError: there is too much of it.
     """
+    if beginning.end > MOST:
+        raise ValueError("too much of it")
     with Path(beginning.file).open("rb") as source:
         packed = source.read(beginning.end)
     if not codec:

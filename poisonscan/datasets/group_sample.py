@@ -15,7 +15,7 @@ import xxhash
 from poisonscan.datasets.columnar import parquet_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from poisonscan.datasets.columnar import Part
     from poisonscan.datasets.shards import Shard
@@ -43,9 +43,11 @@ class Groups:
     count: int
 
 
-def is_fetched_in_parts(shards: Iterable[Shard]) -> bool:
-    """Whether there is a parquet file of which only parts are on this machine."""
-    return any(shard.groups is not None and shard.files[0].present is not None for shard in shards)
+def is_fetched_in_parts(shards: Sequence[Shard]) -> bool:
+    """Whether all are of parquet files, and only parts of one of these are on this machine."""
+    return all(shard.groups is not None for shard in shards) and any(
+        shard.files[0].present is not None for shard in shards
+    )
 
 
 def choose(shards: Sequence[Shard], wanted: int, seed: int, *, first: bool) -> Groups:
@@ -58,7 +60,7 @@ def choose(shards: Sequence[Shard], wanted: int, seed: int, *, first: bool) -> G
         first: whether the first one is among them: there the columns are looked at.
 
     Raises:
-        DatasetError: a file cannot be read.
+        OSError: a file, which could be read before, cannot be read any more.
     """
     files = {file: parquet_parts(file, 0) for file in {shard.files[0] for shard in shards}}
     each = [one for shard in shards for one in _groups(shard, files[shard.files[0]]) if one.rows]

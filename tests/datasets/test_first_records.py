@@ -83,6 +83,8 @@ def test_what_unpacks_to_too_much_is_left_alone(
     monkeypatch.setattr("poisonscan.datasets.first_records.MOST", 100_000)
     data = gzip.compress(b'{"a": 1}\n' * 100_000)
     assert not _cut(tmp_path, "t.jsonl.gz", data, len(data), 1).enough
+    assert not _cut(tmp_path, "t.jsonl", b'{"a": 1}\n' * 20_000, 100_001, 1).enough
+    assert _cut(tmp_path, "t.jsonl", b'{"a": 1}\n' * 20_000, 100_000, 1).enough
 
 
 @settings(max_examples=60, deadline=None)
