@@ -4,6 +4,12 @@ DATA is the folder of ``benchmarks/backdoors.py`` and ``benchmarks/text_triggers
 ``--more`` holds a folder for each further set, of any form; triggers are put into those named in
 ``TEXTS`` and in ``HELD_OUT`` of ``benchmarks/table_triggers.py``. FOLDER of ``--others`` is that of
 ``benchmarks/style_triggers.py``.
+
+Thresholds were chosen on other data than these: those for pictures on the first half of CIFAR-10
+and others (the second half is shown here), those for tables and texts on the sets that are marked
+as seen here, and on more that the modules above name. Of rewritten texts the syntactic ones were
+used for PS630's thresholds, and the styles were not. What lies in FOLDER is for whoever runs it to
+tell: sets that the rules' pages name are no test of them.
 """
 
 from __future__ import annotations
@@ -319,7 +325,9 @@ def styles(data: Path, others: Path | None, seeds: int) -> Iterator[Case]:
     for name, cases in style_triggers.attacks(data / "text", others, seeds):
         shown, share = name.rsplit(" ", 1)
         for seed, case in enumerate(cases):
-            made = of_texts(case.texts, case.labels), case.poisoned
+            order = np.random.default_rng(seed).permutation(len(case.texts))
+            texts = [case.texts[i] for i in order.tolist()]  # some authors put theirs together
+            made = of_texts(texts, case.labels[order]), case.poisoned[order]
             rate = float(share.rstrip("%")) / 100
             yield Case(STYLES, shown, "rewritten", rate, seed, lambda made=made: made)  # type: ignore[misc]
 
