@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import click
 
+from poisonscan.datasets.own_model import DEVICES
+
 _SIZE: Final = re.compile(r"(\d{1,5})x(\d{1,5})")
 
 
@@ -62,6 +64,19 @@ OPTIONS: Final = [
         metavar="NUMBERS",
         help="Divide by this then.  [default: 1]",
     ),
+    click.option(
+        "--device",
+        type=click.Choice(DEVICES),
+        help="Where the network runs; auto is cuda if onnxruntime can use it. The report says "
+        "which it was.  [default: auto]",
+    ),
+    click.option(
+        "--cache",
+        type=click.Path(file_okay=False),
+        metavar="DIR",
+        help="Keep what the network gives in this folder, for the next scan of the same pictures. "
+        "It may be deleted at any time.  [default: nothing is kept]",
+    ),
 ]
 
 
@@ -77,13 +92,15 @@ def gather(options: dict[str, Any]) -> None:
         name: options.pop(option)
         for name, option in (
             ("layer", "layer"), ("size", "model_size"), ("mean", "model_mean"),
-            ("std", "model_std"),
+            ("std", "model_std"), ("device", "device"), ("cache", "cache"),
         )
     }  # fmt: skip
     given = {name: value for name, value in about.items() if value is not None}
     if options["model"] is None:
         if given:
-            raise click.UsageError("--layer and --model-… say something about a --model")
+            raise click.UsageError(
+                "--layer, --model-…, --device and --cache say something about a --model"
+            )
         return
     from poisonscan.datasets.own_model import OwnModel
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+DEVICES: Final = ("auto", "cpu", "cuda")
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +18,8 @@ class OwnModel:
         size: height and width that pictures are scaled to; None: what the network says.
         mean: taken from values between 0 and 1, one for all channels or one for each.
         std: what they are divided by then.
+        device: ``cpu``, ``cuda``, or ``auto``: ``cuda`` if it can be used.
+        cache: folder in which vectors are kept for the next scan; empty: they are not.
     """
 
     file: str
@@ -22,3 +27,5 @@ class OwnModel:
     size: tuple[int, int] | None = None
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
+    device: str = "auto"
+    cache: str = ""

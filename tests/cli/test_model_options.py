@@ -33,13 +33,17 @@ def test_the_report_says_which_layer_was_read_and_how(tmp_path: Path, picture: s
     given = ("--model", model, "--layer", "means", "--model-mean", "0.5,0.4,0.3")
     result = _run("dataset", picture, *given, "--model-std", "0.2", "-j1", "-o", "json")
     (scanned,) = json.loads(result.output)["scanned"]
-    assert scanned["facts"]["features"].endswith("8x8 colour, mean 0.5 0.4 0.3, deviation 0.2")
+    assert scanned["facts"]["features"].endswith(
+        "8x8 colour, mean 0.5 0.4 0.3, deviation 0.2, on cpu"
+    )
 
 
 def test_what_is_wrong_is_said(tmp_path: Path, picture: str) -> None:
     model = network(tmp_path / "net.onnx")
     for wrong, reason in [
         (("--layer", "means"), "say something about a --model"),
+        (("--cache", "kept"), "say something about a --model"),
+        (("--model", model, "--device", "tpu"), "'auto', 'cpu', 'cuda'"),
         (("--model", model, "--model-size", "32"), "width by height"),
         (("--model", model, "--model-std", "a,b"), "one number, or one for each channel"),
         (("--model", picture), "is not used"),
