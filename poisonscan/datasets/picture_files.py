@@ -12,7 +12,10 @@ import re
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MAX_PARTS = 100_000
 """Chunks, segments or blocks of a picture that are walked."""
@@ -257,3 +260,12 @@ def _webp(data: bytes) -> Outline:
         position += 8 + size + (size & 1)
     encoder = ", ".join(sorted({name.decode("latin-1").strip() for name in names})[:8])
     return Outline(end if end <= len(data) else None, encoder, tuple(metadata))
+
+
+def looks_like_picture(values: Sequence[bytes]) -> bool:
+    """Whether bytes start like a picture, all of them."""
+    starts = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+    return bool(values) and all(
+        value.startswith(starts) or (value[:4] == b"RIFF" and value[8:12] == b"WEBP")
+        for value in values
+    )

@@ -25,6 +25,7 @@ from PIL import Image
 
 from poisonscan.datasets.encoding import encoded
 from poisonscan.datasets.picture_files import carried, outline
+from poisonscan.datasets.picture_windows import stacked, window
 from poisonscan.engines import patience
 from poisonscan.escape import clip, escape
 from poisonscan.formats.members import opened
@@ -84,6 +85,8 @@ class Pixels:
             (pictures,); -1 where it failed.
         kind_names: kinds in order of appearance.
         carried: number of the picture and what its file carries beside it.
+        windows: pixels as they are stored, ``uint8`` of shape (pictures, 32, 32, 3); see
+            ``picture_windows``. Black where it failed.
     """
 
     planes: NDArray[np.float32]
@@ -92,6 +95,7 @@ class Pixels:
     kinds: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
     kind_names: tuple[Kind, ...] = ()
     carried: tuple[tuple[int, str], ...] = ()
+    windows: NDArray[np.uint8] = field(default_factory=lambda: stacked(()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +205,7 @@ def _gather(pixels: Pixels, indices: NDArray[np.int64]) -> Pixels:
         np.append(pixels.kinds, np.int32(-1))[indices],
         pixels.kind_names,
         _spread(pixels.carried, indices),
+        np.concatenate([pixels.windows, stacked([None])])[indices],
     )
 
 
@@ -216,6 +221,7 @@ def _spread(notes: Notes, indices: NDArray[np.int64]) -> Notes:
 def decode(items: Iterable[bytes | pa.Buffer | str]) -> Pixels:
     """Decode pictures, each from its bytes; a string says why there are none."""
     digests, problems, found, noted = [], [], [], []
+    windows: list[bytes | None] = []
     planes: list[NDArray[np.float32] | bytes] = []
     known: dict[Kind, int] = {}
     with warnings.catch_warnings():
@@ -224,12 +230,12 @@ def decode(items: Iterable[bytes | pa.Buffer | str]) -> Pixels:
         for number, item in enumerate(items):
             patience.sign()
             try:
-                plane, digest, kind, note = _one(item)
+                plane, digest, kind, note, shown = _one(item)
                 found.append(known.setdefault(kind, len(known)))
                 if note:
                     noted.append((number, note))
             except BROKEN as error:
-                plane = _BLANK
+                plane, shown = _BLANK, None
                 found.append(-1)
                 digest = xxhash.xxh3_128_digest(
                     item if not isinstance(item, str) else item.encode()
@@ -237,18 +243,20 @@ def decode(items: Iterable[bytes | pa.Buffer | str]) -> Pixels:
                 text = " ".join(str(error).split()) or type(error).__name__
                 problems.append((number, escape(clip(text.split(" <_io.")[0]))))
             planes.append(plane)
+            windows.append(shown)
             digests.append(digest)
     return Pixels(
-        _stacked(planes),
+        _luminances(planes),
         np.frombuffer(b"".join(digests), np.uint64).reshape(-1, 2),
         tuple(problems),
         np.array(found, np.int32),
         tuple(known),
         tuple(noted),
+        stacked(windows),
     )
 
 
-def _stacked(planes: Sequence[NDArray[np.float32] | bytes]) -> NDArray[np.float32]:
+def _luminances(planes: Sequence[NDArray[np.float32] | bytes]) -> NDArray[np.float32]:
     """Luminances, some of which are RGB values yet: these are converted all at once."""
     out = np.empty((len(planes), SIDE * SIDE), np.float32)
     colours = {i: plane for i, plane in enumerate(planes) if isinstance(plane, bytes)}
@@ -278,8 +286,10 @@ def picture_bytes(item: bytes | pa.Buffer | str) -> bytes:
     return item if isinstance(item, bytes) else item.to_pybytes()
 
 
-def _one(item: bytes | pa.Buffer | str) -> tuple[NDArray[np.float32] | bytes, bytes, Kind, str]:
-    """Luminance (or RGB values of 32×32 pixels), digest, kind and what else the file carries."""
+def _one(
+    item: bytes | pa.Buffer | str,
+) -> tuple[NDArray[np.float32] | bytes, bytes, Kind, str, bytes | None]:
+    """Luminance (or RGB values of 32×32 pixels), digest, kind, what the file carries, window."""
     data = picture_bytes(item)
     with open_picture(data) as opened:
         animated = bool(getattr(opened, "is_animated", False))
@@ -292,8 +302,8 @@ def _one(item: bytes | pa.Buffer | str) -> tuple[NDArray[np.float32] | bytes, by
         file = outline(data)
         kind = Kind(opened.format or "", opened.mode, opened.size, file.encoder, animated)
         if image.mode == "RGB" and image.size == (SIDE, SIDE):
-            return pixels, digest, kind, carried(data, file)
-        return _luminance(image), digest, kind, carried(data, file)
+            return pixels, digest, kind, carried(data, file), pixels
+        return _luminance(image), digest, kind, carried(data, file), window(image, pixels)
 
 
 def open_picture(data: bytes) -> Image.Image:
@@ -381,12 +391,3 @@ def file_values(
     if labels:
         columns["label"] = pa.array(labels, pa.string())
     return columns, unread
-
-
-def looks_like_picture(values: Sequence[bytes]) -> bool:
-    """Whether bytes start like a picture, all of them."""
-    starts = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
-    return bool(values) and all(
-        value.startswith(starts) or (value[:4] == b"RIFF" and value[8:12] == b"WEBP")
-        for value in values
-    )

@@ -19,7 +19,7 @@ from poisonscan.datasets.delimited import as_numbers
 from poisonscan.datasets.encoding import encoded
 from poisonscan.datasets.errors import OptionError
 from poisonscan.datasets.numbers import list_lengths
-from poisonscan.datasets.pictures import looks_like_picture
+from poisonscan.datasets.picture_files import looks_like_picture
 from poisonscan.datasets.words import holds_text
 from poisonscan.escape import quote
 
