@@ -30,6 +30,7 @@ from poisonscan.detectors.datasets.label_blocks import LabelBlocks, RowsWithin
 from poisonscan.detectors.datasets.label_counts import FirstRows, LabelCounts
 from poisonscan.detectors.datasets.labelled_sample import LabelledSample
 from poisonscan.detectors.datasets.moments import ClassMoments
+from poisonscan.detectors.datasets.noise_table import NoiseTable
 from poisonscan.detectors.datasets.number_summary import NumberSummary
 from poisonscan.detectors.datasets.patch_counts import SHAPES, PatchCounts
 from poisonscan.detectors.datasets.patch_rows import PatchRows
@@ -68,6 +69,9 @@ NAMES = ("cat", "dog", "Dog", "", "7", "ант", "x" * 30)
 PICTURES = [b"broken", *(encoded(picture(seed)) for seed in range(6))]
 """The picture file of each content."""
 KINDS = tuple(Kind("PNG", mode, (32, 32), "", mode == "L") for mode in ("L", "RGB", "P"))
+WINDOWS = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3), np.uint8)
+"""The window of each content: 0 is broken, 1 has no colours."""
+WINDOWS[0] = WINDOWS[1] = 0
 _SOME = np.array([shard << ROW_BITS | i for shard in range(3) for i in range(0, 12, 2)], np.int64)
 
 
@@ -138,6 +142,7 @@ CASES: dict[str, Case] = {
     ),
     "moments of pictures": Case(lambda: Seen(ClassMoments(), View.SHARPNESS), moments),
     "picture kinds": Case(lambda: PictureKinds(20), lambda kinds: kinds.table()),
+    "noise of pictures": Case(NoiseTable, lambda table: table.noise()),
     "vector keys": Case(VectorKeys, lambda keys: keys.sketches()),
     "vectors": Case(
         lambda: VectorsAt(_SOME.tobytes()),
@@ -290,6 +295,7 @@ class Rows:
             np.array(kinds, np.int32),
             KINDS,
             tuple(carried),
+            WINDOWS[list(self.contents[start:stop])],
         )
 
 
