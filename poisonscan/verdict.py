@@ -46,17 +46,21 @@ class ClassTest:
         p_value: from 0 to 1: at most this is the chance that an honest class looks so much as if it
             did; 1 where any of the rule's other conditions does not hold. It is corrected for all
             that was looked at in the class, and not for other classes.
-        looks: what was looked at in the class: directions, patterns, phrases.
+        looks: directions or phrases, say, that were looked at in the class; None if not counted.
     """
 
     rules: tuple[str, ...]
     label: str | None
     p_value: float
-    looks: int = 1
+    looks: int | None = 1
 
     @classmethod
     def of_classes(
-        cls, rules: Sequence[str], labels: Iterable[str], found: Mapping[str, float], looks: int = 1
+        cls,
+        rules: Sequence[str],
+        labels: Iterable[str],
+        found: Mapping[str, float],
+        looks: int | None = 1,
     ) -> list[ClassTest]:
         """A test of each class.
 

@@ -73,7 +73,7 @@ class RepeatedPatches:
         # Labels that are counted in groups are not tested one by one.
         tested = [] if counts.folded else counts.groups
         if not patterns:
-            return [fact, *ClassTest.of_classes(["PS404"], tested, {})]
+            return [fact, *ClassTest.of_classes(["PS404"], tested, {}, None)]
         found: PatchRows = yield PatchRows(tuple((p.kind, p.cell, p.codes) for p in patterns))
         carriers = found.carriers()
         findings = list(_findings(dataset, patterns, found, carriers, sizes))
@@ -85,7 +85,7 @@ class RepeatedPatches:
             for finding in findings
             if finding.rule.id == "PS404"
         }
-        return [*findings, fact, *ClassTest.of_classes(["PS404"], tested, chances)]
+        return [*findings, fact, *ClassTest.of_classes(["PS404"], tested, chances, None)]
 
 
 DETECTOR = RepeatedPatches()
