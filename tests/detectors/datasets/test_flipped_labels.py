@@ -255,7 +255,7 @@ def test_copies_are_counted_once() -> None:
 def test_a_sample_is_called_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LabelledSample.__init__, "__defaults__", (False, 400))
     values, labels = clusters(5)
-    (fact,) = returned(DETECTOR, dataset(values, labels))
+    (fact, *_) = returned(DETECTOR, dataset(values, labels))
     assert isinstance(fact, Fact)
     assert "on 400 different rows of 900, a sample; the others were not judged" in str(fact.value)
 
