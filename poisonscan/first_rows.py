@@ -24,19 +24,21 @@ _MARGIN: Final = 1.2
 """Times as many bytes are fetched as the rows that are there let expect."""
 
 
-def shorten(parts: Parts, rows: int, engine: Engine) -> list[Gap]:
+def shorten(parts: Parts, rows: int | None, engine: Engine) -> list[Gap]:
     """Fetch files of delimited text or JSON lines as far as their first rows need.
 
     What turns out to need most of its bytes is fetched whole; what is no such file stays as it is.
 
     Args:
         parts: the files.
-        rows: how many rows are wanted.
+        rows: how many rows are wanted; None: all, and nothing is done.
         engine: reads what is there, in a process of its own.
 
     Returns:
         What could not be fetched.
     """
+    if rows is None:
+        return []
     from poisonscan.datasets.first_records import Beginning, cut, may_be_cut
 
     gaps: list[Gap] = []

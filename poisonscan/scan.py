@@ -23,6 +23,7 @@ from poisonscan.engines.choice import named
 from poisonscan.engines.local import LocalEngine, at_most, usable_cores
 from poisonscan.files import Kind, Task, crash, load_detectors
 from poisonscan.finding import Gap, Json, Report, Rule
+from poisonscan.first_rows import shorten
 from poisonscan.formats.base import TableFile
 from poisonscan.isolation.workers import Mode, Workers
 from poisonscan.limits import Limits
@@ -300,7 +301,8 @@ class _Work:
                 part = Report((remote.target,), gaps=copy.gaps)
                 try:
                     if copy.parts is not None and self.kind != "model":
-                        part.gaps += self.shortened(copy.parts, columns)
+                        rows = None if columns["sample"] is not None else columns["max_rows"]
+                        part.gaps += shorten(copy.parts, rows, self.here())
                     self.run([copy.folder], copy.folder, columns, reference, part, copy.parts)
                 finally:
                     report.origins.append(copy.origin())
@@ -312,13 +314,6 @@ class _Work:
             report.gaps.append(Gap(remote.target, str(error)))
         except (HubError, OSError) as error:
             report.gaps.append(Gap(remote.target, f"not fetched: {error}"))
-
-    def shortened(self, parts: Parts, columns: Mapping[str, Any]) -> list[Gap]:
-        """Fetch no more of text than the first rows, if nothing else is wanted of it."""
-        from poisonscan.first_rows import shorten
-
-        most = columns["max_rows"] if columns["sample"] is None else None
-        return shorten(parts, most, self.here()) if most is not None else []
 
     def references(
         self, target: str | Path, columns: Mapping[str, Any], report: Report
