@@ -199,7 +199,7 @@ rows = st.builds(
     label=st.one_of(st.none(), text),
     score=numbers,
     excerpt=st.one_of(st.none(), text),
-    mark=st.one_of(st.none(), st.tuples(st.integers(-9, 99), st.integers(-9, 99))),
+    mark=st.one_of(st.none(), st.tuples(st.integers(0, 99), st.integers(0, 99))),
 )
 parts = st.one_of(
     st.none(),
