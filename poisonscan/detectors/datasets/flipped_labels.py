@@ -83,8 +83,14 @@ class FlippedLabels:
 DETECTOR = FlippedLabels()
 
 
-def look(dataset: Dataset) -> Generator[Aggregate, Any, Looked | str]:
+def look(
+    dataset: Dataset, counts: LabelCounts | None = None
+) -> Generator[Aggregate, Any, Looked | str]:
     """Ask for label counts and for a sample of rows, and have each judged without itself.
+
+    Args:
+        dataset: labelled rows.
+        counts: of labels, where they are known; else they are asked for.
 
     Returns:
         The judged rows; where there are none, why, for people.
@@ -96,7 +102,8 @@ def look(dataset: Dataset) -> Generator[Aggregate, Any, Looked | str]:
     documents: Documents | None = None
     if isinstance(dataset.vectors, Words):  # first: in the same pass as others that ask for it
         documents = yield from sampled_texts()
-    counts: LabelCounts = yield LabelCounts(tuple(shard.split for shard in dataset.shards))
+    if counts is None:
+        counts = yield LabelCounts(tuple(shard.split for shard in dataset.shards))
     table = counts.table(dataset.label_names)
     sizes = dict(zip(table.names, table.counts.sum(axis=0).tolist(), strict=True))
     names = tuple(name for name in table.names if sizes[name] >= limits["class_rows"])
@@ -150,13 +157,15 @@ def _of_texts(
 
 
 def _of_vectors(taken: LabelledSample) -> tuple[Ints, Ints, Floats]:
-    """Rows, labels and held-out scores of vectors and pictures."""
+    """Rows, labels and held-out scores of vectors and pictures; these are made once."""
     sample = taken.sample()
     if not len(sample.vectors):
         return sample.rows, sample.labels, np.zeros((0, len(sample.names)))
-    folds = (sample.contents % np.uint64(FOLDS)).astype(np.int64)
-    rows = expanded(_seen(sample, taken))
-    return sample.rows, sample.labels, scores(rows, sample.labels, folds, len(sample.names))
+    if "scores" not in taken.memo:
+        folds = (sample.contents % np.uint64(FOLDS)).astype(np.int64)
+        rows = expanded(_seen(sample, taken))
+        taken.memo["scores"] = scores(rows, sample.labels, folds, len(sample.names))
+    return sample.rows, sample.labels, taken.memo["scores"]
 
 
 def _seen(sample: LabelledRows, taken: LabelledSample) -> NDArray[np.float32]:

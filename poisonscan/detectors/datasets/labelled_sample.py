@@ -67,6 +67,7 @@ class LabelledSample:
         pictures: vectors are the 1,024 pixels of a picture's luminance, not ``FEATURES``.
         most: rows to keep.
         seen: rows that could have been kept, copies included.
+        memo: what was computed of the sample, for all detectors that ask.
     """
 
     names: tuple[str, ...]
@@ -74,6 +75,7 @@ class LabelledSample:
     most: int = MAX_ROWS
     needs: frozenset[Role] = field(default=frozenset(), init=False, compare=False)
     seen: int = field(default=0, init=False, compare=False)
+    memo: dict[str, NDArray[np.float64]] = field(default_factory=dict, init=False, compare=False)
     _chunks: list[_Chunk] = field(default_factory=list, init=False, compare=False)
     _pending: int = field(default=0, init=False, compare=False)
     _largest: int | None = field(default=None, init=False, compare=False)
