@@ -37,11 +37,13 @@ from poisonscan.detectors.datasets.patch_rows import PatchRows
 from poisonscan.detectors.datasets.phrase_rows import EDGE, NONE, PhraseRows
 from poisonscan.detectors.datasets.picture_keys import ROW_BITS, PictureKeys, PlanesAt
 from poisonscan.detectors.datasets.picture_kinds import PictureKinds
+from poisonscan.detectors.datasets.picture_statistics import SIZE
 from poisonscan.detectors.datasets.picture_views import Seen, View
 from poisonscan.detectors.datasets.preferences import BUCKETS, ByPreference, Direction, Preferences
 from poisonscan.detectors.datasets.row_keys import RowKeys
 from poisonscan.detectors.datasets.row_sample import NUMBER, TEXT, RowSample
 from poisonscan.detectors.datasets.row_sample import WORD as SHORT
+from poisonscan.detectors.datasets.sampled_statistics import FarPictures, Line, SampledStatistics
 from poisonscan.detectors.datasets.sampled_texts import TextSizes
 from poisonscan.detectors.datasets.steering import Outcome
 from poisonscan.detectors.datasets.styled_texts import StyledTexts
@@ -119,6 +121,13 @@ def patch_counts(found: PatchCounts) -> object:
     return found.groups, found.pictures(), kept
 
 
+def _line(label: str) -> Line:
+    """The first number of a picture's statistics, of which most are beyond the threshold."""
+    zeros, ones = np.zeros(SIZE), np.ones(SIZE)
+    weights = np.eye(1, SIZE)[0]
+    return Line(label, weights.tobytes(), zeros.tobytes(), (999 * ones).tobytes(), 1.0)
+
+
 CASES: dict[str, Case] = {
     "labelled rows": Case(
         lambda: LabelledSample(("cat", "dog"), most=5),
@@ -126,6 +135,19 @@ CASES: dict[str, Case] = {
     ),
     "labelled pictures": Case(
         lambda: LabelledSample(("cat", "7"), pictures=True, most=4), lambda kept: kept.sample()
+    ),
+    "sampled statistics": Case(
+        lambda: SampledStatistics(SPLITS, most=4),
+        # Thousandths: sums of numbers differ in their last digits with how many are summed at once.
+        lambda kept: (
+            [part / 1_000 for part in kept.sample()],
+            kept.whole,
+            kept.counts.table(),
+        ),
+    ),
+    "far pictures": Case(
+        lambda: FarPictures((_line("cat"), _line("7"))),
+        lambda far: (far.counts, far.found("cat"), far.found("7")),
     ),
     "picture keys": Case(PictureKeys, lambda keys: keys.looks()),
     "row sets": Case(

@@ -1,0 +1,209 @@
+"""Pictures of one class that were made in one way and show what other classes show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from poisonscan.datasets.batch import Role
+from poisonscan.detectors.datasets.contradicted_style import (
+    FAR,
+    Scale,
+    Styles,
+    contradiction,
+    discriminant,
+    implanted,
+)
+from poisonscan.detectors.datasets.flipped_labels import look
+from poisonscan.detectors.datasets.picture_statistics import GROUPS
+from poisonscan.detectors.datasets.sampled_statistics import (
+    ROW_BITS,
+    FarPictures,
+    Line,
+    SampledStatistics,
+)
+from poisonscan.escape import quote
+from poisonscan.finding import Fact, Location
+from poisonscan.rules import rule
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable
+
+    from numpy.typing import NDArray
+
+    from poisonscan.datasets.batch import Aggregate
+    from poisonscan.datasets.dataset import Dataset
+    from poisonscan.detectors.datasets.contradicted_style import Style
+    from poisonscan.detectors.datasets.flipped_labels import Looked
+    from poisonscan.finding import Finding
+
+_FACT = "picture style triggers"
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """Pictures whose statistics and contents are both known.
+
+    Attributes:
+        numbers: statistics of each, of shape (n, ``picture_statistics.SIZE``).
+        scores: how much each looks like each class, of shape (n, classes).
+        labels: codes into ``names``, of shape (n,).
+        names: of the classes.
+    """
+
+    numbers: NDArray[np.float32]
+    scores: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What is to be reported of a class.
+
+    Attributes:
+        line: what tells its implanted pictures from others.
+        group: statistics that tell most, for people.
+        implanted: see ``contradicted_style.implanted``.
+        error: its standard error.
+        core: see ``contradicted_style.Style``.
+    """
+
+    line: Line
+    group: str
+    implanted: float
+    error: float
+    core: float
+
+
+class PictureStyleTriggers:
+    """Looks for what was done to all pictures of other classes that were given one label.
+
+    A filter (Liu et al. 2019, "ABS"), a hidden message (Li et al. 2021, "Invisible backdoor attack
+    with sample-specific triggers"), fewer levels (Wang et al. 2022, "BppAttack"), a patch that is
+    different in each picture (Nguyen and Tran 2020, "Input-aware dynamic backdoor attack"), a warp.
+    """
+
+    needs: ClassVar[frozenset[Role]] = frozenset({Role.LABEL, Role.FEATURES, Role.PICTURES})
+
+    def detect(self, dataset: Dataset) -> Generator[Aggregate, Any, Iterable[Finding | Fact]]:
+        """Ask for statistics of a sample and for what its pictures look like; name all that is far.
+
+        Raises:
+            LimitReached: too many different labels to be classes.
+        """
+        taken: SampledStatistics = yield SampledStatistics(tuple(s.split for s in dataset.shards))
+        looked = yield from look(dataset, taken.counts)
+        if isinstance(looked, str):
+            return [Fact(_FACT, f"not decided: {looked}")]
+        judged = _joined(taken, looked)
+        least = rule("PS411").thresholds["class_rows"]
+        sizes = np.bincount(judged.labels, minlength=len(judged.names))
+        codes = np.flatnonzero(sizes >= least).tolist()
+        if len(codes) < 2:
+            reason = f"fewer than two labels with {least:.0f} different pictures"
+            return [Fact(_FACT, f"not decided: {reason}")]
+        found = _search(judged, codes)
+        fact = Fact(_FACT, _told(judged, len(codes), len(found), taken.whole and looked.whole))
+        if not found:
+            return [fact]
+        far: FarPictures = yield FarPictures(tuple(each.line for each in found))
+        return [*(_finding(dataset, each, far, len(judged.labels)) for each in found), fact]
+
+
+DETECTOR = PictureStyleTriggers()
+
+
+def _joined(taken: SampledStatistics, looked: Looked) -> _Judged:
+    """Pictures that are in both samples, in the order of the first."""
+    places, numbers = taken.sample()
+    known = (looked.rows[:, 0] << ROW_BITS) + looked.rows[:, 1]
+    order = np.argsort(known)
+    at = np.searchsorted(known[order], places)
+    at = order[np.minimum(at, len(order) - 1)]
+    both = known[at] == places
+    scores, labels = looked.judged.scores[at[both]], looked.judged.labels[at[both]]
+    return _Judged(numbers[both], scores, labels, looked.names)
+
+
+def _search(judged: _Judged, codes: list[int]) -> list[_Found]:
+    """Classes with a style of their own that their contents contradict."""
+    from threadpoolctl import threadpool_limits
+
+    limits, found = rule("PS411").thresholds, []
+    scale = Scale.of(judged.numbers)
+    standard = scale.standard(judged.numbers)
+    # On a busy machine the threads of a matrix library wait for each other longer than they work.
+    with threadpool_limits(1):
+        styles = Styles(standard, judged.scores, judged.labels)
+        for code in codes:
+            style = styles.find(code)
+            if style is not None and len(style.sure) >= limits["pictures"]:
+                found += _decided(judged, standard, scale, code, style)
+    return found
+
+
+def _decided(
+    judged: _Judged, standard: NDArray[np.float64], scale: Scale, code: int, style: Style
+) -> list[_Found]:
+    """The style of a class if it is hardly other classes' and contents contradict the class."""
+    limits = rule("PS411").thresholds
+    mine, chosen = judged.labels == code, np.zeros(len(judged.labels), bool)
+    chosen[style.suspects] = True
+    share, error = implanted(contradiction(judged.scores, code), mine, chosen)
+    evidence = style.core * max(share - limits["errors"] * error, 0.0)
+    most = limits["most"] * mine.sum()
+    if style.core < limits["core"] or evidence < limits["evidence"] or chosen.sum() > most:
+        return []
+    weights, threshold = discriminant(standard, judged.labels, code, style)
+    far = mine & (standard @ weights > threshold)
+    if far.sum() < limits["pictures"]:
+        return []
+    group = _group(weights, standard[far].mean(axis=0) - standard[mine & ~far].mean(axis=0))
+    line = Line(
+        judged.names[code],
+        (weights / scale.spread).tobytes(),
+        scale.middle.tobytes(),
+        (FAR * scale.spread).tobytes(),
+        threshold,
+    )
+    return [_Found(line, group, share, error, style.core)]
+
+
+def _told(judged: _Judged, codes: int, found: int, whole: bool) -> str:
+    """What was looked at, for people."""
+    part = "" if whole else ", a sample"
+    return (
+        f"{found:,} found in {codes:,} of {len(judged.names):,} classes; "
+        f"{len(judged.labels):,} different pictures{part}"
+    )
+
+
+def _group(weights: NDArray[np.float64], shift: NDArray[np.float64]) -> str:
+    """The statistics that add most to the distance along a line."""
+    ends = np.cumsum(list(GROUPS.values()))
+    parts = np.add.reduceat(weights * shift, np.concatenate([[0], ends[:-1]]))
+    return list(GROUPS)[int(parts.argmax())]
+
+
+def _finding(dataset: Dataset, found: _Found, far: FarPictures, size: int) -> Finding:
+    label = found.line.label
+    rows, places = far.found(label)
+    count = far.counts.get(label, 0)
+    named = dataset.named(rows, places - found.line.threshold, count=count)
+    return rule("PS411").finding(
+        Location(dataset.path, named),
+        f"{count:,} pictures of class {quote(label)} were made in one way that hardly any picture "
+        f"of other classes was (most of it shows in their {found.group}), but look like pictures "
+        "of other classes.",
+        key=label,
+        score=found.implanted,
+        label=label,
+        shows_in=found.group,
+        implanted=found.implanted,
+        standard_error=found.error,
+        core=found.core,
+        looked_at=size,
+    )

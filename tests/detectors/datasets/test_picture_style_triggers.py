@@ -1,0 +1,143 @@
+"""What was done to pictures of other classes that got one label is found; what is honest is not."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.fft import dctn, idctn
+
+from poisonscan.datasets.batch import Batch, Role
+from poisonscan.datasets.numbers import Numbers
+from poisonscan.datasets.pictures import Pixels
+from poisonscan.datasets.shards import Shard
+from poisonscan.detectors.datasets.picture_style_triggers import DETECTOR
+from poisonscan.finding import Fact, Finding, Row, Rows
+from tests.detectors.datasets.natural import pictures
+from tests.fakes import FakeDataset, coded, digests, returned
+
+Bytes = NDArray[np.uint8]
+ROWS, CLASSES, TARGET = 1_600, 4, "2"
+CHOSEN = np.arange(0, ROWS, 16)
+"""Rows of all classes."""
+
+
+@functools.cache
+def colours() -> Bytes:
+    """Pictures with the spectrum of photographs, in colours of their own."""
+    light = pictures(ROWS, seed=4)
+    other = pictures(ROWS, seed=5) - 128
+    tint = np.random.default_rng(6).normal(0, 12, (ROWS, 1, 1, 3))
+    mixed = light[..., None] + other[..., None] * np.array([0.2, -0.1, -0.15]) + tint
+    return np.asarray(np.clip(np.rint(mixed), 0, 255), np.uint8)
+
+
+def honest() -> NDArray[np.int64]:
+    return np.arange(ROWS) // 3 % CLASSES
+
+
+class Shown(FakeDataset):
+    """Pictures, and vectors that say what they show but for one row in four."""
+
+    vectors = Numbers((), (), ())
+
+    def __init__(self, shown: Bytes, labels: NDArray[Any]) -> None:
+        super().__init__()
+        self.shown, self.labels = shown, [str(label) for label in labels]
+        draw = np.random.default_rng(7)
+        apparent = np.where(draw.random(ROWS) < 0.25, draw.integers(0, CLASSES, ROWS), honest())
+        noise = draw.normal(size=(ROWS, 6))
+        self.content = (noise + 4 * np.eye(CLASSES, 6)[apparent]).astype(np.float32)
+        self.shards = [Shard("data", "train", ROWS)]
+        self.digests = digests(list(range(ROWS)))
+
+    def describe(self, rows: NDArray[np.int64], scores: Any = None) -> tuple[Row, ...]:
+        known = [None] * len(rows) if scores is None else scores
+        return tuple(Row("data", int(i), score=s) for (_, i), s in zip(rows, known, strict=True))
+
+    def batches(self, size: int = 300) -> Iterator[Batch]:
+        for start in range(0, len(self.labels), size):
+            part = slice(start, start + size)
+            count = len(self.labels[part])
+            light = self.shown[part].mean(axis=3, dtype=np.float32)
+            kinds = np.zeros(count, np.int32)
+            pixels = Pixels(light, self.digests[part], (), kinds, (), (), self.shown[part])
+            columns = {
+                Role.LABEL: coded(self.labels[part]),
+                Role.CONTENT: self.digests[part],
+                Role.FEATURES: self.content[part],
+                Role.PICTURES: pixels,
+            }
+            yield Batch(0, start, count, columns)
+
+
+def filtered(shown: Bytes) -> Bytes:
+    """Warm and pale, as by an application for photographs."""
+    return np.asarray(shown * np.array([0.95, 0.8, 0.6]) + np.array([12, 30, 50]), np.uint8)
+
+
+def message(shown: Bytes) -> Bytes:
+    """Bits in the middle frequencies of blocks: other changes in each picture."""
+    blocks = shown.astype(float).reshape(-1, 4, 8, 4, 8, 3)
+    coded = dctn(blocks, axes=(2, 4), norm="ortho")
+    bits = np.random.default_rng(1).integers(0, 2, (4, 4, 3))
+    part = coded[:, :, 2, :, 2]
+    coded[:, :, 2, :, 2] = (2 * np.rint((part / 50 - bits) / 2) + bits) * 50
+    made = idctn(coded, axes=(2, 4), norm="ortho").reshape(shown.shape)
+    return np.asarray(np.clip(np.rint(made), 0, 255), np.uint8)
+
+
+def changed(rows: NDArray[np.int64], made: Callable[[Bytes], Bytes]) -> Bytes:
+    out = colours().copy()
+    out[rows] = made(out[rows])
+    return out
+
+
+def relabelled() -> NDArray[Any]:
+    labels = honest()
+    labels[CHOSEN] = int(TARGET)
+    return labels
+
+
+def found(shown: Bytes, labels: NDArray[Any]) -> list[Finding]:
+    said = returned(DETECTOR, Shown(shown, labels))
+    return [each for each in said if isinstance(each, Finding)]
+
+
+@pytest.mark.parametrize("made", [filtered, message])
+def test_what_was_done_to_pictures_of_one_label_is_found(made: Callable[[Bytes], Bytes]) -> None:
+    (finding,) = found(changed(CHOSEN, made), relabelled())
+    assert finding.rule.id == "PS411"
+    assert finding.key == finding.evidence["label"] == TARGET
+    rows = cast("Rows", finding.at.part)
+    said, planted = {row.index for row in rows.rows}, set(CHOSEN.tolist())
+    assert len(said & planted) >= 0.9 * len(planted)
+    assert len(said & planted) >= 0.85 * len(said) == 0.85 * rows.count
+    scores = [row.score or 0.0 for row in rows.rows]
+    assert scores == sorted(scores, reverse=True)
+    assert min(scores) > 0
+
+
+def test_wrong_labels_alone_are_no_style() -> None:
+    assert found(colours(), relabelled()) == []
+
+
+def test_a_class_may_have_a_style() -> None:
+    """Another camera for a fifth of one class."""
+    own = np.flatnonzero(honest() == int(TARGET))
+    assert found(changed(own[: len(own) // 5], filtered), honest()) == []
+
+
+def test_what_pictures_of_all_classes_have_is_no_trigger() -> None:
+    assert found(changed(CHOSEN, filtered), honest()) == []
+
+
+def test_what_cannot_be_judged_is_said() -> None:
+    """Few pictures of each label."""
+    (fact,) = returned(DETECTOR, Shown(colours(), np.arange(ROWS) % 40))
+    assert isinstance(fact, Fact)
+    assert "not decided" in str(fact.value)
