@@ -292,7 +292,7 @@ class Coloured(InMemory):
             columns: dict[Role, Any] = {
                 Role.LABEL: Column(own, tuple(map(str, names))),
                 Role.CONTENT: digests,
-                Role.PICTURES: Pixels(luminance(shown), digests, (), middles=shown),
+                Role.PICTURES: Pixels(luminance(shown), digests, (), windows=shown),
             }
             yield Batch(0, start, len(shown), columns)
 
