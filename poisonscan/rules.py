@@ -105,12 +105,16 @@ def divided(rules: tuple[Rule, ...], profile: Profile) -> tuple[tuple[Rule, ...]
     """The rules that a profile applies, and those that it leaves out.
 
     Raises:
-        RuleError: there is no such profile.
+        RuleError: there is no such profile, or no rule is left to apply.
     """
     if profile not in PROFILES:
         message = f"{profile!r} is no profile; there are {' and '.join(PROFILES)}"
         raise RuleError(message)
     applied = tuple(rule for rule in rules if rule.fast or profile == "default")
+    if not applied:
+        why = f": the profile {profile} leaves out all that were selected" if rules else ""
+        message = f"no rule is left to apply{why}"
+        raise RuleError(message)
     return applied, tuple(rule for rule in rules if rule not in applied)
 
 

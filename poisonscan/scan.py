@@ -103,8 +103,8 @@ def scan(
         kind: ``model`` or ``dataset`` to look at only these.
         select: ids, id prefixes or names of the rules to apply; all if empty.
         ignore: the same for rules to leave out.
-        profile: ``default`` for all of these, ``fast`` without those that learn models from a
-            dataset: what is left out is said with each dataset, and is no gap.
+        profile: ``default`` for all of these, ``fast`` without what learns models from a dataset:
+            what is left out is said with each dataset, and is no gap.
         label_column: holds the labels; inferred if None, like the columns below.
         text_column: holds the text.
         image_column: holds the pictures.
@@ -149,11 +149,11 @@ def scan(
         early and is marked in the report.
 
     Raises:
-        TargetError: a target does not exist, an option names what is not there, no rule is left
-            to apply, or there is something in ``model``.
+        TargetError: a target does not exist, an option names what is not there, or there is
+            something in ``model``.
         poisonscan.engines.base.EngineError: there is no such engine or cluster.
-        poisonscan.rules.RuleError: ``select`` or ``ignore`` matches no rule, or there is no
-            such profile.
+        poisonscan.rules.RuleError: ``select`` or ``ignore`` matches no rule, there is no such
+            profile, or no rule is left to apply.
         poisonscan.isolation.workers.IsolationError: isolation is required and there is none.
     """
     started = time.monotonic()
@@ -162,10 +162,6 @@ def scan(
         raise TargetError(message)
     targets = [target] if isinstance(target, str | Path) else list(target)
     rules, without = divided_rules(select_rules(tuple(select), tuple(ignore)), profile)
-    if not rules:
-        why = f": the profile {profile} leaves out all that were selected" if without else ""
-        message = f"no rule is left to apply{why}"
-        raise TargetError(message)
     local, remote = divided(targets, revision, repo_type)
     base = root_of(local, root)
     report = Report(
@@ -200,6 +196,7 @@ def scan(
         measures or {},
         frozenset(map(os.path.realpath, leave_out)),
         download,
+        profile,
         {LEFT_OUT: {profile: [rule.id for rule in without]}} if without else {},
     )
     try:
@@ -235,6 +232,7 @@ class _Work:
     measures: Mapping[str, DatasetDetector] = field(default_factory=dict)
     left_out: frozenset[str] = frozenset()
     download: bool = False
+    profile: Profile = "default"
     about: Mapping[str, Json] = field(default_factory=dict)
     settled: set[str] = field(default_factory=set)
 
@@ -408,8 +406,8 @@ class _Work:
                 compared = replace(dataset, reference=matching(dataset, references))
                 found = self.passes(compared).run(detectors)
                 found.findings = [f for f in found.findings if f.rule in self.rules]
-                about = self.about
-                found.scanned = [replace(s, facts={**s.facts, **about}) for s in found.scanned]
-                confirm(found, compared, self.passes(compared).run)
+                found.scanned = [replace(e, facts={**e.facts, **self.about}) for e in found.scanned]
+                if self.profile == "default":
+                    confirm(found, compared, self.passes(compared).run)
                 merge(found)
                 report.extend(found)

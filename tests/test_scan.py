@@ -293,7 +293,7 @@ def test_no_bytes_make_the_scan_raise(tmp_path: Path, seed: bytes, data: Any) ->
 
 def test_no_rule_left_is_an_error(tmp_path: Path) -> None:
     write(tmp_path / "a.pkl", EVIL)
-    with pytest.raises(TargetError, match="no rule is left"):
+    with pytest.raises(RuleError, match="no rule is left"):
         poisonscan.scan(tmp_path, ignore=["PS"])
 
 
@@ -326,7 +326,15 @@ def test_the_fast_profile_says_what_it_leaves_out(tmp_path: Path) -> None:
 
 def test_a_rule_that_the_profile_leaves_out_is_not_applied_quietly(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", b"text,label\nx,1\n")
-    with pytest.raises(TargetError, match="the profile fast leaves out all"):
+    with pytest.raises(RuleError, match="the profile fast leaves out all"):
         poisonscan.scan(path, select=["PS401", "PS402"], profile="fast")
     (entry,) = poisonscan.scan(path, select=["PS401", "PS3"], profile="fast").scanned
     assert "PS401" in str(entry.facts["left out by profile"])
+
+
+def test_the_fast_profile_trains_nothing_to_confirm_a_finding() -> None:
+    poisoned = Path(__file__).parents[1] / "fixtures" / "demo" / "digits-poisoned.parquet"
+    report = poisonscan.scan(poisoned, select=["PS404"], profile="fast")
+    (finding,) = report.findings
+    assert "confirmation" not in finding.evidence
+    assert "left out by profile" not in report.scanned[0].facts
