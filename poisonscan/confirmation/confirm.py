@@ -116,7 +116,7 @@ def _tested(finding: Finding, known: Learnt, number: int) -> Finding:
     left_out = trial.left_out(marks, target, known.held, left) if shown else None
     if stamped is None and left_out is None:
         return untested(finding, "there are too few other rows to test it on")
-    tests = Tests(label, trial.accuracy, stamped, left_out)
+    tests = Tests(label, trial.accuracy, stamped, left_out, known=finding.rule.id not in OVERLAY)
     if tests.verdict == NOT_CONFIRMED:
         control = trial.control(_control(finding, known), target, known.held, marks)
         tests = replace(tests, control=0.0 if control is None else control)

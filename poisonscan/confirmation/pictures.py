@@ -22,6 +22,10 @@ WINDOW: Final = 5
 """Pixels on a side of them."""
 _SEEN: Final = 20_000
 """Windows that the whitening is learnt from."""
+_STILL: Final = 0.2
+"""Of the usual spread of a number, the least that is taken for its own."""
+_WIDTHS: Final = (1_568, SIDE * SIDE, 2 * FILTERS)
+"""Numbers of a kind, one kind after the other."""
 _FLAT: Final = 10.0
 """Variance of shades that is added: that of noise, which whitening should not blow up."""
 _BLOCK: Final = 1_024
@@ -74,7 +78,10 @@ class Eye:
         raw = cls(filters.astype(np.float32), np.zeros(1, np.float32), np.ones(1, np.float32))
         seen = raw._seen(planes)
         spread = seen.std(axis=0, dtype=np.float64)
-        scale = np.where(spread > 1e-6, 1 / np.maximum(spread, 1e-6), 0) / np.sqrt(seen.shape[1])
+        for part in np.split(spread, np.cumsum(_WIDTHS)[:-1]):
+            # Where usual pictures are all the same, as in blank corners, a trigger shows the more.
+            np.maximum(part, _STILL * _median(part[part > 0]), out=part)
+        scale = 1 / (spread * np.sqrt(seen.shape[1]))
         return cls(raw.filters, seen.mean(axis=0), scale.astype(np.float32))
 
     def see(self, planes: Floats) -> Floats:
@@ -98,3 +105,7 @@ class Eye:
             out[start : start + _CHUNK, :FILTERS] = answers.max(axis=1)
             out[start : start + _CHUNK, FILTERS:] = -answers.min(axis=1)
         return out
+
+
+def _median(values: NDArray[np.float64]) -> float:
+    return float(np.median(values)) if len(values) else 1.0

@@ -37,6 +37,8 @@ class Tests:
         accuracy: of the model.
         stamped: of the trigger on clean rows; None where that was not done.
         left_out: of the suspects themselves; None where that was not done. There is one of both.
+        known: whether the trigger is known, and not only what the suspects have more of on average,
+            which need not be like a trigger that moves.
         control: share of rows that follow a trigger that was planted for comparison, in as many
             rows; None where that was not done.
     """
@@ -45,6 +47,7 @@ class Tests:
     accuracy: float
     stamped: Shares | None
     left_out: Shares | None
+    known: bool
     control: float | None = None
 
     @property
@@ -52,9 +55,10 @@ class Tests:
         """What they say together: one that confirms is enough."""
         if self._follows or self._contradicted:
             return CONFIRMED
-        # Suspects that fit their class may carry a trigger all the same: only stamps can refute.
+        # Suspects that fit their class may carry a trigger all the same: only stamps can refute,
+        # and of a trigger that is known.
         stamped = self.stamped
-        if stamped and stamped.interval[1] < GAINED and _gained(stamped) < GAINED:
+        if self.known and stamped and stamped.interval[1] < GAINED and _gained(stamped) < GAINED:
             # A model that does not learn such a trigger cannot refute one.
             able = self.control is None or self.control >= FOLLOWED
             return NOT_CONFIRMED if able else UNDECIDED
