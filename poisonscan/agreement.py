@@ -33,6 +33,13 @@ common."""
 OF_THEIR_OWN: Final = frozenset({"PS510", "PS511", "PS608"})
 """Rules that ask for something else than a look at the rows: a test split to be drawn again, a key
 to be revoked. What asks for that is told by itself, as is what such a rule would take in."""
+LEARNED: Final = frozenset({"PS630"})
+"""Rules whose detector learns whatever texts of a label share. It learns a trigger phrase, too, and
+then also names honest rows that are a little like those with the phrase."""
+BY_SIGHT: Final = frozenset({"PS601", "PS602", "PS603", "PS604", "PS610", "PS611"})
+"""Rules that say by the character what rows share. If that is ``OF_OTHER`` of their rows, and
+``LEARNT`` of those of a rule that learned it, it is told with their rows only."""
+LEARNT: Final = 1 / 3
 _PRECISION: Final = ("very-high", "high", "medium", "low")
 
 
@@ -52,6 +59,7 @@ def merge(report: Report) -> None:
             by_dataset[finding.at.path].append((position, numbers))
     taken: set[int] = set()
     for found in by_dataset.values():
+        _narrow(report.findings, found)
         for head, others in _groups(report.findings, found):
             agreeing = tuple(report.findings[other] for other in others)
             report.findings[head] = replace(report.findings[head], agreeing=agreeing)
@@ -76,6 +84,23 @@ def _numbers(finding: Finding, rows: int) -> Numbers | None:
     import numpy as np
 
     return np.unique(every.numbers())
+
+
+def _narrow(findings: list[Finding], found: list[tuple[int, Numbers]]) -> None:
+    """Give findings that learned what others see the rows of the largest of these."""
+    import numpy as np
+
+    by_sight = [(at, rows) for at, rows in found if findings[at].rule.id in BY_SIGHT]
+    by_sight.sort(key=lambda one: (-len(one[1]), findings[one[0]].rule.id, findings[one[0]].key))
+    for place, (learned, rows) in enumerate(found):
+        if findings[learned].rule.id not in LEARNED:
+            continue
+        for at, seen in by_sight:
+            common = len(np.intersect1d(rows, seen, assume_unique=True))
+            if common >= max(LEAST, OF_OTHER * len(seen), LEARNT * len(rows)):
+                findings[learned] = replace(findings[learned], at=findings[at].at)
+                found[place] = (learned, seen)
+                break
 
 
 def _groups(
