@@ -8,10 +8,10 @@ Every row is of whole scans of files, as a user runs them.
 those of ``benchmarks/text_triggers.py``. Counted are findings of rules that are tested whose rows
 are mostly poisoned: confirmed, not confirmed (one severity lower), undecided, and not tested.
 
-*Controls*: clean data with findings that are made up, as a rule that is wrong would make them: rows
-of a class picked by chance, groups of a class that k-means makes of what its pictures look like
-(both as PS401 and PS407), a patch that is cut from a picture of the class (PS404), and the words
-most tied to a label (PS627), which decide it honestly. Little of this should be confirmed.
+*Controls*: clean texts, and findings that are made up in them, as a rule that is wrong would make
+them, of the words most tied to a label (PS627), which decide it honestly. Little of this should be
+confirmed. (False findings about classes of pictures do not come so far: false discovery rates take
+them out before.)
 
 DATA is a folder of public sets, see ``benchmarks/backdoors.py`` and
 ``benchmarks/text_triggers.py``. What decides was set on the first half of CIFAR-10, SST-2 and AG
@@ -38,7 +38,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.backdoors import cifar, luminance
+from benchmarks.backdoors import cifar
 from benchmarks.picture_attacks import ATTACKS, Labels, Pictures, poisoned
 from benchmarks.text_triggers import TRIGGERS, comma_separated, planted, tab_separated
 from poisonscan.confirmation.confirm import OF_PICTURES, OF_TEXTS
@@ -69,7 +69,7 @@ class MadeUp:
         for number, (rule_id, label, rows, evidence) in enumerate(self.found):
             places = np.stack([np.zeros_like(rows), rows], axis=1)
             at = Location(dataset.path, dataset.named(places))
-            made = rule(rule_id).finding(at, SAID, key=str(number), **evidence, label=label)
+            made = rule(rule_id).finding(at, SAID, key=f"made up {number}", **evidence, label=label)
             out.append(made)
         return out
 
@@ -156,44 +156,6 @@ def picture_attacks(
             line.show()
 
 
-def picture_controls(pictures: Pictures, labels: Labels, rows: int, seeds: int) -> None:
-    from sklearn.cluster import KMeans
-
-    lines = {name: Line(f"CIFAR-10, {name}") for name in ("by chance", "k-means", "patch")}
-    for seed in range(seeds):
-        draw = np.random.default_rng(seed)
-        some = draw.permutation(len(labels))[:rows]
-        shown, given = pictures[some], labels[some].astype(np.int64)
-        planes = luminance(shown)
-        made: dict[str, list[Any]] = {name: [] for name in lines}
-        for code in range(seed % 2, 10, 2):
-            own = np.flatnonzero(given == code)
-            chosen = np.sort(draw.choice(own, len(own) // 10, replace=False))
-            made["by chance"].append(("PS401", str(code), chosen, {}))
-            made["by chance"].append(("PS407", str(code), chosen, {}))
-            flat = planes[own].reshape(len(own), -1)
-            groups = KMeans(8, n_init=1, random_state=seed).fit_predict(flat)
-            group = own[groups == np.bincount(groups).argsort()[seed % 8]]
-            made["k-means"].append(("PS401", str(code), group, {}))
-            made["k-means"].append(("PS407", str(code), group, {}))
-            top, left = draw.integers(0, 27, 2).tolist()
-            window = planes[chosen[0], top : top + 5, left : left + 5].astype(np.uint8)
-            patch = [line.tobytes().hex() for line in window]
-            evidence = {"patch": patch, "place": [top, left]}
-            made["patch"].append(("PS404", str(code), chosen, evidence))
-        table = as_table(shown, given)
-        for name, found in made.items():
-            for start in range(0, len(found), 8):
-                lines[name].add(
-                    scanned(
-                        table, {each[0] for each in found}, MadeUp(tuple(found[start : start + 8]))
-                    ),
-                    made_up=True,
-                )
-    for line in lines.values():
-        line.show()
-
-
 def text_table(texts: list[str], labels: NDArray[np.int64]) -> pa.Table:
     return pa.table({"text": texts, "label": labels})
 
@@ -270,7 +232,6 @@ def main(arguments: list[str]) -> None:
         half = len(labels) // 2
         part = slice(0, half) if options.seen else slice(half, None)
         chosen = pictures[part], labels[part], options.rows
-        picture_controls(*chosen, options.seeds)
         if not options.controls:
             picture_attacks(*chosen, rates, options.seeds)
     if options.only != "pictures":

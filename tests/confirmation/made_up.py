@@ -52,7 +52,7 @@ class MadeUp:
             places = np.stack(np.divmod(named.rows, self.shard_rows), axis=1)
             count = len(places) + named.left_out
             at = Location(dataset.path, dataset.named(places, count=count))
-            found = rule(named.rule_id).finding(at, "Made up.", key=str(number))
+            found = rule(named.rule_id).finding(at, "Made up.", key=f"made up {number}")
             evidence = {**named.evidence, "label": named.label}
             out.append(replace(found, evidence=evidence))
             out.append(ClassTest((named.rule_id,), named.label, 0.0))
