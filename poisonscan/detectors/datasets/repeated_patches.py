@@ -10,7 +10,12 @@ import numpy as np
 from poisonscan.datasets.batch import Role
 from poisonscan.datasets.perceptual import described
 from poisonscan.datasets.pictures import SIDE
-from poisonscan.detectors.datasets.lone_patterns import MIN_PICTURES, Pattern, lone_patterns
+from poisonscan.detectors.datasets.lone_patterns import (
+    MIN_PICTURES,
+    REACH,
+    Pattern,
+    lone_patterns,
+)
 from poisonscan.detectors.datasets.patch_counts import MAX_GROUPS, PatchCounts
 from poisonscan.detectors.datasets.patch_patterns import (
     LARGE,
@@ -42,6 +47,10 @@ AROUND = 2
 """Pixels around a window that are looked at for the rest of a patch."""
 SPREAD = 12.0
 """Shades: half the distance of the 16th and 84th percentiles of a pixel that is always the same."""
+SLIDES = 0.75
+"""Share of the pictures in which a pattern is within ``REACH`` pixels of its usual place, without
+being at one place in half of them, above which it is what they show: strokes of a letter slide so.
+A patch that somebody moves is all over the pictures."""
 COPY = 0.95
 """Cosine of the descriptions of two pictures above which one is taken for a copy of the other."""
 
@@ -149,6 +158,8 @@ def _findings(
         steady = placed and 2 * patterns[placed[0]].pictures >= len(chosen)
         pictured = placed[0] if steady else bits[0]
         patch = _patch(patterns[pictured], found.planes(pictured))
+        if patch is None:
+            continue
         name = names[label]
         evidence: dict[str, Json] = {
             "label": name,
@@ -217,14 +228,28 @@ def _varied(planes: NDArray[np.uint8], least: float) -> bool:
     return different >= MIN_PICTURES and different >= least * len(planes)
 
 
-def _patch(pattern: Pattern, planes: NDArray[np.uint8]) -> _Patch:
-    """The pixels around a pattern that are the same in most of the pictures with it."""
+def _slides(corners: NDArray[np.int64]) -> bool:
+    """Whether a pattern is at one place and those beside it, as what pictures show of things is.
+
+    Args:
+        corners: row and column in each picture, of shape (2, pictures).
+    """
+    usual = np.median(corners, axis=1, keepdims=True)
+    near = (np.abs(corners - usual) <= REACH).all(axis=0)
+    most = np.unique(corners, axis=1, return_counts=True)[1].max()
+    return bool(near.mean() > SLIDES and 2 * most < corners.shape[1])
+
+
+def _patch(pattern: Pattern, planes: NDArray[np.uint8]) -> _Patch | None:
+    """The pixels around a pattern that are the same in most pictures with it; None if it slides."""
     side = LARGE if pattern.kind == "large" else SMALL
     windows = large_windows(planes) if pattern.kind == "large" else small_windows(planes)
     hits = matching(windows, (pattern.kind, pattern.cell, pattern.codes[:1]))
     _, first = np.unique(windows.pictures[hits], return_index=True)
     places = windows.places[hits[first]]
     corners = np.divmod(places, LARGE_PLACES if pattern.kind == "large" else SMALL_PLACES)
+    if _slides(np.stack(corners)):
+        return None
     reach = side + 2 * AROUND
     padded = np.pad(
         planes.astype(np.float32), ((0, 0), (AROUND,) * 2, (AROUND,) * 2), constant_values=np.nan
