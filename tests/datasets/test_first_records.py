@@ -64,7 +64,7 @@ def test_what_is_cut_off_are_whole_records(tmp_path: Path, suffix: str, packed: 
         ("t.csv", b"\x80\x04\x95" + bytes(300)),
         ("t.csv", b"PK\x03\x04" + bytes(300)),
         ("t.csv.gz", b"a,b\n1,2\n" * 50),
-        ("t.csv.gz", gzip.compress(b"\x80\x04\x95" + bytes(3_000))),
+        ("t.csv.gz", gzip.compress(b"\x80\x04\x95" + bytes(3_000), mtime=0)),
     ],
 )
 def test_what_is_no_file_of_rows_is_left_alone(tmp_path: Path, name: str, data: bytes) -> None:
