@@ -118,10 +118,11 @@ def tests(
     looks = sum(key[0] in wanted and _enough(hits) for key, hits in found.hits.items())
     if not looks or not _are_classes(found.labels):
         return []
+    names = sorted(name for name in found.labels if name is not None)
     chances: dict[str, float] = {}
     for tie in strange.values():
-        chances[tie.label] = min(tie.chance, chances.get(tie.label, 1.0))
-    names = sorted(name for name in found.labels if name is not None)
+        # ``Tie.chance`` is corrected for all labels: here each is a test of its own.
+        chances[tie.label] = min(tie.chance / len(names), chances.get(tie.label, 1.0))
     return ClassTest.of_classes([rule], names, chances, looks)
 
 

@@ -7,11 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from poisonscan.detectors.datasets import activation_clustering, spectral_signature
+from poisonscan.detectors.datasets import (
+    activation_clustering,
+    spectral_signature,
+    unusual_characters,
+)
 from poisonscan.detectors.datasets.label_flips import Judged, crowded
 from poisonscan.detectors.datasets.noise_floor import floor
+from poisonscan.finding import Finding
 from poisonscan.rules import rule
-from poisonscan.verdict import ClassTest
+from poisonscan.verdict import ClassTest, judge
+from tests.detectors.datasets import cells
 from tests.detectors.datasets.backdoors import part, shifted
 from tests.fakes import FakeDataset, returned
 
@@ -42,6 +48,22 @@ def test_the_chance_of_a_class_does_not_depend_on_how_many_others_are_tested() -
         test = asked(detector, data)["1"]
         classes = len(asked(detector, data))
         assert np.log10(test.p_value * classes) == pytest.approx(finding.evidence["log10_p"])
+
+
+@pytest.mark.parametrize("others", [1, 400])
+def test_more_labels_do_not_withhold_characters_that_go_with_one(others: int) -> None:
+    """They take the place of what the characters are: withheld, nothing would be said of them."""
+    texts = cells.planted(cells.prose(2_000), "x\U000e0068\U000e0069", every=100)
+    marked = np.array(["\U000e0068" in text for text in texts])
+    labels = [f"other {n // 2 % others}" if n % 2 else "own" for n in range(2_000)]
+    labels = np.where(marked, "own", labels).tolist()
+    table = cells.Cells(labels, text=texts)
+    came: list[Any] = [*cells.returned(unusual_characters.DETECTOR, table)]
+    findings = [item for item in came if isinstance(item, Finding)]
+    tests = [item for item in came if isinstance(item, ClassTest)]
+    for name in ("PS309", "PS601", "PS630"):
+        tests += ClassTest.of_classes([name], sorted(set(labels)), {})
+    assert [finding.rule.id for finding in judge(findings, tests).findings] == ["PS611"]
 
 
 def flips(seed: int, rate: float, rows: int = 2_000) -> tuple[Any, Any]:
