@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -145,7 +146,7 @@ class _Searched:
 
     Attributes:
         held: what the texts hold.
-        tied: phrases tied to a label.
+        tied: how many phrases are tied to each label, by its code.
         left: weaker ties that were not looked at.
         dim: labels that texts do not tell from others, for people.
         triggers: what was found.
@@ -154,7 +155,7 @@ class _Searched:
     """
 
     held: Features
-    tied: int
+    tied: Counter[int]
     left: int
     dim: tuple[str, ...]
     triggers: list[_Trigger]
@@ -168,8 +169,8 @@ class _Searched:
         named = ", ".join(quote(name, 40) for name in self.dim[:_NAMED])
         more = f" and {len(self.dim) - _NAMED:,} more" if len(self.dim) > _NAMED else ""
         return (
-            f"{self.tied:,} tied to a label, {len(self.triggers):,} contradicted by the rest of "
-            f"their texts; {plural(sample.size, 'distinct text')} of {plural(rows, 'row')}"
+            f"{self.tied.total():,} tied to a label, {len(self.triggers):,} contradicted by the"
+            f" rest of their texts; {plural(sample.size, 'distinct text')} of {plural(rows, 'row')}"
             + ("" if sample.whole else ", as many as the limit of words allows")
             + (f"; {plural(self.left, 'weaker tie')} not looked at" if self.left else "")
             + (f"; not decided for {named}{more}: texts do not tell them apart" if named else "")
@@ -180,9 +181,11 @@ class _Searched:
         classes, chances = len(sample.names), dict[str, float]()
         for trigger in self.triggers:
             # Both tests must say so: the larger chance (R. L. Berger 1982, intersection-union).
-            # The tie is corrected for all labels, and here each is a test of its own.
-            chance = max(trigger.group.chance / classes, trigger.chance)
-            name = sample.names[trigger.group.label]
+            # Both are corrected for all labels, and here each is a test of its own.
+            label = trigger.group.label
+            share = self.tied[label] / self.tied.total()
+            chance = max(trigger.group.chance / classes, trigger.chance * share)
+            name = sample.names[label]
             chances[name] = min(chance, chances.get(name, 1.0))
         names = [name for name in sample.names if name not in self.dim]
         return ClassTest.of_classes(["PS601", "PS627"], names, chances, self.features)
@@ -198,7 +201,8 @@ def _searched(sample: Sample, model: TextModel) -> _Searched:
     yardsticks = {code: Yardstick.of(model, code) for code in range(len(sample.names))}
     dim = {code for code, y in yardsticks.items() if y.apart < limits["apart"]}
     named = tuple(sample.names[code] for code in sorted(dim))
-    tests = len(groups)
+    by_label = Counter(group.label for group in groups)
+    tests = by_label.total()
     groups = [group for group in groups if group.label not in dim]
     columns = held.matrix[:, [group.leader for group in groups]].tocsc()
     ends = zip(columns.indptr[:-1].tolist(), columns.indptr[1:].tolist(), strict=True)
@@ -215,7 +219,7 @@ def _searched(sample: Sample, model: TextModel) -> _Searched:
         if trigger:
             found.append(trigger)
     often = int((held.support >= limits["support"]).sum())
-    return _Searched(held, tests, left, named, *_apart(found), often)
+    return _Searched(held, by_label, left, named, *_apart(found), often)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import pytest
 from fixtures.poison import plant_word
 from poisonscan.detectors.datasets.trigger_phrases import DETECTOR, larger
 from poisonscan.finding import Fact, Finding, Rows
+from poisonscan.verdict import ClassTest
 from tests.detectors.datasets.texts import NAMES, dataset, sentences
 from tests.fakes import FakeDataset, Part, returned, run
 
@@ -45,6 +46,24 @@ def test_two_triggers_are_two_findings() -> None:
         ("cf", "yes"),
         ("mn", "no"),
     }
+
+
+def test_the_chance_of_a_phrase_is_corrected_for_those_of_its_own_label() -> None:
+    """Other labels are tests of their own: else the more there are, the more is withheld."""
+    draw = np.random.default_rng(1)
+    told = np.repeat(np.arange(20), 50)
+    texts = [
+        " ".join([*(f"t{c}x{n}" for n in draw.integers(40, size=6)), *map(str, draw.random(6))])
+        for c in told.tolist()
+    ]
+    names = [f"label {c}" for c in told.tolist()]
+    for at in range(60, 960, 60):
+        texts[at], names[at] = f"zorblax {texts[at]}", "label 0"
+    came = returned(DETECTOR, FakeDataset(Part(names, texts=texts)))
+    (finding,) = [item for item in came if isinstance(item, Finding)]
+    tests = {item.label: item for item in came if isinstance(item, ClassTest)}
+    assert finding.evidence["phrase"] == "zorblax"
+    assert tests["label 0"].p_value < cast("float", finding.evidence["p_contradicted"]) / 10
 
 
 @pytest.mark.parametrize("seed", range(4))
