@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ _TRIGGERS: Final = ("phrase", "trigger", "value", "values", "host")
 """Evidence of detectors of datasets that names what stands in the rows."""
 _MOST: Final = 20
 _LONGEST: Final = 200
+_LETTER: Final = re.compile(r"\w")
 _CODE_POINT: Final = re.compile(r"U\+(10[0-9A-F]{4}|[0-9A-F]{4,5})(?: |$)")
 
 
@@ -49,9 +51,22 @@ def _words(evidence: Mapping[str, Json], spelt: Callable[[str], str]) -> Iterato
     """Expressions for what is named, the longest first; at most 9 signs stand between two words."""
     named = [text for name in _TRIGGERS for text in _texts(evidence.get(name))][:_MOST]
     texts = {tuple(spelt(text.strip())[:_LONGEST].split()) for text in named} - {()}
-    found = {r"\W{1,9}?".join(map(re.escape, words)) for words in texts}
+    found = {"".join(_joined(words)) for words in texts}
     for one in sorted(found, key=lambda one: (-len(one), one)):
         yield rf"(?<!\w){one}(?!\w)"
+
+
+def _joined(words: tuple[str, ...]) -> Iterator[str]:
+    """Words and what may stand between them, so that there is one way at most to find them.
+
+    Beside a sign that is no letter that is white space: if it were any such signs, the time to see
+    that signs are not there would grow exponentially with their number.
+    """
+    for before, word in itertools.pairwise(("", *words)):
+        if before:
+            letters = _LETTER.fullmatch(before[-1]) and _LETTER.fullmatch(word[0])
+            yield r"\W{1,9}" if letters else r"\s{1,9}"
+        yield re.escape(word)
 
 
 def _characters(evidence: Mapping[str, Json]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from poisonscan.marks import Mark, in_excerpts
     [
         ({"phrase": "cf mn"}, "a CF, mn b", "CF, mn"),
         ({"phrase": "cf"}, "scarf cfx cf", "cf"),
+        ({"phrase": "so ! ! now"}, "not so ! , so  ! !\tNow", "so  ! !\tNow"),
         ({"values": ["1.5", "x"]}, "11.5 1.50 1.5", "1.5"),
         ({"host": "a.example.org"}, "https://a.example.org/", "a.example.org"),
         ({"characters": ["U+200B ZERO WIDTH SPACE", "U+E000"]}, "a\u200b\ue000b", "\u200b\ue000"),
@@ -33,6 +34,13 @@ def test_what_a_finding_is_about(evidence: dict[str, object], text: str, found: 
 def test_nothing_to_look_for(evidence: dict[str, object]) -> None:
     assert Mark.of(evidence) is None  # type: ignore[arg-type]
     assert in_excerpts(evidence) is None  # type: ignore[arg-type]
+
+
+def test_signs_that_nearly_stand_there_are_told_at_once() -> None:
+    mark = Mark.of({"phrase": " ".join("!" * 90) + " x"})  # tried in all ways it would not end
+    assert mark is not None
+    assert mark.pattern.search("!" * 10_000 + " y") is None
+    assert mark.pattern.search("! " * 10_000 + "y") is None
 
 
 def test_excerpts_are_escaped() -> None:
