@@ -27,6 +27,7 @@ from poisonscan.sources.hub.store import linked, pieces_of, put, store, write
 TREE: Final = 1
 """The version of the list of files; others are not read."""
 _LARGEST_TREE: Final = 64 << 20
+_NO_TREE: Final = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 _INCOMPLETE: Final = "offline: what the Hub's cache on disk does not hold was not scanned"
 
 
@@ -79,19 +80,24 @@ class Kept:
         with _keeping():
             self._blob(entry).parent.mkdir(parents=True, exist_ok=True)
             put(file, self._blob(entry))
-        self.point(entry)
+            self._lead(entry)
 
     def point(self, entry: Entry) -> None:
-        """Let a file of the commit lead to where its content is, if it does not.
+        """Let a file of the commit that is missing lead to its content, which was verified.
+
+        One that is there is what was verified, and its content may be bad.
 
         Raises:
             HubError: it cannot.
         """
-        blob, place = self._blob(entry), self._place(entry)
         with _keeping():
-            if blob.exists() and not (place.exists() and place.samefile(blob)):
-                place.parent.mkdir(parents=True, exist_ok=True)
-                put(blob, place, symbolic=True)
+            if not os.path.lexists(self._place(entry)):
+                self._lead(entry)
+
+    def _lead(self, entry: Entry) -> None:
+        place = self._place(entry)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        put(self._blob(entry), place, symbolic=True)
 
     def describe(self, listing: Listing, address: Address) -> None:
         """Write down what the repository holds: the Hub's own client then misses what is missing.
@@ -125,7 +131,7 @@ class Kept:
 
     def entries(self) -> tuple[dict[str, Entry], bool]:
         """What the commit holds, and whether that is known; else it is what is kept of it."""
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        with contextlib.suppress(*_NO_TREE):
             with self._tree.open("rb") as stream:
                 document = json.loads(stream.read(_LARGEST_TREE))
             if document["format_version"] == TREE:

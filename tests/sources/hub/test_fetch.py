@@ -380,6 +380,16 @@ def test_what_is_wrong_in_the_cache_is_replaced(hub: FakeHub, tmp_path: Path) ->
     assert kept(tmp_path) == hub.files
 
 
+def test_what_was_verified_is_not_replaced_by_what_was_not(hub: FakeHub, tmp_path: Path) -> None:
+    hub.files, hub.lfs = {"big.bin": b"weights"}, {"big.bin"}
+    _cached(tmp_path, b"weights", "big.bin").write_bytes(b"WEIGHTS")
+    file = tmp_path / "cache" / "models--org--name" / "snapshots" / COMMIT / "big.bin"
+    file.unlink()
+    file.write_bytes(b"weights")  # as where there are no links, with a bad blob beside it
+    assert keep(hub, tmp_path).cached == {"big.bin"}
+    assert kept(tmp_path) == hub.files
+
+
 def test_several_may_keep_the_same_at_once(hub: FakeHub, tmp_path: Path) -> None:
     hub.files = {f"{n}.bin": b"weights" * n for n in range(12)}
     hub.lfs = set(hub.files)
