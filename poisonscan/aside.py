@@ -44,7 +44,8 @@ def set_aside(
         baseline = Baseline.read(Path(baseline))
     found, before = report.findings, len(report.aside)
     apart(report)  # who decided about a finding has not decided about those that agree with it
-    apply(report, ignores, today)
+    if ignores := tuple(ignores):  # none say nothing of those that were given before
+        apply(report, ignores, today)
     if baseline is not None:
         baseline.apply(report)
     if len(report.aside) == before:

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from poisonscan.escape import clip, escape, quote
@@ -71,8 +72,8 @@ class Baseline:
 
     @classmethod
     def _of_one(cls, report: Report) -> Baseline:
-        before = [aside.finding for aside in report.aside if aside.by == "baseline"]
-        findings = [*report.each(), *before]
+        before = [aside.finding.each() for aside in report.aside if aside.by == "baseline"]
+        findings = [*report.each(), *chain.from_iterable(before)]
         counts = Counter(finding.fingerprint for finding in findings)
         entries = (_known(finding, counts[finding.fingerprint]) for finding in findings)
         return cls({entry.fingerprint: entry for entry in entries})

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 
+from poisonscan.aside import set_aside
 from poisonscan.cli import anchor, completing, hub, model_options, rows_out, settings, targets
 from poisonscan.cli.delivery import OPTIONS, Delivery
 from poisonscan.cli.progress import ProgressLine
@@ -16,7 +17,6 @@ from poisonscan.cli.reading import JOBS, PROFILE, PROGRESS
 from poisonscan.engines.base import EngineError
 from poisonscan.files import Kind
 from poisonscan.finding import Report, Severity
-from poisonscan.ignores import apply
 from poisonscan.isolation.workers import IsolationError
 from poisonscan.reporters.base import REPORTERS
 from poisonscan.rules import RuleError, split_selectors
@@ -262,7 +262,7 @@ def _run(kind: Kind, options: dict[str, Any]) -> None:
     known = settings.load_baseline(options.pop("baseline"))
     report = findings_of(kind, options, quiet=delivery.look.verbosity < 0)
     rows.write(report)
-    known.apply(report)
+    set_aside(report, baseline=known)
     sys.exit(delivery.deliver(report))
 
 
@@ -279,8 +279,7 @@ def findings_of(kind: Kind, options: dict[str, Any], *, quiet: bool = False) -> 
     model_options.gather(options)
     line = ProgressLine(enabled=options.pop("progress") and not quiet)
     report = _scan(options.pop("targets"), kind, options, line)
-    apply(report, settings.ignores())
-    return report
+    return set_aside(report, ignores=settings.ignores())
 
 
 def _scan(

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from poisonscan.baseline import Baseline
+from poisonscan.finding import Report
 from tests.cli.test_settings import EVIL, folder, run, settings
+from tests.test_agreement import finding, merged
 
 __all__ = ["folder"]
 
@@ -84,3 +87,25 @@ def test_a_link_is_not_written_over(folder: Path) -> None:
     (folder / "b.json").symlink_to(folder / "elsewhere.json")
     assert run("baseline", "create", "--scan", "in", "-o", "b.json").exit_code == 2
     assert not (folder / "elsewhere.json").exists()
+
+
+def test_who_decided_about_a_finding_has_not_decided_about_those_told_with_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scan(*_: object, **__: object) -> Report:
+        return merged(finding("PS404", range(50)), finding("PS401", range(50)))
+
+    monkeypatch.setattr("poisonscan.cli.scan.run_scan", scan)
+    assert run("baseline", "create", "--scan", "in", "-o", "b.json").exit_code == 0
+    assert len(Baseline.read(folder / "b.json").known) == 2
+    assert run("scan", "in", "--baseline", "b.json").exit_code == 0
+    settings(folder, '[[ignore]]\nrule = "PS404"\nreason = "a watermark"\n')
+    result = run("scan", "in", "-o", "json=r.json")
+    assert result.exit_code == 1
+    assert "PS401" in (folder / "r.json").read_text("utf-8")
+    assert run("baseline", "create", "--scan", "in", "-o", "one.json").exit_code == 0
+    (folder / "poisonscan.toml").unlink()
+    assert run("scan", "in", "--baseline", "one.json").exit_code == 1
+    settings(folder, '[[ignore]]\npath = "nowhere"\nreason = "gone"\nuntil = 2020-01-01\n')
+    expired = run("scan", "in", "--baseline", "one.json", "-o", "json")
+    assert json.loads(expired.stdout)["expired_ignores"] != []
