@@ -92,7 +92,7 @@ class Described:
 def _inside(folder: Path, name: bytes) -> bytes | None:
     try:
         target = (folder / name.decode()).resolve()
-    except (ValueError, OSError):
+    except (ValueError, OSError, RuntimeError):  # the last: links in circles, before Python 3.13
         return None
     return digest_of(target) if target.is_relative_to(folder) else None
 

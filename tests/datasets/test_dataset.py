@@ -347,7 +347,8 @@ def test_pictures_next_to_a_table(tmp_path: Path) -> None:
     (tmp_path / "pics").mkdir()
     (tmp_path / "pics" / "a.png").write_bytes(encoded(picture(1)))
     (tmp_path / "secret").symlink_to("/etc")
-    paths = ["pics/a.png", "pics/none.png", "secret/passwd", "/etc/passwd"]
+    (tmp_path / "circle").symlink_to("circle")
+    paths = ["pics/a.png", "pics/none.png", "secret/passwd", "/etc/passwd", "circle"]
     table = pa.table({"image": pa.array([{"bytes": None, "path": p} for p in paths])})
     folder = tmp_path / "t"
     folder.mkdir()
@@ -355,8 +356,8 @@ def test_pictures_next_to_a_table(tmp_path: Path) -> None:
     found, _ = opened(tmp_path, image_column="image")
     (dataset,) = (d for d in found if d.format == "parquet")
     (batch,) = batches(dataset)
-    assert np.isnan(batch.features).all(axis=1).tolist() == [False, True, True, True]
-    assert told(dataset)[0].startswith("3 rows with a picture that cannot be read: rows 1 (")
+    assert np.isnan(batch.features).all(axis=1).tolist() == [False, True, True, True, True]
+    assert told(dataset)[0].startswith("4 rows with a picture that cannot be read: rows 1 (")
 
 
 # Options
