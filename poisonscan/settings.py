@@ -8,6 +8,7 @@ and not named, may not be a link.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -69,7 +70,7 @@ def find(start: Path, targets: Iterable[Path] = ()) -> tuple[Settings | None, li
         SettingsError: a file is there and cannot be used.
     """
     start = start.resolve()
-    scanned = [target.resolve() for target in targets]
+    scanned = [Path(os.path.realpath(target)) for target in targets]  # also circles of links
     passed: list[Path] = []
     for folder in _folders(start):
         foreign = folder != start and any(folder.is_relative_to(target) for target in scanned)

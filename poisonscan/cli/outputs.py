@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import sys
@@ -45,7 +46,7 @@ def parse(values: tuple[str, ...], targets: tuple[Path, ...] = ()) -> list[Outpu
             message = f"{value!r} names no file"
             raise click.BadParameter(message)
         outputs.append(Output(name, Path(path) if path not in ("", "-") else None))
-    paths = [output.path.absolute() for output in outputs if output.path is not None]
+    paths = [os.path.realpath(output.path) for output in outputs if output.path is not None]
     if len(set(paths)) < len(paths):
         message = "two reports would go to the same file"
         raise click.BadParameter(message)
@@ -80,9 +81,11 @@ def refuse_place(path: Path, option: str, targets: tuple[Path, ...] = ()) -> Non
         raise click.BadParameter(message, param_hint=f"'{option}'") from error
     if not path.is_file():
         return
-    real = path.resolve()
-    scanned = [target.resolve() for target in targets]
-    with path.open("rb") as stream:
+    # Links that lead in circles are told when they are scanned: Path.resolve raises RuntimeError.
+    real = Path(os.path.realpath(path))
+    scanned = [Path(os.path.realpath(target)) for target in targets]
+    is_report = False
+    with contextlib.suppress(OSError), path.open("rb") as stream:
         is_report = b"poisonscan" in stream.read(_REPORT_HEAD)
     inside = any(real.is_relative_to(target) for target in scanned)
     if real in scanned or (inside and not is_report and path.suffix != ".txt"):

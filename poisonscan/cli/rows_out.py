@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from poisonscan.cli.outputs import refuse_place
+from poisonscan.cli.outputs import Output, refuse_place
 from poisonscan.escape import quote
 from poisonscan.finding import Report, Severity
 
@@ -44,12 +44,13 @@ class RowsOut:
     lowest: Severity
 
     @classmethod
-    def of(cls, options: dict[str, Any], read: tuple[Path, ...]) -> RowsOut:
+    def of(cls, options: dict[str, Any], read: tuple[Path, ...], outputs: list[Output]) -> RowsOut:
         """Take the options out of a command's options.
 
         Args:
             options: values by name, as click gives them; a command may lack these.
             read: what is scanned, which the list may not replace.
+            outputs: where reports go, which would replace the list.
 
         Raises:
             click.BadParameter: the list cannot go there.
@@ -59,6 +60,10 @@ class RowsOut:
         if path is None:
             return cls(None, lowest)
         refuse_place(path, "--rows-out", read)
+        taken = [os.path.realpath(output.path) for output in outputs if output.path is not None]
+        if os.path.realpath(path) in taken:
+            message = f"a report would replace {quote(os.fspath(path))}: -o names it, too"
+            raise click.BadParameter(message, param_hint="'--rows-out'")
         return cls(path, lowest)
 
     def write(self, report: Report) -> None:

@@ -258,7 +258,7 @@ def dataset(**options: Any) -> None:
 def _run(kind: Kind, options: dict[str, Any]) -> None:
     on_disk = tuple(target for target in options["targets"] if isinstance(target, Path))
     delivery = Delivery.of(options, on_disk)
-    rows = rows_out.RowsOut.of(options, on_disk)
+    rows = rows_out.RowsOut.of(options, on_disk, delivery.outputs)
     known = settings.load_baseline(options.pop("baseline"))
     report = findings_of(kind, options, quiet=delivery.look.verbosity < 0)
     rows.write(report)

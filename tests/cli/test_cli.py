@@ -107,9 +107,20 @@ def test_a_report_does_not_replace_what_is_scanned(folder: Path) -> None:
         assert result.exit_code == 2
         assert "would be replaced" in result.output
     assert (folder / "evil.pkl").read_bytes() == EVIL
-    assert run("scan", "evil.pkl", "-o", "json=r.json", "-o", "sarif=r.json").exit_code == 2
+    (folder / "deep").mkdir()
+    for again in ("r.json", "deep/../r.json"):
+        for option in (("-o", f"sarif={again}"), ("--rows-out", again)):
+            assert run("dataset", ".", "-o", "json=r.json", *option).exit_code == 2
     for _ in range(2):  # a report replaces a report
         assert run("scan", ".", "-o", "json=r.json").exit_code == 1
+
+
+def test_a_target_that_leads_in_circles_is_told_as_one(folder: Path) -> None:
+    (folder / "loop").symlink_to("loop")
+    (folder / "r.json").write_text("{}")
+    result = run("scan", "loop", "-o", "json=r.json")
+    assert result.exit_code in (2, 3)
+    assert "internal error" not in result.output
 
 
 def test_several_reports_in_one_run(folder: Path) -> None:
