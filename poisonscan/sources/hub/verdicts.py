@@ -15,6 +15,7 @@ from poisonscan.origin import Verdict
 from poisonscan.sources.hub.address import Address
 from poisonscan.sources.hub.client import Client
 from poisonscan.sources.hub.errors import HubError
+from poisonscan.sources.hub.listing import MOST_FILES
 
 MOST_PAGES: Final = 400
 """Pages that are asked for; the Hub puts 50 files with their verdicts on one."""
@@ -37,10 +38,12 @@ def list_verdicts(
     end = time.monotonic() + SECONDS
     try:
         for _ in range(MOST_PAGES):
-            if time.monotonic() > end:
+            if time.monotonic() > end or len(found) >= MOST_FILES:
                 break
             page, url = client.json(url or "")
-            for item in page if isinstance(page, list) else ():
+            if not isinstance(page, list):
+                return found, "could not be asked: the Hub's list of files is none"
+            for item in page:
                 _take(item, found)
             if url is None:
                 return found, ""

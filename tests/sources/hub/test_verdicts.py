@@ -37,7 +37,8 @@ def test_all_engines_of_the_answer(hub: FakeHub) -> None:
 
 
 @pytest.mark.parametrize("behaviour", [with_status(500), with_status(404), nonsense,
-                                       lambda request, _: send(request, 200, b"{")])  # fmt: skip
+                                       lambda request, _: send(request, 200, b"{"),
+                                       lambda request, _: send(request, 200, b"{}")])  # fmt: skip
 def test_that_they_cannot_be_asked_is_said(hub: FakeHub, behaviour: object) -> None:
     hub.files = {"a": b""}
     hub.behaviours["tree"] = behaviour  # type: ignore[assignment]
@@ -46,7 +47,7 @@ def test_that_they_cannot_be_asked_is_said(hub: FakeHub, behaviour: object) -> N
     assert missing.startswith("could not be asked: ")
 
 
-@pytest.mark.parametrize(("limit", "pages"), [("MOST_PAGES", 3), ("SECONDS", 0)])
+@pytest.mark.parametrize(("limit", "pages"), [("MOST_PAGES", 3), ("SECONDS", 0), ("MOST_FILES", 2)])
 def test_so_many_pages_and_no_more(
     hub: FakeHub, monkeypatch: pytest.MonkeyPatch, limit: str, pages: int
 ) -> None:
