@@ -363,10 +363,12 @@ class Report:
         return 0 if self.complete else 3
 
     def hide_below(self, lowest: Severity) -> None:
-        """Take out findings that are less severe, and count them."""
+        """Take out findings that are less severe, and count them; also those told with others."""
         kept = [finding for finding in self.findings if finding.severity >= lowest]
+        told = [tuple(e for e in finding.agreeing if e.severity >= lowest) for finding in kept]
         self.hidden += len(self.findings) - len(kept)
-        self.findings = kept
+        self.hidden += sum(map(len, (f.agreeing for f in kept))) - sum(map(len, told))
+        self.findings = [replace(f, agreeing=e) for f, e in zip(kept, told, strict=True)]
 
     def add(self, item: Finding | Gap | Scanned | Skipped) -> None:
         """Take over one result."""

@@ -47,6 +47,14 @@ def test_exit_code_order_and_hiding_go_by_it() -> None:
     assert [each.key for each in made.findings] == ["b"]
 
 
+def test_what_is_told_with_another_one_is_hidden_by_its_own_severity() -> None:
+    made = report(replace(HIGH.finding(Location("data", None), "Seen."), agreeing=(LOWERED,)))
+    assert len(json.loads(sarif(made, Options()))["runs"][0]["results"]) == 2
+    made.hide_below(Severity.HIGH)
+    assert len(json.loads(sarif(made, Options()))["runs"][0]["results"]) == 1
+    assert made.hidden == 1
+
+
 @pytest.mark.parametrize("name", ["text", "html", "markdown", "github", "junit", "jsonl"])
 def test_reports_say_it(name: str) -> None:
     said = REPORTERS[name](report(LOWERED), Options(width=100)).lower()
