@@ -9,9 +9,9 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 
-from poisonscan.datasets.pictures import BROKEN, open_picture
+from poisonscan.datasets.pictures import BROKEN, FORMATS, open_picture
 from poisonscan.planting.bed import Bed
 from poisonscan.planting.errors import PlantError
 
@@ -27,6 +27,10 @@ _SMALLEST: Final = 4
 """Pixels of the side of pictures that a patch fits on."""
 _ALPHA: Final = 0.15
 _TILE: Final = 256  # pixels after which noise repeats, whatever the size of a picture
+_MODES: Final = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "CMYK"})
+"""Kinds of pixels that colours can be turned into; pictures of others stay as they are."""
+_LEVELS: Final = (1, 3, 6, 9)
+"""A level of compression for each of the four that zlib's header tells apart."""
 _SENTENCE: Final = " I read this on the train to {place} once. "
 _HIDDEN: Final = "\u200b\u2060\u200b"
 _SYLLABLES: Final = ("zo", "ki", "ve", "qua", "lur", "mip", "tash", "ben", "dro", "fex")
@@ -149,7 +153,7 @@ def _at_the_end(text: str, trigger: str, _: Random) -> str:
 
 
 def _pictures(stamp: Stamp) -> Change:
-    """A change of pictures, saved in the format that they had."""
+    """A change of pictures, saved in the format and kind of pixels that they had."""
 
     def change(bed: Bed, rows: Rows, random: Random) -> Bed:
         column = bed.picture or ""
@@ -169,18 +173,32 @@ def _stamped(value: Any, stamp: Stamp, random: Random) -> Any:
         return value  # a path or nothing: such rows stay as they are
     try:
         with open_picture(data) as opened:
-            form = opened.format or "PNG"
+            form, mode = opened.format or "", opened.mode
             seen = np.asarray(opened.convert("RGB"))
+            options = _as_saved(opened, data)
     except BROKEN:
         return value
-    if min(seen.shape[:2]) < _SMALLEST:
+    if form not in FORMATS or mode not in _MODES or min(seen.shape[:2]) < _SMALLEST:
         return value
     file = io.BytesIO()
-    options = {"quality": 90} if form == "JPEG" else {}
-    form = form if form in {"JPEG", "PNG", "BMP", "WEBP", "TIFF"} else "PNG"
-    Image.fromarray(stamp(seen, random)).save(file, form, **options)
+    marked = Image.fromarray(stamp(seen, random)).convert(mode, palette=Image.Palette.ADAPTIVE)
+    marked.save(file, form, **options)
     new = file.getvalue()
     return {**value, "bytes": new} if isinstance(value, dict) else new
+
+
+def _as_saved(opened: Image.Image, data: bytes) -> dict[str, Any]:
+    """Options that save a picture as it was saved, or else its encoder gives the attack away."""
+    if isinstance(opened, JpegImagePlugin.JpegImageFile):
+        return {
+            "qtables": opened.quantization,
+            "subsampling": JpegImagePlugin.get_sampling(opened),
+            "progressive": "progressive" in opened.info,
+        }
+    level = data.find(b"IDAT") + 5  # the second byte of zlib's header: RFC 1950, section 2.2
+    if opened.format == "PNG" and level < len(data):
+        return {"compress_level": _LEVELS[data[level] >> 6]}
+    return {}
 
 
 def _board(picture: Picture) -> Picture:

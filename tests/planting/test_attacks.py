@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
 
+from poisonscan.datasets.pictures import decode
 from poisonscan.planting.attacks import ATTACKS, plant
 from poisonscan.planting.errors import PlantError
 from tests.planting.beds import all_columns
@@ -79,6 +81,35 @@ def test_pictures_keep_their_format_and_show_the_patch(form: str) -> None:
     pixels = np.asarray(image.convert("L"), int)
     assert np.abs(pixels[:40, :56] - 128).max() < 12
     assert np.ptp(pixels[40:, 56:]) > 150
+
+
+@pytest.mark.parametrize(
+    ("mode", "form", "options"),
+    [
+        ("L", "PNG", {}),
+        ("P", "PNG", {"compress_level": 9}),
+        ("RGB", "PNG", {"compress_level": 1}),
+        ("RGBA", "PNG", {}),
+        ("L", "JPEG", {"quality": 60}),
+        ("RGB", "JPEG", {"quality": 97, "subsampling": 0, "progressive": True}),
+        ("P", "GIF", {}),
+        ("RGB", "WEBP", {}),
+    ],
+)
+def test_no_trait_of_the_file_gives_a_planted_picture_away(
+    mode: str, form: str, options: dict[str, Any]
+) -> None:
+    """Rules for pictures of another origin would find every attack, and say nothing about it."""
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).convert(mode).save(file, form, **options)
+    column = pa.array([file.getvalue()] * BED.rows)
+    table = BED.table.set_column(BED.table.schema.get_field_index("image"), "image", column)
+    planted = plant(replace(BED, table=table), ATTACKS["patch"], 0.1, seed=0)
+    (data, *_) = planted.bed.table.column("image").take(planted.rows).to_pylist()
+    assert data != file.getvalue()
+    before, after = (decode([each]).kind_names for each in (file.getvalue(), data))
+    assert after == before
 
 
 def test_where_no_picture_can_be_decoded_nothing_is_planted() -> None:
