@@ -45,7 +45,8 @@ class Known:
         fingerprint: of the finding.
         rule: its id, for whoever reads the file, as are
         path: the place and
-        message: what was seen.
+        message: what was seen, and
+        severity: how grave it was; empty if an older version wrote the file.
         count: how many findings have the fingerprint, 1 or more.
     """
 
@@ -53,6 +54,7 @@ class Known:
     rule: str = ""
     path: str = ""
     message: str = ""
+    severity: str = ""
     count: int = 1
 
 
@@ -165,6 +167,7 @@ def _known(finding: Finding, count: int) -> Known:
         finding.rule.id,
         clip(escape(finding.at.path), _SHOWN),
         clip(escape(finding.message), _SHOWN),
+        str(finding.severity),
         count,
     )
 
@@ -191,7 +194,7 @@ def _entry(value: object, at: str) -> tuple[str, Known]:
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= _MAX_COUNT:
         message = f"{at}.count is {quote(count, 40)}; it should be 1 or more"
         raise BaselineError(message)
-    about = {name: value.get(name, "") for name in ("rule", "path", "message")}
+    about = {name: value.get(name, "") for name in ("rule", "path", "message", "severity")}
     for name, text in about.items():
         if not isinstance(text, str):
             message = f"{at}.{name} should be a text"

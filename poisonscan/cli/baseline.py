@@ -20,10 +20,9 @@ from poisonscan.plural import plural
 from poisonscan.reporters.reading import read
 from poisonscan.reporters.typed import ReportError
 from poisonscan.reporters.write import write
-from poisonscan.rules import all_rules
 
 _NAME: Final = "poisonscan-baseline.json"
-_NO_RULE: Final = "of rules that are no more"
+_UNKNOWN: Final = "of unknown severity"
 
 Command = Callable[..., None]
 
@@ -150,11 +149,8 @@ def _write(place: Path, known: Baseline) -> None:
 
 
 def _say(what: str, entries: list[Known], known: Baseline) -> None:
-    rules = all_rules()
-    counts = Counter(
-        str(rules[entry.rule].severity) if entry.rule in rules else _NO_RULE for entry in entries
-    )
-    order = [*(str(severity) for severity in sorted(Severity, reverse=True)), _NO_RULE]
+    order = [*(str(severity) for severity in sorted(Severity, reverse=True)), _UNKNOWN]
+    counts = Counter(entry.severity if entry.severity in order else _UNKNOWN for entry in entries)
     of_which = ", ".join(f"{counts[name]:,} {name}" for name in order if counts[name])
     counted = plural(len(entries), "finding") + (f" ({of_which})" if of_which else "")
     click.echo(f"{what}: {counted}. The baseline holds {len(known.known):,}.")

@@ -47,6 +47,23 @@ def test_update_and_prune(folder: Path) -> None:
     assert run("scan", "in", "--baseline", "b.json").exit_code == 0
 
 
+def test_severities_are_those_of_findings_and_not_of_their_rules(folder: Path) -> None:
+    assert run("scan", "in", "-o", "json=r.json").exit_code == 1
+    document = json.loads((folder / "r.json").read_text("utf-8"))
+    assert document["findings"][0]["severity"] == "critical"
+    document["findings"][0]["severity"] = "low"
+    document["totals"] |= {"critical": 0, "low": 1}
+    (folder / "r.json").write_text(json.dumps(document), "utf-8")
+    made = run("baseline", "create", "r.json", "-o", "b.json")
+    assert made.output == "Known: 1 finding (1 low). The baseline holds 1.\n"
+    older = json.loads((folder / "b.json").read_text("utf-8"))
+    del older["findings"][0]["severity"]  # as versions wrote it that knew rules only
+    (folder / "b.json").write_text(json.dumps(older), "utf-8")
+    (folder / "in" / "evil.pkl").unlink()
+    gone = run("baseline", "prune", "--scan", "in", "-o", "b.json")
+    assert gone.output.startswith("Taken out: 1 finding (1 of unknown severity).")
+
+
 def test_update_from_a_report_that_had_the_baseline_keeps_it(folder: Path) -> None:
     assert run("baseline", "create", "--scan", "in", "-o", "b.json").exit_code == 0
     assert run("scan", "in", "--baseline", "b.json", "-o", "json=r.json").exit_code == 0
