@@ -3,7 +3,7 @@
 Several detectors ask of every class whether it holds rows that somebody planted, each in its own
 way. A dataset of ten classes has dozens of such tests, and of dozens some fail by accident. So each
 says with what chance an honest class would look like that (``ClassTest``), and the false discovery
-rate of all of them is controlled at once. What does not survive is told, but is no finding.
+rate of all of them is controlled at once. What does not survive stays as a low finding.
 """
 
 from __future__ import annotations
@@ -18,13 +18,11 @@ from poisonscan.plural import plural
 
 LEVEL: Final = 0.1
 """Expected share of false ones among the classes that tests find something in, at most. Half of it
-would withhold a word that somebody put into 18 of 1,821 texts of two classes."""
+would doubt a word that somebody put into 18 of 1,821 texts of two classes."""
 LEAST: Final = 1e-300
 """Smallest p-value that is told: below it numbers run out."""
 SAME: Final = 0.5
 """Share of the rows of the smaller of two findings from which on they are about the same rows."""
-NAMED: Final = 5
-"""Findings that were withheld that a report tells of."""
 LISTED: Final = 20
 """Classes whose tests a report lists, the least honest ones first."""
 
@@ -114,11 +112,11 @@ def q_values(p_values: Sequence[float]) -> list[float]:
 
 
 def judge(findings: Sequence[Finding], tests: Sequence[ClassTest]) -> Verdict:
-    """Say of each finding what all tests of its class say, and withhold what may be an accident.
+    """Say of each finding what all tests of its class say, and doubt what may be an accident.
 
     Args:
-        findings: of one dataset. Those of rules that no test is of stay as they are, and those
-            below medium are not withheld: they fail nothing.
+        findings: of one dataset. Those of rules that no test is of stay as they are; those that
+            may be an accident become low, as they are to fail nothing.
         tests: all tests of the dataset.
     """
     if not tests:
@@ -133,26 +131,29 @@ def judge(findings: Sequence[Finding], tests: Sequence[ClassTest]) -> Verdict:
         test = known.get((finding.rule.id, label if isinstance(label, str) else None))
         if test is not None:
             answers[at] = test
-    withheld = [
+    doubtful = {
         at
         for at, test in answers.items()
         if rates[test] > LEVEL and findings[at].severity >= Severity.MEDIUM
-    ]
-    kept = []
+    }
+    judged = []
     for at, finding in enumerate(findings):
-        if at in answers and at not in withheld:
-            said = [
-                (answers[i], None if i in withheld else findings[i]) for i in answers if i != at
-            ]
-            kept.append(_told(finding, answers[at], said, rates))
-        elif at not in withheld:
-            kept.append(finding)
+        told = finding
+        if at in answers:
+            others = [i for i in answers if i != at]
+            said = [(answers[i], None if i in doubtful else findings[i]) for i in others]
+            told = _told(finding, answers[at], said, rates)
+        judged.append(_doubted(told, answers[at], rates) if at in doubtful else told)
     facts: dict[str, Json] = {"tests of classes": _summary(tests, rates)}
     facts["tests"] = _table(tests, rates)
-    if withheld:
-        weak = [(findings[at], rates[answers[at]]) for at in withheld]
-        facts["too little to tell"] = _too_little(weak, len(tests))
-    return Verdict(kept, facts)
+    return Verdict(judged, facts)
+
+
+def _doubted(finding: Finding, test: ClassTest, rates: Mapping[ClassTest, float]) -> Finding:
+    """A finding that may be an accident: it fails nothing, unless it is confirmed after this."""
+    rate = f"{rates[test]:.2g}"
+    said = f"It may be an accident: of {len(rates):,} tests some come out so (q-value {rate})."
+    return finding.tested(Severity.LOW, said)
 
 
 def _told(
@@ -166,7 +167,7 @@ def _told(
     Args:
         finding: it.
         test: that it answers.
-        said: the tests that other findings answer, with these; None for those withheld.
+        said: the tests that other findings answer, with these; None for doubtful ones.
         rates: of all tests.
     """
     evidence: dict[str, Json] = {
@@ -235,13 +236,3 @@ def _table(tests: Sequence[ClassTest], rates: Mapping[ClassTest, float]) -> list
         least[test.label] = min(least.get(test.label, 1.0), test.p_value)
     listed = sorted(rows, key=lambda name: (least[name], name is None, name or ""))
     return [{"class": name, "rules": rows[name]} for name in listed[:LISTED]]
-
-
-def _too_little(weak: Sequence[tuple[Finding, float]], tests: int) -> str:
-    """What was seen and is no finding, for people."""
-    more = f"; and {len(weak) - NAMED:,} more" if len(weak) > NAMED else ""
-    seen = (
-        f"{finding.rule.id}: {finding.message} (false discovery rate {rate:.2g})"
-        for finding, rate in weak[:NAMED]
-    )
-    return f"not decided, as of {tests:,} tests some come out so by chance: {'; '.join(seen)}{more}"

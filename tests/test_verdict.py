@@ -10,13 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import false_discovery_control
 
-import poisonscan
 from poisonscan.datasets.places import ListedRows
-from poisonscan.finding import Finding, Location, Rows
-from poisonscan.reporters.base import Options
-from poisonscan.reporters.private import without_content
-from poisonscan.reporters.text import render
-from poisonscan.reporters.wording import reservation
+from poisonscan.finding import Finding, Location, Rows, Severity
 from poisonscan.rules import rule
 from poisonscan.verdict import LEVEL, LISTED, ClassTest, Verdict, judge, q_values
 
@@ -111,26 +106,26 @@ def test_a_finding_says_what_all_tests_of_its_class_say() -> None:
     assert patch.fingerprint == found[0].fingerprint
 
 
-def test_what_may_be_an_accident_is_told_and_is_no_finding() -> None:
+def test_what_may_be_an_accident_is_low() -> None:
     tests = asked(("PS404", "a"), chance=0.03)
     found = [finding("PS404", "a", range(50)), finding("PS502", None, range(50))]
-    verdict = judge(found, tests)
-    assert verdict.findings == found[1:]
-    told = str(verdict.facts["too little to tell"])
-    assert told.startswith("not decided, as of 12 tests some come out so by chance: ")
-    assert "PS404: PS404 was seen." in told
+    doubted, other = judge(found, tests).findings
+    assert other == found[1]
+    assert doubted.severity is Severity.LOW
+    assert doubted.at == found[0].at
+    assert "It may be an accident: of 12 tests some come out so (q-value 1)." in doubted.message
     # Alone it would be enough: what is asked of a test depends on how many there are.
     alone = judge(found, tests[6:7])
-    assert [each.rule.id for each in alone.findings] == ["PS404", "PS502"]
-    assert "too little to tell" not in alone.facts
+    assert [each.severity for each in alone.findings] == [each.severity for each in found]
 
 
-def test_a_weak_test_that_is_withheld_is_no_agreement() -> None:
+def test_a_doubtful_finding_is_no_agreement() -> None:
     sure = ClassTest(("PS404",), "a", 1e-9)
     weak = ClassTest(("PS401",), "a", 0.04)
     rest = [ClassTest(("PS402",), name, 1.0) for name in "abcdefghij"]
     found = [finding("PS404", "a", range(50)), finding("PS401", "a", range(50))]
-    (patch,) = judge(found, [sure, weak, *rest]).findings
+    patch, shift = judge(found, [sure, weak, *rest]).findings
+    assert (patch.severity, shift.severity) == (Severity.HIGH, Severity.LOW)
     assert patch.evidence["agreeing"] == []
     assert patch.evidence["weak"] == ["PS401"]
     assert "PS401 found too little to tell" in patch.message
@@ -140,7 +135,8 @@ def test_a_rule_below_medium_fails_nothing_and_stays() -> None:
     tests = [ClassTest(("PS601", "PS627"), name, 0.06) for name in "abcd"]
     (low,) = judge([finding("PS627", "b", range(20))], tests).findings
     assert low.evidence["q_value"] == pytest.approx(0.06 * (1 + 1 / 2 + 1 / 3 + 1 / 4))
-    assert judge([finding("PS601", "b", range(20))], tests).findings == []
+    (doubted,) = judge([finding("PS601", "b", range(20))], tests).findings
+    assert doubted.severity is Severity.LOW
 
 
 def test_tests_of_all_classes_together_are_counted_and_agree_with_none() -> None:
@@ -170,13 +166,3 @@ def test_the_table_lists_the_classes_that_say_most() -> None:
     assert [row["class"] for row in table[:2]] == ["c33", "c07"]  # type: ignore[index, call-overload]
     summary = str(judge([], tests).facts["tests of classes"])
     assert summary.startswith("1 of 40 show something, by 1 rule in 40 classes")
-
-
-def test_a_report_that_withholds_is_not_called_clean_and_shows_no_content() -> None:
-    scanned = poisonscan.Scanned("data", "dataset", "csv", 1, 99, facts=dict(
-        judge([finding("PS404", "a", range(50))], asked(("PS404", "a"), chance=0.03)).facts
-    ))  # fmt: skip
-    report = poisonscan.Report(("data",), scanned=[scanned])
-    assert reservation(report) == "not every detector could be applied"
-    assert "PS404 was seen" in "".join(render(report, Options()))
-    assert without_content(report).scanned[0].facts

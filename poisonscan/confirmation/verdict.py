@@ -92,7 +92,7 @@ class Tests:
             "tests": [_numbers(name, shares) for name, shares in tests.items() if shares],
         }
         sentence = f"{said}: {self._sentence()}."
-        severity = _severity(finding.rule.severity, verdict)
+        severity = _severity(finding, verdict)
         return finding.tested(severity, sentence, confirmation=evidence)
 
     @property
@@ -125,7 +125,7 @@ def untested(finding: Finding, reason: str) -> Finding:
     """A finding that could not be put to a test, with the reason, for people."""
     evidence: dict[str, Json] = {"verdict": NOT_TESTED, "reason": reason}
     said = f"Whether a model learns it was not tested: {reason}."
-    return finding.tested(finding.rule.severity, said, confirmation=evidence)
+    return finding.tested(finding.severity, said, confirmation=evidence)
 
 
 def _share(shares: Shares) -> float:
@@ -148,10 +148,14 @@ def _numbers(method: str, shares: Shares) -> Json:
     }
 
 
-def _severity(usual: Severity, verdict: str) -> Severity:
-    """One step up for what is confirmed, up to high, and one down for what is not."""
-    if verdict == CONFIRMED and usual < Severity.HIGH:
-        return Severity(usual + 1)
-    if verdict == NOT_CONFIRMED and usual > Severity.LOW:
-        return Severity(usual - 1)
-    return usual
+def _severity(finding: Finding, verdict: str) -> Severity:
+    """What is confirmed is one step graver than its rule says, up to high; what is not one less.
+
+    So what was doubted before, because it might be an accident, is doubted no more if confirmed.
+    """
+    usual, doubted = finding.rule.severity, finding.severity
+    if verdict == CONFIRMED:
+        return usual if usual >= Severity.HIGH else Severity(usual + 1)
+    if verdict == NOT_CONFIRMED and doubted > Severity.LOW:
+        return Severity(doubted - 1)
+    return doubted

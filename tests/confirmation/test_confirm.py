@@ -9,8 +9,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from poisonscan.confirmation import confirm, rows
-from poisonscan.finding import Severity
+from poisonscan.confirmation import confirm, rows, verdict
+from poisonscan.confirmation.trial import Shares
+from poisonscan.finding import Location, Severity
+from poisonscan.rules import rule
 from tests.confirmation.made_up import (
     Named,
     pictures,
@@ -137,3 +139,18 @@ def test_a_model_that_learns_no_trigger_refutes_none(tmp_path: Path) -> None:
     assert verdicts(report) == ["undecided"]
     assert report.findings[0].severity is Severity.HIGH
     assert "does not learn a trigger that is planted in as many rows" in report.findings[0].message
+
+
+def test_what_is_confirmed_is_doubted_no_more() -> None:
+    """A finding that might be an accident of many tests is low until one of its own tells."""
+    found = rule("PS404").finding(Location("d"), "Made up.", label="2")
+    doubted = found.tested(Severity.LOW, "It may be an accident.")
+    follows = Shares(rows=300, with_them=290, without=10, plain=10, interval=(0.8, 0.95))
+    fails = Shares(rows=300, with_them=10, without=10, plain=10, interval=(-0.05, 0.05))
+    said = [
+        verdict.Tests("2", 0.9, shares, None, True, control).applied(finding).severity
+        for finding in (found, doubted)
+        for shares, control in ((follows, None), (fails, 0.9), (fails, 0.1))
+    ]
+    high, medium, low = Severity.HIGH, Severity.MEDIUM, Severity.LOW
+    assert said == [high, medium, high, high, low, low]

@@ -49,7 +49,7 @@ def test_two_triggers_are_two_findings() -> None:
 
 
 def test_the_chance_of_a_phrase_is_corrected_for_those_of_its_own_label() -> None:
-    """Other labels are tests of their own: else the more there are, the more is withheld."""
+    """Other labels are tests of their own: else the more there are, the more is doubted."""
     draw = np.random.default_rng(1)
     told = np.repeat(np.arange(20), 50)
     texts = [
