@@ -12,6 +12,7 @@ import contextlib
 import http.client
 import io
 import ipaddress
+import selectors
 import socket
 import ssl
 import threading
@@ -186,7 +187,9 @@ def _answered(
     """Send a request, over an open connection if there is one; that and the answer."""
     new, target = _connection(asked.parts, asked.url, asked.timeout)
     known = connections.take(asked.key)
-    if known is not None:
+    if known is not None and not _is_quiet(known):
+        known.close()
+    elif known is not None:
         with contextlib.ExitStack() as stack, contextlib.suppress(ConnectionError):
             stack.callback(known.close)
             known.sock.settimeout(asked.timeout)
@@ -202,6 +205,13 @@ def _answered(
         answer = _sent(new, target, asked, answers)
         stack.pop_all()
         return new, answer
+
+
+def _is_quiet(connection: http.client.HTTPConnection) -> bool:
+    """Whether nothing came since the last answer: it would be taken for the answer to the next."""
+    with selectors.DefaultSelector() as waiting:
+        waiting.register(connection.sock, selectors.EVENT_READ)
+        return not waiting.select(0)
 
 
 def _sent(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -158,3 +159,41 @@ def test_what_is_not_read_is_not_taken_for_the_next_answer(hub: FakeHub) -> None
         list(pieces)
     assert one.part(f"{url}/b", 0, 10, 100)[0] == b"y" * 10
     assert hub.connections == 3
+
+
+def test_what_nobody_asked_for_is_no_answer() -> None:
+    """A host that says more than it was asked for would shift all answers on a kept connection."""
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n%s"
+    heard = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(5)
+
+        def serve() -> None:
+            first, _ = server.accept()
+            with first:
+                first.recv(1 << 16)
+                first.sendall(answer % b"good")
+                heard.wait(10)
+                first.sendall(answer % b"evil")
+                heard.clear()
+                second, _ = server.accept()
+                with second:
+                    second.recv(1 << 16)
+                    second.sendall(answer % b"next")
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        connections = Connections()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        found = []
+        for _ in range(2):
+            with request(
+                url, {}, seconds=10, idle=10, private=True, connections=connections
+            ) as given:
+                found.append(given.read())
+            heard.set()
+            while thread.is_alive() and heard.is_set():
+                time.sleep(0.01)
+        connections.close()
+        thread.join(10)
+    assert found == [b"good", b"next"]
