@@ -38,6 +38,8 @@ REMOTE = re.compile(r"hf://|https://")
 """Commands that need the network are read with all their options, and not run."""
 SIGNED = re.compile(r"--sign|--public-key")
 """Neither are those that need keys and an extra: ``tests/cli/test_lock.py`` has them."""
+NETWORK = re.compile(r"--model\b")
+"""Nor those that need a network: ``tests/cli/test_model_options.py`` has them."""
 STDIN = {"git diff --name-only --diff-filter=d -z main": b"data/train.csv\0"}
 """What a program before a pipe would write."""
 
@@ -81,7 +83,7 @@ def commands(page: str) -> Iterator[tuple[list[str], bytes]]:
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files that the documentation speaks of."""
     tree = tmp_path_factory.mktemp("tree")
-    for folder in ("models", "model", "data", "fixtures/demo"):
+    for folder in ("models", "model", "data", "fixtures/demo", "pictures"):
         (tree / folder).mkdir(parents=True)
     demo = ROOT / "fixtures" / "demo"
     for name in ("models/evil.pkl", "checkpoint.pt", "fixtures/demo/checkpoint.pt"):
@@ -96,8 +98,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with contextlib.chdir(tree):
         assert CliRunner().invoke(cli, ["lock", "model"]).exit_code == 0
     shutil.copy(tree / "poisonscan.lock", tree / "model")
-    for key in ("private.pem", "public.pem"):
-        (tree / key).touch()
+    for name in ("private.pem", "public.pem", "network.onnx"):
+        (tree / name).touch()
     return tree
 
 
@@ -119,7 +121,7 @@ def tree(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 def test_every_command_runs(page: str, tree: Path) -> None:
     for words, given in commands(page):
         shown = f"{page}: {shlex.join(words)}"
-        if REMOTE.search(shown) or SIGNED.search(shown):
+        if any(pattern.search(shown) for pattern in (REMOTE, SIGNED, NETWORK)):
             command = cli.get_command(cli.make_context("poisonscan", [words[0]]), words[0])
             assert command is not None
             command.make_context(words[0], words[1:])
