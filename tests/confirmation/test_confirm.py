@@ -148,7 +148,7 @@ def test_what_is_confirmed_is_doubted_no_more() -> None:
     follows = Shares(rows=300, with_them=290, without=10, plain=10, interval=(0.8, 0.95))
     fails = Shares(rows=300, with_them=10, without=10, plain=10, interval=(-0.05, 0.05))
     said = [
-        verdict.Tests("2", 0.9, shares, None, True, control).applied(finding).severity
+        verdict.Tests("2", 0.9, shares, None, known=True, control=control).applied(finding).severity
         for finding in (found, doubted)
         for shares, control in ((follows, None), (fails, 0.9), (fails, 0.1))
     ]
