@@ -39,7 +39,7 @@ then also names honest rows that are a little like those with the phrase."""
 BY_SIGHT: Final = frozenset({"PS601", "PS602", "PS603", "PS604", "PS610", "PS611"})
 """Rules that say by the character what rows share. If that is ``OF_OTHER`` of their rows, and
 ``LEARNT`` of those of a rule that learned it, it is told with their rows only."""
-LEARNT: Final = 1 / 3
+LEARNT: Final = 0.5
 _PRECISION: Final = ("very-high", "high", "medium", "low")
 
 

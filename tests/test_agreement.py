@@ -55,11 +55,11 @@ def test_the_same_rows_are_one_finding() -> None:
 
 def test_a_style_that_is_a_phrase_has_the_rows_with_the_phrase_only() -> None:
     """A learned style takes in honest rows that are a little like those with a planted word."""
-    report = merged(finding("PS630", range(120)), finding("PS601", range(10, 60)))
+    report = merged(finding("PS630", range(80)), finding("PS601", range(10, 60)))
     assert shape(report) == [["PS601", "PS630"]]
     rows = [each.at.part for each in report.each()]
     assert all(isinstance(part, Rows) and part.count == 50 for part in rows)
-    small = merged(finding("PS630", range(200)), finding("PS601", range(10, 60)))
+    small = merged(finding("PS630", range(120)), finding("PS601", range(10, 60)))
     assert sorted(shape(small)) == [["PS601"], ["PS630"]]  # the style is more than the phrase
     other = merged(finding("PS630", range(120)), finding("PS601", range(90, 160)))
     assert sorted(shape(other)) == [["PS601"], ["PS630"]]

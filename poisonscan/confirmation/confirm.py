@@ -33,7 +33,7 @@ UNKNOWN: Final = frozenset({"PS407"})
 OF_PICTURES: Final = PATCH | OVERLAY | UNKNOWN
 OF_TEXTS: Final = frozenset({"PS601", "PS627"})
 
-MOST: Final = 8
+MOST: Final = 6
 """Findings of a dataset that are tested, the gravest."""
 NAME: Final = "confirmation"
 
@@ -62,8 +62,7 @@ def confirm(
             report.findings[at] = untested(report.findings[at], reason)
         asked = tuple(report.findings[at] for at in chosen[:MOST])
         part = run({NAME: Confirmation(asked, rows, pictures)})
-        # What cannot be read has been told before; that a test failed has not.
-        report.gaps += [gap for gap in part.gaps if gap.detector == NAME]
+        report.gaps += [gap for gap in part.gaps if gap not in report.gaps]
         for at, tested in zip(chosen[:MOST], part.findings, strict=False):
             report.findings[at] = tested
 
