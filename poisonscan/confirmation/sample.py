@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 ROWS: Final = 8_000
 """Rows of a sample, about, besides suspects."""
 TEXT: Final = 1_000
-"""Characters that are kept of a text from its start, and as many from its end: a model of 8,000 texts
-of this length and 20 classes takes about ten seconds, and a finding up to two models."""
+"""Characters that are kept of a text from its start, and as many from its end: a model of 8,000
+texts of this length and 20 classes takes about ten seconds, and a finding up to two models."""
 
 
 class Sampled(NamedTuple):
