@@ -10,7 +10,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import poisonscan.detectors.datasets as detectors
-from poisonscan import locking
+from poisonscan import confirmation, locking
 from poisonscan.datasets.batch import Aggregate
 from poisonscan.detectors.datasets.label_counts import LabelCounts
 from tests.detectors.datasets import test_moments, test_projections
@@ -91,7 +91,7 @@ def test_the_law_can_be_broken() -> None:
 def test_every_aggregate_is_held_to_the_law() -> None:
     modules = [
         module
-        for package in (detectors, locking)
+        for package in (detectors, locking, confirmation)
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
     ]
     aggregates = {
