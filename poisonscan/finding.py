@@ -6,14 +6,11 @@ import enum
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from poisonscan.escape import escape
 from poisonscan.masking import mask
 from poisonscan.origin import Origin, lasting
-
-if TYPE_CHECKING:
-    from poisonscan.places import Places
+from poisonscan.places import Places
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
