@@ -33,7 +33,7 @@ _JSON = st.recursive(
 
 def scanned(folder: Path, name: str, data: bytes) -> Report:
     (folder / name).write_bytes(data)
-    return scan(folder, root=folder, select=["PS501"])
+    return scan(folder, root=folder, select=["PS501", "PS106"])
 
 
 def packed(name: str, data: bytes) -> bytes:
