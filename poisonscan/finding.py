@@ -148,6 +148,11 @@ class Rule:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     fast: bool = True
 
+    @property
+    def of_datasets(self) -> bool:
+        """Whether it is applied to the rows of datasets, and not to files."""
+        return self.detector.startswith("detectors.datasets.")
+
     def finding(
         self,
         at: Location,

@@ -396,9 +396,7 @@ class _Work:
         self.settled.update(settle(report, datasets))
         for note in notes:
             report.add(note)
-        detectors = load_detectors(
-            rule for rule in self.rules if rule.detector.startswith("detectors.datasets.")
-        )
+        detectors = load_detectors(rule for rule in self.rules if rule.of_datasets)
         detectors |= self.measures
         # Threads of a matrix library cost more here than they bring; there are processes instead.
         with threadpool_limits(1):

@@ -117,9 +117,9 @@ def unjudged(report: Report) -> list[Gap]:
     """A gap where no rule that took part is for any kind of thing that was scanned."""
     kinds = {"dataset" if entry.kind == "dataset" else "model" for entry in report.scanned}
     judged = {
-        "dataset" if rule.detector.startswith("detectors.datasets.") else "model"
+        "dataset" if rule.of_datasets else "model"
         for rule in report.rules
-        if rule.reads or rule.detector.startswith("detectors.datasets.")
+        if rule.reads or rule.of_datasets
     }
     if not kinds or kinds & judged:
         return []

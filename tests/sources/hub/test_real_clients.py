@@ -23,6 +23,15 @@ NUMBERS = random.Random(0).randbytes(300_000)
 
 
 @pytest.fixture
+def cache(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The Hub's cache in a home of its own."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    return tmp_path / "home" / "hub"
+
+
+@pytest.fixture
 def api(hub: FakeHub) -> Any:
     hub.files = {
         "config.json": b'{"a": 1}',
@@ -79,13 +88,7 @@ def test_downloads_are_what_it_holds_and_what_is_scanned(
     assert "were not asked: HF_HUB_OFFLINE is set" in report.origins[0].scanners
 
 
-def test_what_is_downloaded_is_found_without_the_hub(
-    hub: FakeHub, api: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("HF_ENDPOINT", hub.url)
-    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
-    cache = tmp_path / "home" / "hub"
+def test_what_is_downloaded_is_found_without_the_hub(hub: FakeHub, api: Any, cache: Path) -> None:
     report = poisonscan.scan("hf://org/name", isolation="off", download=True)
     assert all("not fetched" not in gap.reason for gap in report.gaps)
     assert all(file.verified and file.fetched == file.size for file in report.origins[0].files)
@@ -114,12 +117,8 @@ def test_what_is_downloaded_is_found_without_the_hub(
 
 
 def test_a_file_that_is_not_what_it_must_be_is_missing_for_the_client(
-    hub: FakeHub, api: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: FakeHub, api: Any, cache: Path
 ) -> None:
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("HF_ENDPOINT", hub.url)
-    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
-    cache = tmp_path / "home" / "hub"
     hub.behaviours["elsewhere/weights/model.bin"] = lambda request, body: send(
         request, 200, body[::-1]
     )
