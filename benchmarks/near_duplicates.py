@@ -27,7 +27,7 @@ from poisonscan.datasets.minhash import BANDS, bands
 from poisonscan.datasets.shingles import shingles
 from poisonscan.datasets.spill import Records
 from poisonscan.detectors.datasets.candidates import choose
-from poisonscan.detectors.datasets.text_bands import ROW_BITS, TextBands
+from poisonscan.detectors.datasets.text_bands import TextBands
 from poisonscan.detectors.datasets.text_sketches import Members, TextSketches
 
 THRESHOLD = 0.7
@@ -90,8 +90,8 @@ def grouped(texts: list[str]) -> tuple[set[tuple[int, int]], Members]:
     pairs = found.pairs()
     sketches = TextSketches(choose(pairs).candidates, (THRESHOLD,))
     sketches.update(batch(texts))
-    places = pairs.pairs[:, :2] % (1 << ROW_BITS)
-    return set(map(tuple, places.tolist())), sketches.members(THRESHOLD)
+    # All are of the first shard: their numbers are their positions.
+    return set(map(tuple, pairs.pairs[:, :2].tolist())), sketches.members(THRESHOLD)
 
 
 def similar(texts: list[str]) -> dict[tuple[int, int], float]:

@@ -19,6 +19,7 @@ from poisonscan.confirmation.sample import SuspectSample
 from poisonscan.datasets.batch import Aggregate, Batch, Labels, Role
 from poisonscan.datasets.conversation import Columns
 from poisonscan.datasets.pictures import Encoded, Kind, Pixels
+from poisonscan.datasets.row_numbers import numbered
 from poisonscan.datasets.words import distinct_texts
 from poisonscan.detectors.datasets import unusual_characters
 from poisonscan.detectors.datasets.content_hashes import DigestChecks
@@ -35,7 +36,7 @@ from poisonscan.detectors.datasets.number_summary import NumberSummary
 from poisonscan.detectors.datasets.patch_counts import SHAPES, PatchCounts
 from poisonscan.detectors.datasets.patch_rows import PatchRows
 from poisonscan.detectors.datasets.phrase_rows import EDGE, NONE, PhraseRows
-from poisonscan.detectors.datasets.picture_keys import ROW_BITS, PictureKeys, PlanesAt
+from poisonscan.detectors.datasets.picture_keys import PictureKeys, PlanesAt
 from poisonscan.detectors.datasets.picture_kinds import PictureKinds
 from poisonscan.detectors.datasets.picture_statistics import SIZE
 from poisonscan.detectors.datasets.picture_views import Seen, View
@@ -74,7 +75,7 @@ KINDS = tuple(Kind("PNG", mode, (32, 32), "", mode == "L") for mode in ("L", "RG
 WINDOWS = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3), np.uint8)
 """The window of each content: 0 is broken, 1 has no colours."""
 WINDOWS[0] = WINDOWS[1] = 0
-_SOME = np.array([shard << ROW_BITS | i for shard in range(3) for i in range(0, 12, 2)], np.int64)
+_SOME = np.array([numbered(shard, i) for shard in range(3) for i in range(0, 12, 2)], np.int64)
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Case:
     result: Callable[[Any], object]
 
 
-_PLACES = np.array([[s << ROW_BITS | i for i in range(9)] for s in range(3)], np.uint64).ravel()
+_PLACES = np.array([[numbered(s, i) for i in range(9)] for s in range(3)], np.uint64).ravel()
 CANDIDATES = Candidates(
     np.stack([_PLACES, np.arange(27, dtype=np.uint64)], axis=1),
     np.array([(a, b) for a in range(27) for b in range(a + 1, 27)], np.uint64),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from poisonscan.datasets.row_numbers import numbered
 from poisonscan.finding import Row
 from poisonscan.places import Held
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 MAX_LISTED: Final = 10_000_000
 """Rows that the findings of a dataset list in all; each takes 16 bytes."""
 _STRIDE = 1 << 16
-_ROW_BITS = 40
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +62,7 @@ class ListedRows:
 
     def numbers(self) -> NDArray[np.int64]:
         """Shard and position in the shard in one number, ``int64`` of shape (n,)."""
-        return (self.shard.astype(np.int64) << _ROW_BITS) + self.position
+        return numbered(self.shard, self.position)
 
     def rows(self) -> Iterator[Row]:
         """The rows, in order."""

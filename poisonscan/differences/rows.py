@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poisonscan.datasets.batch import Role
+from poisonscan.datasets.row_numbers import located, numbered
 from poisonscan.datasets.spill import Records, Table
 from poisonscan.detectors.datasets.label_hashes import MISSING, LabelHashes, hash_of
 from poisonscan.locking.values import rows as row_bytes
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 NAMED: Final = 100
 """Rows of each kind that are named."""
-_ROW_BITS: Final = 40
 _SIDE: Final = 1 << 63
 
 
@@ -68,7 +68,7 @@ class RowRecords:
         table[:, :2] = np.frombuffer(digests, "<u8").reshape(-1, 2)
         self.labels.hashed(batch.labels, np.arange(batch.size))
         table[:, 2] = _label_hashes(batch.labels)
-        table[:, 3] = (ids[:, 0] << _ROW_BITS) | ids[:, 1]
+        table[:, 3] = numbered(ids[:, 0], ids[:, 1])
         table[:, 3] |= np.uint64(self.side * _SIDE)
         self.records.add(table)
 
@@ -148,7 +148,8 @@ def compare(records: Records, splits: tuple[NDArray[np.int64], NDArray[np.int64]
 
 def place_of(place: int) -> tuple[int, int]:
     """Shard and position of a record's place."""
-    return (place & (_SIDE - 1)) >> _ROW_BITS, place & ((1 << _ROW_BITS) - 1)
+    shard, position = located(np.array([place & (_SIDE - 1)]))[0].tolist()
+    return shard, position
 
 
 def _part(
@@ -157,7 +158,7 @@ def _part(
     if not len(table):
         return
     new = table[:, 3] >= np.uint64(_SIDE)
-    shard = ((table[:, 3] & np.uint64(_SIDE - 1)) >> np.uint64(_ROW_BITS)).astype(np.int64)
+    shard = located(table[:, 3] & np.uint64(_SIDE - 1))[:, 0]
     split = np.where(new, splits[1][np.where(new, shard, 0)], splits[0][np.where(new, 0, shard)])
     order = np.lexsort((table[:, 3], split, table[:, 2], table[:, 1], table[:, 0]))
     table, new, split = table[order], new[order], split[order]

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from poisonscan.datasets.row_numbers import located
 from poisonscan.detectors.datasets.label_counts import is_continuous
 from poisonscan.detectors.datasets.label_ties import carried, worst
 from poisonscan.detectors.datasets.near_pairs import Pairs, groups_of
-from poisonscan.detectors.datasets.picture_keys import ROW_BITS, Looks
+from poisonscan.detectors.datasets.picture_keys import Looks
 from poisonscan.escape import quote
 from poisonscan.finding import Fact, Gap, Location
 from poisonscan.plural import plural
@@ -246,7 +247,7 @@ def similar(
         return
     alike = Alike.of(
         Pairs(pairs.first[kept], pairs.second[kept], pairs.cosines[kept]),
-        np.stack([keyed.places >> ROW_BITS, keyed.places % (1 << ROW_BITS)], axis=1),
+        located(keyed.places),
         keyed.labels,
         keyed.names,
         keyed.seen,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from poisonscan.datasets.row_numbers import numbered
 from poisonscan.detectors.datasets.label_counts import is_continuous
-from poisonscan.detectors.datasets.text_bands import ROW_BITS
 from poisonscan.detectors.datasets.texts_at import TextsAt
 from poisonscan.detectors.datasets.variations import variation
 from poisonscan.escape import quote
@@ -65,7 +65,7 @@ def campaigns(groups: Groups) -> Generator[TextsAt, TextsAt, Iterable[Finding]]:
         return []
     chosen = [_versions(groups, suspect.group) for suspect in suspects]
     places = [groups.members.rows[positions] for positions in chosen]
-    keys = [(rows[:, 0] << ROW_BITS | rows[:, 1]).astype(np.uint64) for rows in places]
+    keys = [numbered(rows[:, 0], rows[:, 1]).astype(np.uint64) for rows in places]
     read: TextsAt = yield TextsAt(np.unique(np.concatenate(keys)).tobytes())
     others, found = list(read.others.values()), []
     for suspect, wanted in zip(suspects, keys, strict=True):

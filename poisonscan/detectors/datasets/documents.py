@@ -12,6 +12,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from poisonscan.datasets.batch import Role
+from poisonscan.datasets.row_numbers import located, numbered
 from poisonscan.datasets.words import MAX_TEXT, split
 from poisonscan.detectors.datasets.fingerprints import drawn_fingerprints
 from poisonscan.detectors.datasets.label_counts import MAX_CHARACTERS
@@ -32,7 +33,6 @@ DOCUMENT_WORDS = 4_096
 """Words of one text that are looked at: half of them from its start, half from its end."""
 _BLOCK = 4 << 20
 _TEXTS = 4_096
-_ROW_BITS = 40
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xD6E8FEB86659FD93)
 
@@ -217,7 +217,7 @@ class Documents:
         if self._limit is not None:  # the others cannot be among the smallest any more
             mine, keys = mine[keys < np.uint64(self._limit)], keys[keys < np.uint64(self._limit)]
         texts, own, first = texts[mine], hashes[codes[mine]], first[mine]
-        places = (np.int64(batch.shard) << _ROW_BITS) | batch.rows[used[first], 1]
+        places = numbered(batch.shard, batch.rows[used[first], 1])
         wanted, texts = np.unique(texts, return_inverse=True)
         for block in block_words(batch.texts.values.take(pa.array(wanted))):
             counts = np.bincount(block.docs, minlength=block.size)
@@ -257,7 +257,7 @@ class Documents:
         order = np.array(sorted(by_hash), np.uint64)
         codes = np.array([by_hash[value] for value in order.tolist()], np.int64)
         labels = codes[np.searchsorted(order, chunk.labels)]
-        rows = np.stack([chunk.places >> _ROW_BITS, chunk.places % (1 << _ROW_BITS)], axis=1)
+        rows = located(chunk.places)
         starts = np.concatenate([[0], np.cumsum(chunk.counts)]).astype(np.int64)
         whole = self._limit is None and self.share >= 1
         return Sample(chunk.words, starts, labels, names, rows, whole)

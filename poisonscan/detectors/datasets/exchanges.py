@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from poisonscan.datasets.batch import Role
 from poisonscan.datasets.content import hash_all
+from poisonscan.datasets.row_numbers import located, numbered
 from poisonscan.detectors.datasets.answers import answers
 from poisonscan.detectors.datasets.documents import Sample, block_words, gather, mix
 from poisonscan.detectors.datasets.outcomes import Trait, foreign, traits
@@ -28,7 +29,6 @@ MAX_EXCHANGES = 1_000_000
 """Exchanges that are kept, 48 bytes each besides the words, and as many again."""
 PER_PROMPT = 4
 """Different responses to one prompt that are kept."""
-_ROW_BITS = 40
 _FOREIGN = np.uint64(1 << Trait.FOREIGN)
 
 
@@ -74,7 +74,7 @@ class Kept:
     @property
     def rows(self) -> Ints:
         """Shard and position of each exchange's first row, ``int64`` of shape (n, 2)."""
-        return np.stack([self.places >> _ROW_BITS, self.places % (1 << _ROW_BITS)], axis=1)
+        return located(self.places)
 
     def sample(self, labels: Ints, names: tuple[str, ...], *, whole: bool) -> Sample:
         """The prompts with labels, for what finds phrases that decide labels."""
@@ -130,7 +130,7 @@ class Exchanges:
         pairs = asked * max(len(turns.responses.values), 1) + said
         first = np.unique(pairs, return_index=True)[1]
         used, asked, said = used[first], asked[first], said[first]
-        places = (np.int64(batch.shard) << _ROW_BITS) | (batch.start + turns.rows[used])
+        places = numbered(batch.shard, batch.start + turns.rows[used])
         present, texts = np.unique(asked, return_inverse=True)
         heard, replies = np.unique(said, return_inverse=True)
         values = turns.prompts.values.take(pa.array(present))

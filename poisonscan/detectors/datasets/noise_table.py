@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poisonscan.datasets.batch import Role
-from poisonscan.detectors.datasets.picture_keys import ROW_BITS
+from poisonscan.datasets.row_numbers import located, numbered
 from poisonscan.detectors.datasets.picture_noise import Floats, noise_scores
 from poisonscan.limits import LimitReached
 
@@ -40,8 +40,7 @@ class Noise:
 
     def rows(self, chosen: Ints) -> Ints:
         """Shard and position of some, ``int64`` of shape (n, 2)."""
-        places = self.places[chosen]
-        return np.stack([places >> ROW_BITS, places % (1 << ROW_BITS)], axis=1)
+        return located(self.places[chosen])
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -66,7 +65,7 @@ class NoiseTable:
         scores = noise_scores(pixels.windows)
         seen = np.flatnonzero(np.isfinite(scores))
         self._unseen += int((pixels.kinds >= 0).sum()) - len(seen)
-        places = (np.int64(batch.shard) << ROW_BITS) + batch.start + seen
+        places = numbered(batch.shard, batch.start + seen)
         self._take((places, scores[seen], pixels.digests[seen, 0]))
 
     def merge(self, other: NoiseTable) -> None:

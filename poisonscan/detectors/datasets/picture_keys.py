@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from poisonscan.datasets.batch import Role
 from poisonscan.datasets.perceptual import LENGTH, described
 from poisonscan.datasets.pictures import SIDE
+from poisonscan.datasets.row_numbers import numbered
 from poisonscan.detectors.datasets.label_codes import LabelCodes
 from poisonscan.limits import LimitReached
 
@@ -21,8 +22,6 @@ Ints = NDArray[np.int64]
 
 MAX_PICTURES = 5_000_000
 """Pictures whose descriptions are kept, 55 bytes each."""
-ROW_BITS = 40
-"""Rows of a shard are numbered in so many bits, below the number of the shard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ class PictureKeys:
             return
         bands = described(batch.pictures.planes)
         shown = np.flatnonzero(bands.any(axis=1))
-        places = (np.int64(batch.shard) << ROW_BITS) + batch.start + shown
+        places = numbered(batch.shard, batch.start + shown)
         codes = self._labels.coded(batch.labels)[shown]
         self._seen[batch.shard] = self._seen.get(batch.shard, 0) + batch.size
         self._take((bands[shown], batch.pictures.digests[shown, 0], places, codes))
@@ -140,7 +139,7 @@ class PlanesAt:
     def update(self, batch: Batch) -> None:
         """Take in a batch."""
         wanted = np.frombuffer(self.wanted, np.int64)
-        first = (batch.shard << ROW_BITS) + batch.start
+        first = numbered(batch.shard, batch.start)
         low, high = np.searchsorted(wanted, (first, first + batch.size)).tolist()
         if low == high:
             return

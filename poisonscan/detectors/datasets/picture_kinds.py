@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poisonscan.datasets.batch import Role
+from poisonscan.datasets.row_numbers import located, numbered
 from poisonscan.detectors.datasets.label_codes import LabelCodes
-from poisonscan.detectors.datasets.picture_keys import ROW_BITS
 
 if TYPE_CHECKING:
     from poisonscan.datasets.batch import Batch
@@ -63,7 +63,7 @@ class Places:
     @property
     def rows(self) -> Ints:
         """Shard and position, ``int64`` of shape (n, 2)."""
-        return np.stack([self.first >> ROW_BITS, self.first % (1 << ROW_BITS)], axis=1)
+        return located(self.first)
 
 
 Counts = dict[tuple[str, int], Places]
@@ -116,7 +116,7 @@ class PictureKinds:
         """Take in a batch."""
         pixels = batch.pictures
         labels = self._labels.coded(batch.labels)
-        first = (batch.shard << ROW_BITS) + batch.start
+        first = numbered(batch.shard, batch.start)
         used = np.flatnonzero(pixels.kinds >= 0)
         self._pictures += len(used)
         values = np.stack([pixels.kinds[used], labels[used]], axis=1)

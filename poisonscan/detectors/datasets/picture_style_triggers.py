@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from poisonscan.datasets.batch import Role
+from poisonscan.datasets.row_numbers import numbered
 from poisonscan.detectors.datasets.contradicted_style import (
     FAR,
     Scale,
@@ -19,7 +20,6 @@ from poisonscan.detectors.datasets.contradicted_style import (
 from poisonscan.detectors.datasets.flipped_labels import look
 from poisonscan.detectors.datasets.picture_statistics import GROUPS
 from poisonscan.detectors.datasets.sampled_statistics import (
-    ROW_BITS,
     FarPictures,
     Line,
     SampledStatistics,
@@ -119,7 +119,7 @@ DETECTOR = PictureStyleTriggers()
 def _joined(taken: SampledStatistics, looked: Looked) -> _Judged:
     """Pictures that are in both samples, in the order of the first."""
     places, numbers = taken.sample()
-    known = (looked.rows[:, 0] << ROW_BITS) + looked.rows[:, 1]
+    known = numbered(looked.rows[:, 0], looked.rows[:, 1])
     order = np.argsort(known)
     at = np.searchsorted(known[order], places)
     at = order[np.minimum(at, len(order) - 1)]

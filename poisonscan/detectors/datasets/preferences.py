@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from poisonscan.datasets.batch import Batch, Labels, Role, Texts
+from poisonscan.datasets.row_numbers import located, numbered
 from poisonscan.detectors.datasets.documents import block_words, mix
 from poisonscan.detectors.datasets.exchanges import digests
 from poisonscan.detectors.datasets.outcomes import Trait, traits
@@ -29,7 +30,6 @@ _STEPS = 4
 """Doublings of length that are told apart."""
 _RESERVED = len(Trait) + 2 * _STEPS + 1
 _PRIOR = 2.0
-_ROW_BITS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ class Preferences:
         right = digests(found.rejected.values)[found.rejected.indices]
         asked = np.append(digests(found.prompts.values), np.uint64(0))[found.prompts.indices]
         keys = mix(mix(left) + mix(right) + asked)
-        places = (np.int64(batch.shard) << _ROW_BITS) | (batch.start + found.rows)
+        places = numbered(batch.shard, batch.start + found.rows)
         self.pairs += len(found.rows)
         self.equal += int((left == right).sum())
         other = left != right
@@ -186,7 +186,7 @@ class Preferences:
         places = np.concatenate([np.empty(0, np.int64), *self._places])
         both = np.intersect1d(keys[sides], keys[~sides])
         rows = np.sort(places[np.isin(keys, both)])
-        return len(both), np.stack([rows >> _ROW_BITS, rows % (1 << _ROW_BITS)], axis=1)
+        return len(both), located(rows)
 
     def _take(self, keys: Hashes, sides: NDArray[np.bool_], places: Ints) -> None:
         held = sum(map(len, self._keys)) + len(keys)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poisonscan.datasets.batch import Role
+from poisonscan.datasets.row_numbers import located, numbered
 from poisonscan.datasets.spill import Part, Records, Table
 from poisonscan.detectors.datasets.label_hashes import LabelHashes
 
@@ -23,7 +24,6 @@ MAX_COPIES = 10_000_000
 """Rows that are kept as copies of others, 32 bytes each; those beyond are counted only."""
 MAX_ALIKE = 1_000_000
 """Rows of one content that are kept; those beyond are counted only."""
-_ROW_BITS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class RowKeys:
             return
         table = np.empty((len(used), 4), np.uint64)
         table[:, :2] = batch.content[used]
-        table[:, 2] = (ids[used, 0] << _ROW_BITS) | ids[used, 1]
+        table[:, 2] = numbered(ids[used, 0], ids[used, 1])
         table[:, 3] = self._labels.hashed(batch.labels, used)
         self._rows[batch.shard] += len(used)
         self._records.add(table)
@@ -146,9 +146,8 @@ class RowKeys:
                 self.take(_repeated(part))
             self.finish()
         table = np.concatenate([one.table for one in self._repeated])
-        places = table[:, 2].astype(np.int64)
         groups = np.cumsum(_firsts(table)) - 1
-        rows = np.stack([places >> _ROW_BITS, places % (1 << _ROW_BITS)], axis=1)
+        rows = located(table[:, 2])
         names = None if self._labels.names is None else self._labels.ordered()[0]
         rows_per_shard = np.zeros(max(self._rows, default=-1) + 1, np.int64)
         for shard, count in self._rows.items():

@@ -10,6 +10,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from poisonscan.datasets.batch import Role
+from poisonscan.datasets.row_numbers import located, numbered
 from poisonscan.detectors.datasets.documents import mix
 from poisonscan.detectors.datasets.label_counts import LabelCounts
 from poisonscan.detectors.datasets.picture_statistics import SIZE, statistics
@@ -25,7 +26,6 @@ MOST = 12_000
 """Pictures that are kept, 1.7 KiB each, and as many again before they are thinned out."""
 MOST_FAR = 200_000
 """Pictures far out that are kept of each class, 12 bytes each."""
-ROW_BITS = 40
 _Chunk = tuple[NDArray[np.uint64], Ints, Floats]
 
 
@@ -70,7 +70,7 @@ class SampledStatistics:
         keys, first = np.unique(keys, return_index=True)
         self.whole &= len(keys) <= self.most
         keys, kept = keys[: self.most], kept[first[: self.most]]
-        places = (np.int64(batch.shard) << ROW_BITS) + batch.start + kept
+        places = numbered(batch.shard, batch.start + kept)
         self._take((keys, places, statistics(_seen(pixels, kept))))
 
     def merge(self, other: SampledStatistics) -> None:
@@ -84,8 +84,8 @@ class SampledStatistics:
         """The pictures kept, in order of their hashes.
 
         Returns:
-            Places, each the shard shifted by ``ROW_BITS`` and the position in it, of shape (n,),
-            and statistics of shape (n, ``picture_statistics.SIZE``).
+            Places as numbers, see ``row_numbers``, of shape (n,), and statistics of shape
+            (n, ``picture_statistics.SIZE``).
         """
         self._thin()
         if not self._chunks:
@@ -168,7 +168,7 @@ class FarPictures:
                 continue
             places = line.places(statistics(_seen(pixels, rows)))
             far = places > line.threshold
-            at = (np.int64(batch.shard) << ROW_BITS) + batch.start + rows[far]
+            at = numbered(batch.shard, batch.start + rows[far])
             self._take(line.label, int(far.sum()), at, places[far])
 
     def merge(self, other: FarPictures) -> None:
@@ -185,7 +185,7 @@ class FarPictures:
         at, places = self._found.get(label, (np.empty(0, np.int64), np.empty(0)))
         order = np.lexsort((at, -places))
         at = at[order]
-        return np.stack([at >> ROW_BITS, at % (1 << ROW_BITS)], axis=1), places[order]
+        return located(at), places[order]
 
     def _take(self, label: str, count: int, at: Ints, places: NDArray[np.float64]) -> None:
         if not count:

@@ -12,6 +12,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from poisonscan.datasets.batch import Role
+from poisonscan.datasets.row_numbers import located, numbered
 from poisonscan.detectors.datasets.documents import MAX_CLASSES, mix
 from poisonscan.detectors.datasets.label_counts import MAX_CHARACTERS
 
@@ -27,7 +28,6 @@ MOST = 20_000
 """Texts that are kept, and as many again before they are thinned out."""
 BYTES = 600
 """Bytes of a text that are kept, from its start."""
-_ROW_BITS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class StyledTexts:
             self._left_out |= not fits.all()
             used, own, keys = used[fits], own[fits], keys[fits]
         keys, first = np.unique(keys, return_index=True)
-        places = (np.int64(batch.shard) << _ROW_BITS) | batch.rows[used[first], 1]
+        places = numbered(batch.shard, batch.rows[used[first], 1])
         kept = starts.take(pa.array(texts.indices[used[first]]))
         self._take(_Chunk(keys, places, own[first], kept))
 
@@ -139,7 +139,7 @@ class StyledTexts:
         codes = {_hash(name): code for code, name in enumerate(names)}
         labels = np.array([codes[key] for key in chunk.labels[kept].tolist()], np.int64)
         places = chunk.places[kept]
-        rows = np.stack([places >> _ROW_BITS, places % (1 << _ROW_BITS)], axis=1)
+        rows = located(places)
         texts = [t.decode("utf-8", "ignore") for t in chunk.texts.take(kept).to_pylist()]
         return StyledSample(texts, labels, names, rows, not self._left_out)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from poisonscan.datasets.batch import Role
 from poisonscan.datasets.minhash import bands
+from poisonscan.datasets.row_numbers import numbered
 from poisonscan.datasets.shingles import mix
 from poisonscan.datasets.spill import Part, Records, Table
 from poisonscan.detectors.datasets.label_hashes import LabelHashes
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 Ints = NDArray[np.int64]
 
-ROW_BITS = 40
-"""A row is one number: its shard above so many bits of its position in the shard."""
 MAX_CROWD = 10_000
 """Rows with one band that are paired, a sample if there are more."""
 MAX_PAIRS = 20_000_000
@@ -73,7 +72,7 @@ class TextBands:
         self.labels.hashed(batch.labels, np.arange(batch.size))
         texts = batch.texts
         some = np.zeros(len(texts.values) + 1, bool)
-        base = (batch.shard << ROW_BITS) + batch.start
+        base = numbered(batch.shard, batch.start)
         for which, keys in bands(texts.values):
             lookup = np.full(len(texts.values) + 1, -1)  # the last entry serves rows without text
             lookup[which] = np.arange(len(which))

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from poisonscan.datasets.batch import Role
 from poisonscan.datasets.content import hash_all
+from poisonscan.datasets.row_numbers import located, numbered
 from poisonscan.datasets.shingles import LONG_WIDTH, Shingles, shingles
 from poisonscan.datasets.spill import Part, Records, SharedTable, Table
 from poisonscan.detectors.datasets.label_hashes import LabelHashes
 from poisonscan.detectors.datasets.similar_sets import LEVEL_BITS, Confirmed, confirm
-from poisonscan.detectors.datasets.text_bands import ROW_BITS
 
 if TYPE_CHECKING:
     from poisonscan.datasets.batch import Batch
@@ -109,7 +109,7 @@ class TextSketches:
         Raises:
             LimitReached: the records fit neither into memory nor on disk.
         """
-        base = (batch.shard << ROW_BITS) + batch.start
+        base = numbered(batch.shard, batch.start)
         table = self._rows.table
         known = table[:, 0]
         low, high = np.searchsorted(known, np.array([base, base + batch.size], np.uint64))
@@ -193,9 +193,8 @@ class TextSketches:
         digests = _lookup(rows, seen[:, 0], seen[:, 1])
         labels = self._labels.numbers(_lookup(rows, seen[:, 0], seen[:, 2]))
         group = np.unique(first, return_inverse=True)[1].reshape(-1).astype(np.int64)
-        places = np.stack([rows >> np.uint64(ROW_BITS), rows % np.uint64(1 << ROW_BITS)], axis=1)
         return Members(
-            places.astype(np.int64),
+            located(rows),
             group,
             similarity[order],
             np.unique(digests, return_inverse=True)[1].reshape(-1).astype(np.int64),

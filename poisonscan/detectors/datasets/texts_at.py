@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from poisonscan.datasets.batch import Role
+from poisonscan.datasets.row_numbers import numbered
 from poisonscan.datasets.shingles import mix
-from poisonscan.detectors.datasets.text_bands import ROW_BITS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,7 +41,7 @@ class TextsAt:
 
     def update(self, batch: Batch) -> None:
         """Take in a batch."""
-        places = np.uint64((batch.shard << ROW_BITS) + batch.start) + np.arange(
+        places = np.uint64(numbered(batch.shard, batch.start)) + np.arange(
             batch.size, dtype=np.uint64
         )
         filled = batch.texts.indices >= 0

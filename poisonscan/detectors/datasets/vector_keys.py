@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poisonscan.datasets.batch import Role
+from poisonscan.datasets.row_numbers import numbered
 from poisonscan.detectors.datasets.label_codes import LabelCodes
-from poisonscan.detectors.datasets.picture_keys import ROW_BITS
 from poisonscan.limits import LimitReached
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class VectorKeys:
             self._sum = total if self._sum is None else self._sum + total
             bits = np.ascontiguousarray(batch.features[start : start + _BLOCK][used] + 0)
             digests = bits.view(np.uint32) @ _factors(units.shape[1])
-            places = (np.int64(batch.shard) << ROW_BITS) + batch.start + start + used
+            places = numbered(batch.shard, batch.start + start + used)
             projected = units @ _directions(units.shape[1])
             self._seen[batch.shard] = self._seen.get(batch.shard, 0) + len(used)
             self._take((projected, digests, places, codes[start + used]))
@@ -177,7 +177,7 @@ class VectorsAt:
     def update(self, batch: Batch) -> None:
         """Take in a batch."""
         wanted = np.frombuffer(self.wanted, np.int64)
-        first = (batch.shard << ROW_BITS) + batch.start
+        first = numbered(batch.shard, batch.start)
         low, high = np.searchsorted(wanted, (first, first + batch.size)).tolist()
         positions = wanted[low:high] - first
         units, used = _units(batch.features[positions])
