@@ -51,6 +51,7 @@ class Delivery:
 
         Raises:
             click.BadParameter: ``-o`` or ``--anchor`` is wrong.
+            click.UsageError: the report is to be short and long.
         """
         try:
             outputs = parse(options.pop("outputs"), read)
@@ -59,6 +60,9 @@ class Delivery:
             raise
         fail_on = options.pop("fail_on")
         quiet, verbose = options.pop("quiet"), options.pop("verbose")
+        if quiet and verbose:
+            message = "--quiet and --verbose: leave one out, here or in the settings."
+            raise click.UsageError(message)
         look = Options(
             colour=wants_colour(options.pop("colour")),
             width=shutil.get_terminal_size((100, 24)).columns,

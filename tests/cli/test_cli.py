@@ -197,6 +197,9 @@ def test_quiet_and_verbose(folder: Path) -> None:
     assert len(quiet) < len(usual) <= len(verbose)
     assert "README.md" in verbose
     assert "README.md" not in quiet
+    both = run("scan", ".", "-q", "-v")
+    assert both.exit_code == 2
+    assert "leave one out" in both.output
 
 
 def test_colour(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
