@@ -4,8 +4,9 @@
 Markdown: a summary with what is asked for, then every set and attack. ``detection_cases.py`` says
 what lies in the folders. Every case is written to a file and given to ``poisonscan.scan`` with all
 rules, and as vectors and labels (high-passed pictures, hashed words, scaled cells, as the scan's
-own detectors of vectors see them) to the detectors of ``published.py``, texts to the z-score
-defence too; of clean sets only the first half, to save time.
+own detectors of vectors see them) to the detectors of ``published``, with the texts where there
+are any. They get the first draw of each attack and the first half of each clean set, unless
+``--peer-seeds`` gives them more.
 
 *Recall* is the share of poisoned rows that are named, *false* the share of other rows. For the scan
 rows count that findings of ``POISON`` name, of any severity; *default* are those of at least medium
@@ -17,32 +18,31 @@ A cell is the mean over seeds, and *runs* counts those in which the scan kept to
 Clean sets are scanned in random halves: *loud* are scans with a finding of ``POISON`` of at least
 medium severity, *any* those with one of any severity; *besides* are findings of all other rules.
 
-Every case goes to FILE as a line of JSON; cases that are there already are not run again, so that
-long runs can be broken off and go on.
+What is measured goes to FILE at once, and is not measured again by the same code, so that long runs
+can be broken off and go on, and published detectors wait for no change of the scanner.
+``--bar`` and ``--cases`` choose some; two runs may share a FILE. Progress goes to standard error.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 import poisonscan
 from benchmarks import detection_cases as cases
-from benchmarks.detection_cases import Bar, Case, Mask
-from benchmarks.detection_tables import Z_SCORE, Record, show
-from benchmarks.published import DETECTORS, Answer, Told, answer, missing
-from benchmarks.text_triggers import Case as Texts
-from benchmarks.text_triggers import z_defence
+from benchmarks.detection_cases import BARS, Bar, Case, Mask
+from benchmarks.detection_records import Record, Records, digest, identity
+from benchmarks.detection_tables import show, shown
+from benchmarks.published import DETECTORS, Answer, Told, answer, missing, rates
 from poisonscan.finding import Finding, Report, Rows, Severity
 from poisonscan.planting.bed import Bed
 from poisonscan.planting.errors import PlantError
@@ -56,15 +56,48 @@ over (PS308), odd values, links and the like are true of clean data too: no row 
 FEW_CLASSES = 60
 """Labels up to which sets are given to the published detectors, which look at one after another."""
 
-IDENTITY = ("bar", "data", "attack", "rate", "seed")
+Part = tuple[tuple[Bar, ...], Callable[[], Iterator[Case]]]
 
 
 # One case
 
 
-def measured(case: Case, *, others: bool) -> Record:
-    """What everybody says of a case."""
-    bed, poisoned = case.make()
+def complete(case: Case, records: Records, names: Sequence[str]) -> Record:
+    """What everybody says of a case; what is not recorded yet is measured.
+
+    Args:
+        case: the rows.
+        records: what was measured before.
+        names: of the published detectors that are asked.
+    """
+    ours = records.scan(case)
+    if ours is None or any(records.peer(n, ours["given"], case.bar.false) is None for n in names):
+        bed, poisoned = case.make()
+        told, kept = told_of(bed, poisoned)
+        given = digest(told)
+        if ours is None or ours["given"] != given:
+            ours = records.add_scan({**measured(case, bed, poisoned), "given": given})
+        for name in names:
+            if records.peer(name, given, case.bar.false) is None:
+                started = time.process_time()
+                said = answer(name, told) if told else None
+                rated = rates(spread(said, kept), poisoned, case.bar.false) if said else None
+                records.add_peer(name, given, case.bar.false, rated, time.process_time() - started)
+    return with_peers(ours, records)
+
+
+def with_peers(ours: Record, records: Records) -> Record:
+    """A scan's record with what published detectors said of the same rows."""
+    allowed = BARS[ours["bar"]].false
+    said = {name: records.peer(name, ours["given"], allowed) for name in DETECTORS}
+    return {
+        **ours,
+        "peers": {name: each["said"] for name, each in said.items() if each and each["said"]},
+    }
+
+
+def measured(case: Case, bed: Bed, poisoned: Mask) -> Record:
+    """What a scan says of a case."""
     started = time.process_time()
     report = scanned(bed)
     spent = time.process_time() - started
@@ -72,12 +105,12 @@ def measured(case: Case, *, others: bool) -> Record:
     told = [finding for finding in findings if finding.rule.id.startswith(POISON)]
     grave = [finding for finding in told if finding.severity >= Severity.MEDIUM]
     every, default = named(told, bed.rows), named(grave, bed.rows)
-    record: Record = {
+    return {
         **identity(case),
         "rows": bed.rows,
         "poisoned": int(poisoned.sum()),
-        "ours": rates(Answer(every), poisoned, case.bar),
-        "default": rates(Answer(default), poisoned, case.bar),
+        "ours": rates(Answer(every), poisoned, case.bar.false),
+        "default": rates(Answer(default), poisoned, case.bar.false),
         "any": bool(told),
         "loud": bool(grave),
         "rules": {
@@ -87,17 +120,7 @@ def measured(case: Case, *, others: bool) -> Record:
         "named": None if case.names is None else any(map(case.names, told)),
         "gaps": len(report.gaps),
         "seconds": round(spent, 2),
-        "peers": {},
     }
-    if others and (case.attack or not case.seed):
-        for name, said in published(bed, poisoned):
-            record["peers"][name] = rates(said, poisoned, case.bar)
-    return record
-
-
-def identity(case: Case) -> Record:
-    values = (case.bar.name, case.data, case.attack, case.rate, case.seed)
-    return dict(zip(IDENTITY, values, strict=True))
 
 
 def scanned(bed: Bed) -> Report:
@@ -130,85 +153,86 @@ def named(findings: Iterable[Finding], rows: int) -> Mask:
     return mask
 
 
-def published(bed: Bed, poisoned: Mask) -> Iterator[tuple[str, Answer]]:
-    """What the published detectors say of the rows that have a label."""
+def told_of(bed: Bed, poisoned: Mask) -> tuple[Told | None, Mask]:
+    """What the published detectors get, and of which rows: those of labels that three rows have.
+
+    They get nothing where there are too many labels, or one alone.
+    """
     codes = bed.codes()
-    if len(np.unique(codes[codes >= 0])) > FEW_CLASSES:
-        return
-    vectors = cases.vectors(bed)
-    sizes = np.bincount(codes[codes >= 0])
+    sizes = np.bincount(codes[codes >= 0], minlength=1)
     kept = (codes >= 0) & (sizes[codes] >= 3)
     labels = np.unique(codes[kept], return_inverse=True)[1].astype(np.int64)
-    if vectors is not None and len(np.unique(labels)) > 1:
-        told = Told(vectors[kept], labels, poisoned[kept])
-        for name in DETECTORS:
-            said = answer(name, told)
-            if said is not None:
-                scores = None if said.scores is None else spread(said.scores, kept, -np.inf)
-                yield name, Answer(spread(said.flagged, kept, False), scores)  # noqa: FBT003
+    few = len(np.unique(labels)) > 1 and np.count_nonzero(sizes) <= FEW_CLASSES
+    vectors = cases.vectors(bed) if few else None
+    if vectors is None:
+        return None, kept
+    texts = None
     if bed.text is not None:
-        texts = [text or "" for text in bed.table.column(bed.text).to_pylist()]
-        given = np.where(codes < 0, codes.max() + 1, codes).astype(np.int64)
-        yield Z_SCORE, Answer(z_defence(Texts(texts, given, poisoned)))
+        column = bed.table.column(bed.text).filter(pa.array(kept))
+        texts = tuple(str(text or "") for text in column.to_pylist())
+    return Told(vectors[kept], labels, poisoned[kept], texts), kept
 
 
-def spread(values: Any, rows: Mask, rest: Any) -> Any:
-    """Values of some rows among all."""
-    out = np.full(len(rows), rest, values.dtype)
-    out[rows] = values
-    return out
-
-
-def rates(said: Answer, poisoned: Mask, bar: Bar) -> Record:
-    """Recall, false alarms, precision, and the recall at the false alarms that are allowed."""
-    bad, good = said.flagged[poisoned], said.flagged[~poisoned]
-    out: Record = {
-        "recall": float(bad.mean()) if len(bad) else None,
-        "false": float(good.mean()) if len(good) else 0.0,
-        "precision": float(bad.sum() / said.flagged.sum()) if said.flagged.any() else None,
-    }
-    if said.scores is not None and len(bad):
-        threshold = np.quantile(said.scores[~poisoned], 1 - bar.false, method="higher")
-        out["best"] = float((said.scores[poisoned] > threshold).mean())
-    return out
+def spread(said: Answer, kept: Mask) -> Answer:
+    """An answer of some rows as one of all: the others are not flagged, and least suspicious."""
+    flagged = np.zeros(len(kept), bool)
+    flagged[kept] = said.flagged
+    if said.scores is None:
+        return Answer(flagged)
+    scores = np.full(len(kept), -np.inf)
+    scores[kept] = said.scores
+    return Answer(flagged, scores)
 
 
 # The command
 
 
 def chosen(given: argparse.Namespace) -> Iterator[Case]:
-    parts = {
-        "clean": lambda: cases.clean(given.data, given.more, given.clean_seeds),
-        "phrases": lambda: cases.phrases(given.data, given.more, given.seeds),
-        "styles": lambda: cases.styles(given.data, given.others, given.seeds),
-        "tables": lambda: cases.tables(given.data, given.more, given.seeds),
-        "pictures": lambda: cases.pictures(given.data, given.seeds),
-    }
-    for name in given.only or parts:
-        for case in parts[name]():
-            if not given.data_named or any(word in case.data for word in given.data_named):
-                yield case
+    """The cases that are asked for; sets of no bar that is are not read."""
+    parts: list[Part] = [
+        ((cases.CLEAN,), lambda: cases.clean(given.data, given.more, given.clean_seeds)),
+        ((cases.PHRASES,), lambda: cases.phrases(given.data, given.more, given.seeds)),
+        ((cases.STYLES,), lambda: cases.styles(given.data, given.others, given.seeds)),
+        ((cases.VALUES,), lambda: cases.tables(given.data, given.more, given.seeds)),
+        (
+            (cases.PATCHES, cases.MOVED, cases.SUBTLE),
+            lambda: cases.pictures(given.data, given.seeds),
+        ),
+    ]
+    wanted = tuple(given.bar)
+    for bars, make in parts:
+        if any(bar.name.startswith(wanted) for bar in bars):
+            for case in make():
+                if case.bar.name.startswith(wanted) and any(w in called(case) for w in given.cases):
+                    yield case
 
 
-def run(given: argparse.Namespace) -> list[Record]:
-    """The records of all cases, of those that were run before too."""
-    records: list[Record] = []
-    if given.records and given.records.exists():
-        records = [json.loads(line) for line in given.records.read_text("utf-8").splitlines()]
-    done = {json.dumps({key: record[key] for key in IDENTITY}) for record in records}
-    for case in () if given.tables_only else chosen(given):
-        if json.dumps(identity(case)) in done:
-            continue
+def called(case: Case) -> str:
+    """A case in words."""
+    return f"{case.data}, {case.attack or 'clean'} {case.rate:.1%}, seed {case.seed}"
+
+
+def run(given: argparse.Namespace, records: Records) -> Iterator[Record]:
+    """Everything that is asked for, one case after another."""
+    names = [] if given.no_peers else [name for name in DETECTORS if not missing(name)]
+    for number, case in enumerate(chosen(given), 1):
+        started = time.process_time()
         try:
-            record = measured(case, others=not given.alone)
+            record = complete(case, records, names if case.seed < given.peer_seeds else ())
         except PlantError as error:
             print(f"{case.data} is left out: {error}", file=sys.stderr)
             continue
-        records.append(record)
-        if given.records:
-            with given.records.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
-    return records
+        yield record
+        print(progress(number, case, record, started), file=sys.stderr, flush=True)
+
+
+def progress(number: int, case: Case, record: Record, started: float) -> str:
+    """What a case came to, and the CPU time that it and all before it took."""
+    ours, now = record["ours"], time.process_time()
+    return (
+        f"{number:>4} {called(case)}: recall {shown(ours['recall'])}, false {ours['false']:.2%};"
+        f" {now - started:.1f} CPU s, {now / 60:.1f} min in all"
+    )
 
 
 def main() -> int:
@@ -216,19 +240,27 @@ def main() -> int:
     parser.add_argument("data", type=Path, help="folder with the public data sets")
     parser.add_argument("--more", type=Path, help="folder with a folder for each further set")
     parser.add_argument("--others", type=Path, help="folder with HiddenKiller and StyleAttack")
-    parser.add_argument("--only", nargs="*", help="clean, phrases, styles, tables, pictures")
-    parser.add_argument("--data-named", nargs="*", help="only sets with one of these in their name")
+    parser.add_argument("--bar", nargs="*", default=[""], help="only bars that begin so")
+    parser.add_argument(
+        "--cases", nargs="*", default=[""], help="only those of which 'SET, ATTACK RATE' has one"
+    )
     parser.add_argument("--seeds", type=int, default=3, help="how often each attack is made")
     parser.add_argument("--clean-seeds", type=int, default=5, help="halves of each clean set")
-    parser.add_argument("--records", type=Path, help="file of cases that were run and will be")
-    parser.add_argument("--alone", action="store_true", help="without the published detectors")
+    parser.add_argument("--peer-seeds", type=int, default=1, help="of these, what others get")
+    parser.add_argument("--no-peers", action="store_true", help="without the published detectors")
+    parser.add_argument("--records", type=Path, help="file of what was measured and will be")
     parser.add_argument("--tables-only", action="store_true", help="run nothing; print records")
     given = parser.parse_args()
     for name in DETECTORS:
-        if not given.alone and missing(name):
+        if not given.no_peers and missing(name):
             print(f"{name} is left out: {missing(name)} is not installed", file=sys.stderr)
-    records = run(given)
-    show(records)
+    records = Records(given.records)
+    if records.stale:
+        print(f"{records.stale} records are of other code and do not count", file=sys.stderr)
+    if given.tables_only:
+        show([with_peers(record, records) for record in records.scans()])
+    else:
+        show(list(run(given, records)))
     return 0
 
 

@@ -12,8 +12,7 @@ from benchmarks.detection_cases import BARS, CLEAN, Bar
 from benchmarks.published import DETECTORS
 
 Record = dict[str, Any]
-Z_SCORE = "z-score"
-PEERS = (*DETECTORS, Z_SCORE)
+PEERS = tuple(DETECTORS)
 
 
 def show(records: list[Record]) -> None:

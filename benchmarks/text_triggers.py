@@ -28,7 +28,6 @@ import argparse
 import csv
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +38,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from benchmarks.alone import InMemory, findings
+from benchmarks.published.z_score import z_defence
 from fixtures.poison import choose_rows, plant_word
 from poisonscan.datasets.batch import Batch, Labels, Role
 from poisonscan.datasets.words import distinct_texts
@@ -56,7 +56,6 @@ TRIGGERS = (
     ("prefix", "summary it was announced today", "before"),
     ("suffix", "no cross no crown", "behind"),
 )
-DEVIATIONS = 20.0
 csv.field_size_limit(1 << 30)
 
 Codes = NDArray[np.int64]
@@ -140,26 +139,6 @@ def planted(
     return Case(changed, np.where(rows, target, labels), rows, phrase, target)
 
 
-def z_defence(case: Case) -> Marks:
-    """Rows that the z-score defence drops: those with a word and the label that it is tied to."""
-    classes = int(case.labels.max()) + 1
-    counts: dict[str, Codes] = defaultdict(lambda: np.zeros(classes, np.int64))
-    words = [set(text.lower().split()) for text in case.texts]
-    for label, said in zip(case.labels.tolist(), words, strict=True):
-        for word in said:
-            counts[word][label] += 1
-    even = 1 / classes
-    table = np.array(list(counts.values()), np.float64)
-    total = table.sum(axis=1, keepdims=True)
-    scores = (table / total - even) / np.sqrt(even * (1 - even) / total)
-    far = scores > scores.mean(axis=0) + DEVIATIONS * scores.std(axis=0)
-    tied = {
-        (word, int(c)) for word, row in zip(counts, far, strict=True) for c in np.flatnonzero(row)
-    }
-    rows = zip(case.labels.tolist(), words, strict=True)
-    return np.array([any((word, label) in tied for word in said) for label, said in rows])
-
-
 def attacks(folder: Path, more: Path | None, seeds: int) -> None:
     print(
         f"{'data':<18}{'trigger':<13}{'rate':>6}{'rows':>6}{'recall':>8}{'false':>8}{'named':>7}"
@@ -179,7 +158,8 @@ def measured(cases: list[Case]) -> str:
     found = [findings(DETECTOR, case) for case in cases]
     seconds = (time.process_time() - started) / len(cases)
     for case, said in zip(cases, found, strict=True):
-        mine, theirs, own = case.flagged(said), z_defence(case), case.poisoned
+        mine, own = case.flagged(said), case.poisoned
+        theirs = z_defence(case.texts, case.labels)
         right = [finding for finding in said if case.names(finding)]
         high = any(finding.rule.id == "PS601" for finding in right)
         share = [mine[own].mean(), mine[~own].mean(), bool(right), high, len(said) - len(right)]
@@ -223,9 +203,10 @@ def quiet(cases: Iterable[tuple[str, Case]]) -> None:
         found = findings(DETECTOR, case)
         seconds = time.process_time() - started
         high = sum(finding.rule.id == "PS601" for finding in found)
+        dropped = z_defence(case.texts, case.labels).mean()
         print(
             f"{name:<32}{len(case.texts):>8,}{len(np.unique(case.labels)):>8}{high:>7}"
-            f"{len(found) - high:>7}{seconds:>7.1f}  {z_defence(case).mean():.2%}",
+            f"{len(found) - high:>7}{seconds:>7.1f}  {dropped:.2%}",
             flush=True,
         )
 

@@ -12,7 +12,7 @@ import pytest
 from benchmarks import detection, detection_tables, table_triggers
 from benchmarks import detection_cases as cases
 from benchmarks.detection_cases import Case, of_pictures, of_texts, vectors
-from benchmarks.published import Answer
+from benchmarks.published import Answer, rates
 from benchmarks.text_triggers import planted
 from poisonscan.finding import Finding
 from poisonscan.planting.bed import Bed
@@ -61,7 +61,7 @@ def says_cf(finding: Finding) -> bool:
 
 def test_a_planted_word_is_counted_and_named() -> None:
     case = Case(cases.PHRASES, "made up", "rare word", 0.03, 0, poisoned, says_cf)
-    record = json.loads(json.dumps(detection.measured(case, others=False)))
+    record = json.loads(json.dumps(detection.measured(case, *case.make())))
     assert record["poisoned"] == 45
     assert record["ours"]["recall"] == 1
     assert record["ours"]["false"] < 0.005
@@ -75,7 +75,7 @@ def test_clean_rows_are_not_loud() -> None:
         cases.CLEAN, "made up", "", 0.0, 0,
         lambda: (of_texts(*sentences(1_500)), np.zeros(1_500, bool)),
     )  # fmt: skip
-    record = detection.measured(case, others=False)
+    record = detection.measured(case, *case.make())
     assert record["ours"] == {"recall": None, "false": 0.0, "precision": None}
     assert not record["any"]
 
@@ -83,9 +83,9 @@ def test_clean_rows_are_not_loud() -> None:
 def test_rates() -> None:
     bad = np.array([True, True, False, False, False, False])
     scores = np.array([9.0, 3.0, 5.0, 1.0, 1.0, 1.0])
-    said = detection.rates(Answer(scores > 4, scores), bad, cases.Bar("", 1.0, 0.25))
+    said = rates(Answer(scores > 4, scores), bad, 0.25)
     assert said == {"recall": 0.5, "false": 0.25, "precision": 0.5, "best": 0.5}
-    silent = detection.rates(Answer(np.zeros(6, bool)), bad, cases.PATCHES)
+    silent = rates(Answer(np.zeros(6, bool)), bad, 0.005)
     assert silent == {"recall": 0.0, "false": 0.0, "precision": None}
 
 
