@@ -40,6 +40,7 @@ from poisonscan.detectors.datasets.picture_keys import PictureKeys, PlanesAt
 from poisonscan.detectors.datasets.picture_kinds import PictureKinds
 from poisonscan.detectors.datasets.picture_statistics import SIZE
 from poisonscan.detectors.datasets.picture_views import Seen, View
+from poisonscan.detectors.datasets.places import FILE_BITS
 from poisonscan.detectors.datasets.preferences import BUCKETS, ByPreference, Direction, Preferences
 from poisonscan.detectors.datasets.row_keys import RowKeys
 from poisonscan.detectors.datasets.row_sample import NUMBER, TEXT, RowSample
@@ -75,6 +76,11 @@ KINDS = tuple(Kind("PNG", mode, (32, 32), "", mode == "L") for mode in ("L", "RG
 WINDOWS = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3), np.uint8)
 """The window of each content: 0 is broken, 1 has no colours."""
 WINDOWS[0] = WINDOWS[1] = 0
+NAMED = (
+    (np.arange(0, 12, 3).tobytes(), 0.7),
+    (np.arange(1 << FILE_BITS, 9 | 1 << FILE_BITS, 2).tobytes(), 1.0),
+)
+"""Rows of two findings, and how many of them are wanted."""
 _SOME = np.array([numbered(shard, i) for shard in range(3) for i in range(0, 12, 2)], np.int64)
 
 
@@ -112,7 +118,7 @@ def sampled(kept: SuspectSample) -> object:
     if found is None:
         return None
     values = found.values if kept.pictures else found.values.to_pylist()
-    return found.places, found.labels, found.contents, values, found.names
+    return found.contents, found.labels, found.marks, found.counts, values, found.names
 
 
 def patch_counts(found: PatchCounts) -> object:
@@ -180,12 +186,15 @@ CASES: dict[str, Case] = {
         lambda: NumberSummary(PLACES, (("number", (0.5, 2.0)),)), lambda summary: summary.found
     ),
     "pictures and suspects": Case(
-        lambda: SuspectSample(PLACES, tuple(range(0, 12, 3)), 0.4, pictures=True),
+        lambda: SuspectSample(PLACES, NAMED, 0.4, pictures=True),
         sampled,
     ),
     "texts and suspects": Case(
-        lambda: SuspectSample(PLACES, tuple(range(0, 12, 3)), 0.4, pictures=False),
+        lambda: SuspectSample(PLACES, NAMED, 0.4, pictures=False),
         sampled,
+    ),
+    "few texts and suspects": Case(
+        lambda: SuspectSample(PLACES, NAMED, 1.0, pictures=False, most=(3, 1)), sampled
     ),
     "row sample": Case(
         lambda: RowSample(PLACES, (("number", NUMBER), ("text", SHORT), ("label", TEXT)), 9),

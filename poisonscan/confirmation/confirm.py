@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 import numpy as np
 
+from poisonscan.confirmation.outcome import NOT_CONFIRMED, Tests, untested
 from poisonscan.confirmation.rows import Learnt, Suspects, learnt
 from poisonscan.confirmation.sample import ROWS, SuspectSample
 from poisonscan.confirmation.stamps import CONTROL_PATCH, CONTROL_WORD, inserted, overlaid, patched
-from poisonscan.confirmation.verdict import NOT_CONFIRMED, Tests, untested
 from poisonscan.datasets.batch import Role
 from poisonscan.detectors.datasets.places import places
 from poisonscan.finding import Finding
@@ -87,8 +87,8 @@ class Confirmation:
         where = places(dataset)
         share = min(1.0, ROWS / max(self.rows, 1))
         suspects = [Suspects.of(finding, where, share) for finding in self.findings]
-        wanted = np.unique(np.concatenate([each.asked for each in suspects]))
-        request = SuspectSample(where, tuple(wanted.tolist()), share, self.pictures)
+        asked = tuple((each.places, each.share) for each in suspects)
+        request = SuspectSample(where, asked, share, self.pictures)
         filled: SuspectSample = yield request
         labels = [str(finding.evidence.get("label")) for finding in self.findings]
         known = learnt(filled.sampled(), labels, suspects, share, pictures=self.pictures)

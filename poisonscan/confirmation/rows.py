@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from poisonscan.confirmation.sample import Sampled, luck
-from poisonscan.confirmation.trial import HELD, LEAST, Trial
+from poisonscan.confirmation.sample import SUSPECTS, Sampled, luck
+from poisonscan.confirmation.trial import HELD, LEAST, MOST_WEIGHT, Trial
 from poisonscan.detectors.datasets.places import FILE_BITS
 from poisonscan.finding import Rows
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from poisonscan.finding import Finding
 
 Ints = NDArray[np.int64]
+Hashes = NDArray[np.uint64]
 Marks = NDArray[np.bool_]
 
-SUSPECTS: Final = 500
-"""Rows of a finding that are looked at, or as large a share of them as of all rows."""
-LISTED: Final = 1_000_000
-"""Rows of a finding that are followed; one with more is not tested."""
+LISTED: Final = 250_000
+"""Rows of a finding that are followed, 8 bytes each for every worker; one with more is not
+tested."""
 CLASSES: Final = 32
 """Classes that are told apart: those of findings, and the largest others."""
 USUAL: Final = 2_000
@@ -37,15 +37,15 @@ class Suspects:
     """Rows of a finding.
 
     Attributes:
-        every: packed places, ascending.
-        asked: those of them that are to be looked at.
-        weight: rows that each of these stands for.
+        places: packed, ``int64``, as bytes.
+        count: how many they are.
+        share: of them that is looked at.
         whole: whether all rows of the finding are known.
     """
 
-    every: Ints
-    asked: Ints
-    weight: float
+    places: bytes
+    count: int
+    share: float
     whole: bool
 
     @classmethod
@@ -60,12 +60,11 @@ class Suspects:
         part = finding.at.part
         listed = cast("ListedRows | None", part.every if isinstance(part, Rows) else None)
         if listed is None or listed.left_out or not 0 < len(listed) <= LISTED:
-            nothing = np.empty(0, np.int64)
-            return cls(nothing, nothing, 1.0, whole=False)
+            return cls(b"", 0, 1.0, whole=False)
         starts = np.array([(file << FILE_BITS) + start for file, start in where], np.int64)
         every = np.unique(starts[listed.shard] + listed.position)
         part_of = max(share, min(1.0, SUSPECTS / len(every)))
-        return cls(every, every[luck(every) < part_of], 1 / part_of, whole=True)
+        return cls(every.tobytes(), len(every), part_of, whole=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,33 +114,50 @@ def learnt(
     if missing:
         return "no row with its label could be looked at"
     sizes = np.bincount(sample.labels[sample.labels >= 0], minlength=len(sample.names))
-    sizes[[sample.names.index(label) for label in labels]] = len(sample.places) + 1
+    sizes[[sample.names.index(label) for label in labels]] = len(sample.contents) + 1
     taken = np.sort(np.argsort(-sizes, kind="stable")[:CLASSES])
     taken = taken[sizes[taken] > 0]
     codes = np.full(len(sample.names) + 1, -1, np.int64)  # the last entry serves code -1
     codes[taken] = np.arange(len(taken))
     kept = np.flatnonzero(codes[sample.labels] >= 0)
-    places, own = sample.places[kept], codes[sample.labels[kept]]
+    contents, own = sample.contents[kept], codes[sample.labels[kept]]
     values = sample.values[kept] if pictures else sample.values.take(kept)
-    marks = tuple(np.isin(places, each.every) for each in suspects)
+    named = _with_copies(contents, own, sample.marks[kept])
     weights = np.full(len(kept), 1 / share)
-    for each, mark in zip(suspects, marks, strict=True):
-        weights[mark] = np.minimum(weights[mark], each.weight)
-    held = (sample.contents[kept] % np.uint64(HELD) == 0) & ~np.logical_or.reduce(marks)
+    for each, mark in zip(suspects, named.T, strict=True):
+        stands_for = each.count / max(int(sample.counts[kept][mark].sum()), 1)
+        weights[mark] = np.minimum(weights[mark], max(stands_for, 1.0))
+    weights = sample.counts[kept] * np.minimum(weights, MOST_WEIGHT)
+    apart = named.any(axis=1)
+    held = (contents % np.uint64(HELD) == 0) & ~apart
     if held.sum() < LEAST or len(taken) < 2:
         return "there are too few other rows to test it on"
-    see = _sight(places, values, held | np.logical_or.reduce(marks), pictures=pictures)
-    trial = Trial.of(places, see(values), own, weights, held)
+    see = _sight(contents, values, held | apart, pictures=pictures)
+    trial = Trial.of(contents, see(values), own, weights, held)
     if not trial.works:
         return (
             f"a small model tells the {len(taken)} classes apart in {trial.accuracy:.0%} of rows"
             " that it has not seen, which is too few to ask it"
         )
     names = tuple(sample.names[code] for code in taken.tolist())
-    return Learnt(trial, values, see, held, marks, names)
+    return Learnt(trial, values, see, held, tuple(named.T), names)
 
 
-def _sight(places: Ints, values: Any, apart: Marks, *, pictures: bool) -> Callable[[Any], Any]:
+def _with_copies(contents: Hashes, labels: Ints, marks: Marks) -> Marks:
+    """Which findings name rows or copies of them: a model would learn from these as well.
+
+    Args:
+        contents: ascending.
+        labels: ascending where contents are equal.
+        marks: of shape (n, findings).
+    """
+    new = np.ones(len(contents), bool)
+    new[1:] = (contents[1:] != contents[:-1]) | (labels[1:] != labels[:-1])
+    groups = np.cumsum(new) - 1
+    return np.asarray(np.logical_or.reduceat(marks, np.flatnonzero(new), axis=0)[groups], bool)
+
+
+def _sight(contents: Hashes, values: Any, apart: Marks, *, pictures: bool) -> Callable[[Any], Any]:
     """What makes vectors of values; rows ``apart`` are not learnt from."""
     if not pictures:
         from poisonscan.confirmation.texts import Reader
@@ -150,6 +166,6 @@ def _sight(places: Ints, values: Any, apart: Marks, *, pictures: bool) -> Callab
     from poisonscan.confirmation.pictures import Eye
 
     usual = np.flatnonzero(~apart)
-    usual = usual[np.argsort(luck(places[usual]), kind="stable")[:USUAL]]
+    usual = usual[np.argsort(luck(contents[usual]), kind="stable")[:USUAL]]
     eye = Eye.of(values[usual].astype(np.float32))
     return lambda planes: eye.see(planes.astype(np.float32))

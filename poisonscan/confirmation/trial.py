@@ -13,6 +13,7 @@ from poisonscan.confirmation.sample import luck
 from poisonscan.confirmation.surrogate import guessed, learn
 
 Ints = NDArray[np.int64]
+Hashes = NDArray[np.uint64]
 Marks = NDArray[np.bool_]
 Stamp = Callable[[Ints], Any]
 """Makes vectors of some rows of the sample with a trigger put on them."""
@@ -56,7 +57,7 @@ class Trial:
     """A sample with what was learnt from it.
 
     Attributes:
-        places: of the rows, packed.
+        contents: hashes of what the rows hold, ``uint64`` of shape (n,).
         vectors: of the rows, of shape (n, d).
         labels: from 0, of shape (n,).
         weights: how much each row counts, 0 for those held out, of shape (n,).
@@ -66,7 +67,7 @@ class Trial:
         classes: how many there are.
     """
 
-    places: Ints
+    contents: Hashes
     vectors: Any
     labels: Ints
     weights: NDArray[np.float32]
@@ -77,19 +78,19 @@ class Trial:
 
     @classmethod
     def of(
-        cls, places: Ints, vectors: Any, labels: Ints, weights: NDArray[np.float64], held: Marks
+        cls, contents: Hashes, vectors: Any, labels: Ints, weights: NDArray[np.float64], held: Marks
     ) -> Trial:
         """Learn from a sample.
 
         Args:
-            places: of the rows, packed.
+            contents: hashes of what the rows hold, ``uint64`` of shape (n,).
             vectors: of shape (n, d).
             labels: from 0, all present, of shape (n,).
             weights: rows that each stands for.
             held: not learnt from.
         """
         classes = int(labels.max()) + 1
-        counted = np.where(held, 0, np.minimum(weights, MOST_WEIGHT))
+        counted = np.where(held, 0, weights)
         # Classes count alike, or a rare one would never be guessed.
         sizes = np.bincount(labels, counted, minlength=classes)
         counted *= (counted.sum() / classes / np.maximum(sizes, 1))[labels]
@@ -103,7 +104,7 @@ class Trial:
         error = float(np.sqrt((safe * (1 - safe) / number).sum())) / max(len(number), 1)
         accuracy = float(recalls.mean()) if held.any() else 0.0
         weighed = counted.astype(np.float32)
-        return cls(places, vectors, labels, weighed, learnt, accuracy, error, classes)
+        return cls(contents, vectors, labels, weighed, learnt, accuracy, error, classes)
 
     @property
     def works(self) -> bool:
@@ -198,7 +199,7 @@ class Trial:
 
     def _some(self, rows: Marks) -> Ints:
         chosen = np.flatnonzero(rows)
-        order = np.argsort(luck(self.places[chosen]), kind="stable")
+        order = np.argsort(luck(self.contents[chosen]), kind="stable")
         return np.asarray(chosen[order[:STAMPED]], np.int64)
 
 

@@ -118,6 +118,13 @@ class Encoded:
             return decode(read_file(self.files[row]) for row in rows.tolist())
         return decode_column(self.column.take(pa.array(rows)), self.folder)
 
+    def hashes(self) -> NDArray[np.uint64]:
+        """Of the bytes of each picture, ``uint64`` of shape (rows,); 0 where there are none."""
+        if self.column is None:
+            return np.array([_hash(read_file(file)) for file in self.files], np.uint64)
+        items, indices = sources(self.column, self.folder)
+        return np.array([*map(_hash, items), 0], np.uint64)[indices]
+
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
@@ -150,6 +157,10 @@ def residuals(planes: NDArray[np.float32]) -> NDArray[np.float32]:
     local = (rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]) / np.float32(9)
     out: NDArray[np.float32] = (planes - local).reshape(len(planes), -1)
     return out
+
+
+def _hash(item: bytes | pa.Buffer | str) -> int:
+    return 0 if isinstance(item, str) else xxhash.xxh3_64_intdigest(item) or 1
 
 
 def decode_column(column: pa.Array, folder: Path) -> Pixels:

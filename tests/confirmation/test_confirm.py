@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from poisonscan.confirmation import confirm, rows, verdict
+from poisonscan.confirmation import confirm, outcome, rows
 from poisonscan.confirmation.trial import Shares
 from poisonscan.finding import Location, Severity
 from poisonscan.rules import rule
@@ -56,15 +57,34 @@ def test_a_word_that_decides_is_confirmed_and_one_that_does_not_is_not(tmp_path:
     assert not report.gaps
 
 
-def test_the_result_does_not_depend_on_how_rows_are_read(
+def test_the_result_does_not_depend_on_where_rows_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, chosen, _ = planted(tmp_path)
+    # So few that not all are looked at, neither of all rows nor of those of the finding.
+    monkeypatch.setattr(confirm, "ROWS", 900)
     monkeypatch.setattr(rows, "SUSPECTS", 20)
+    table = pq.read_table(path)
     once = scanned(path, Named("PS601", "1", chosen, ANYWHERE)).findings
-    pq.write_table(pq.read_table(path), path, row_group_size=100)
-    again = scanned(path, Named("PS601", "1", chosen, ANYWHERE)).findings
-    assert once[0].evidence["confirmation"] == again[0].evidence["confirmation"]
+    order = np.random.default_rng(3).permutation(len(table))
+    folder = tmp_path / "cut"
+    folder.mkdir()
+    for start in range(0, len(table), 400):
+        pq.write_table(table.take(order[start : start + 400]), folder / f"{start:04}.parquet")
+    moved = np.flatnonzero(np.isin(order, chosen))
+    cut = scanned(folder, Named("PS601", "1", moved, ANYWHERE), shard_rows=400).findings
+    told: Any = once[0].evidence["confirmation"]
+    assert told["verdict"] == "confirmed"
+    assert told == cut[0].evidence["confirmation"]
+
+
+def test_copies_of_suspects_are_left_out_with_them(tmp_path: Path) -> None:
+    path, chosen, _ = planted(tmp_path)
+    table = pq.read_table(path)
+    copied = pa.concat_tables([table, table.take(chosen)])
+    pq.write_table(copied, path)
+    report = scanned(path, Named("PS601", "1", chosen, ANYWHERE))
+    assert verdicts(report) == ["confirmed"]
 
 
 def test_a_patch_is_confirmed_and_a_group_of_rows_is_not(tmp_path: Path) -> None:
@@ -148,7 +168,7 @@ def test_what_is_confirmed_is_doubted_no_more() -> None:
     follows = Shares(rows=300, with_them=290, without=10, plain=10, interval=(0.8, 0.95))
     fails = Shares(rows=300, with_them=10, without=10, plain=10, interval=(-0.05, 0.05))
     said = [
-        verdict.Tests("2", 0.9, shares, None, known=True, control=control).applied(finding).severity
+        outcome.Tests("2", 0.9, shares, None, known=True, control=control).applied(finding).severity
         for finding in (found, doubted)
         for shares, control in ((follows, None), (fails, 0.9), (fails, 0.1))
     ]

@@ -37,10 +37,10 @@ def test_a_model_that_guesses_does_not_work() -> None:
     rows, labels = draw.normal(size=(400, 8)).astype(np.float32), draw.integers(2, size=400)
     rows[:, 7] = 1
     held = np.arange(400) % 4 == 0
-    places = np.arange(400)
-    assert not Trial.of(places, rows, labels, np.ones(400), held).works
+    contents = np.arange(400, dtype=np.uint64)
+    assert not Trial.of(contents, rows, labels, np.ones(400), held).works
     rows[:, 0] += 4 * labels
-    trial = Trial.of(places, rows, labels, np.ones(400), held)
+    trial = Trial.of(contents, rows, labels, np.ones(400), held)
     assert trial.works
     assert trial.accuracy > 0.9
 
@@ -52,5 +52,5 @@ def test_a_rare_class_counts_as_much_as_a_frequent_one() -> None:
     rows[:, :2] = draw.normal(size=(1_000, 2))
     rows[:, 0] += 3 * labels
     held = draw.random(1_000) < 0.3
-    trial = Trial.of(np.arange(1_000), rows, labels, np.ones(1_000), held)
+    trial = Trial.of(np.arange(1_000, dtype=np.uint64), rows, labels, np.ones(1_000), held)
     assert trial.accuracy > 0.8  # the mean of both classes: always 0 would be 0.5
