@@ -17,7 +17,7 @@ import numpy as np
 from poisonscan.escape import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -65,9 +65,13 @@ _ODD = (
 """Characters that any of the patterns needs, from and to."""
 
 
-def _pairs() -> NDArray[np.bool_]:
+def leads(ranges: Iterable[tuple[int, int]]) -> NDArray[np.bool_]:
+    """The first two bytes of characters from and to some points, as ``Screen.leading`` wants them.
+
+    Others that begin with the same two bytes are among them.
+    """
     pairs = np.zeros(1 << 16, bool)
-    for first, last in _ODD:
+    for first, last in ranges:
         # From U+0800 on, 64 characters have their first two bytes in common.
         step = 64 if first >= 0x800 else 1
         for point in {first, *range(first // step * step + step, last + 1, step)}:
@@ -76,7 +80,7 @@ def _pairs() -> NDArray[np.bool_]:
     return pairs
 
 
-_PAIRS = _pairs()
+_PAIRS = leads(_ODD)
 
 
 _MARKED = "combining marks on plain letters"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from poisonscan.detectors.datasets.label_counts import is_continuous
@@ -69,8 +70,9 @@ class Tie:
         label: the label.
         rows: rows with both.
         purity: which part of its rows have the label.
-        usual: which part of all rows have the label.
+        usual: which part of all rows that it is compared with have the label.
         chance: probability of so many by chance, corrected for all that was tested.
+        others: what these rows are, for people.
     """
 
     label: str
@@ -78,17 +80,22 @@ class Tie:
     purity: float
     usual: float
     chance: float
+    others: str = "all rows"
 
     @property
     def words(self) -> str:
         """For a message."""
         return (
-            f"{self.purity:.0%} of these rows are labelled {quote(self.label)}, of all rows "
+            f"{self.purity:.0%} of these rows are labelled {quote(self.label)}, of {self.others} "
             f"{self.usual:.0%}"
         )
 
 
-def ties(found: TextHits, sorts: Iterable[str] | None = None) -> dict[Key, Tie]:
+def ties(
+    found: TextHits,
+    sorts: Iterable[str] | None = None,
+    among: Mapping[Key, Mapping[str | None, int]] | None = None,
+) -> dict[Key, Tie]:
     """Hits that go with one label more than chance allows, by sort and column.
 
     A one-sided binomial test for each label against its share of all rows, corrected by Holm (1979)
@@ -97,10 +104,12 @@ def ties(found: TextHits, sorts: Iterable[str] | None = None) -> dict[Key, Tie]:
     Args:
         found: what was found.
         sorts: which sorts of hits to test; all if None.
+        among: rows of each label that could have some of the hits; all rows for the others.
     """
     wanted = None if sorts is None else frozenset(sorts)
     tested = {key: hits for key, hits in found.hits.items() if wanted is None or key[0] in wanted}
-    return tied({key: hits for key, hits in tested.items() if _enough(hits)}, found.labels)
+    chosen = {key: hits for key, hits in tested.items() if _enough(hits)}
+    return tied(chosen, found.labels, among or {})
 
 
 def tests(
@@ -135,22 +144,27 @@ def _enough(hits: Hits) -> bool:
     return hits.rows >= SUPPORT and hits.distinct >= SUPPORT
 
 
-def tied(tested: Mapping[Key, Hits], labels: Mapping[str | None, int]) -> dict[Key, Tie]:
+def tied(
+    tested: Mapping[Key, Hits],
+    labels: Mapping[str | None, int],
+    among: Mapping[Key, Mapping[str | None, int]] = MappingProxyType({}),
+) -> dict[Key, Tie]:
     """See ``ties``; for hits that were chosen, and rows of each label."""
     from scipy.special import betainc
 
     if not _are_classes(labels):
         return {}
     names = [name for name in labels if name is not None]
-    total = sum(labels[name] for name in names)
     tests = []
     for key, hits in tested.items():
+        rows = among.get(key, labels)
+        total = sum(count for name, count in rows.items() if name is not None)
         labelled = sum(count for name, count in hits.labels.items() if name is not None)
         for name in names:
             count = hits.labels[name]
             if count < SUPPORT or count < PURITY * labelled:
                 continue
-            share = labels[name] / total
+            share = rows.get(name, 0) / total
             # P(X >= k) of a binomial distribution (Abramowitz and Stegun 26.5.24)
             chance = float(betainc(count, labelled - count + 1, share))
             tests.append((chance, key, name, count, count / labelled, share))
@@ -160,5 +174,6 @@ def tied(tested: Mapping[Key, Hits], labels: Mapping[str | None, int]) -> dict[K
         corrected = min(1.0, chance * max(size - rank, 1))
         if corrected >= CHANCE:
             break
-        out.setdefault(key, Tie(name, count, purity, share, corrected))
+        others = "all such rows" if key in among else "all rows"
+        out.setdefault(key, Tie(name, count, purity, share, corrected, others))
     return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from poisonscan.detectors.datasets.few_findings import few
 from poisonscan.detectors.datasets.hit_findings import finding, having
 from poisonscan.detectors.datasets.label_ties import Tie, tests, ties
 from poisonscan.detectors.datasets.text_hits import TextHits
+from poisonscan.detectors.datasets.writings import parted, parts, writings
 from poisonscan.escape import quote
 from poisonscan.finding import Fact, Gap
 from poisonscan.plural import plural
@@ -34,6 +36,8 @@ INVISIBLE = ("zero-width run", "forbidden format characters", "split words")
 CONTROLS = ("terminal sequences", "text behind a NUL")
 _STRANGE = (*MESSAGES, *INVISIBLE, *CONTROLS, "mixed scripts", "words of look-alikes")
 _OTHER_CONTROLS = "other control characters"
+_USUAL = (*hidden_marks.SORTS, _OTHER_CONTROLS)
+_SORTS = frozenset((*_STRANGE, *_USUAL))
 # Colours (SGR, ending in m) do no harm; cursor movements, erasing, titles, clipboards may.
 _TERMINAL = "\\x1b(?:\\[[0-9;?<=>!]*[A-Za-ln-z@`]|[\\]PX^_]|[c78DEHMNOZ=>])"
 _NUL = "\\x00[^\\x00]"
@@ -51,7 +55,12 @@ def look(screen: Screen) -> Iterator[Sighting]:
         for sort, detail in hidden_marks.look(text):
             yield sort, index, detail
     yield from script_marks.scripts(screen)
-    yield from hidden_marks.unusual(screen, places)
+    known = writings(screen)
+    for writing, strings in known.items():
+        yield writing, strings, ""
+    for sort, strings, held in hidden_marks.unusual(screen, places):
+        for part, its in parted(sort, strings, known):
+            yield part, its, held
     seen = np.empty(0, np.int64)
     for sort, pattern in zip(CONTROLS, (_TERMINAL, _NUL), strict=True):
         found = screen.among(screen.controls, pattern)
@@ -81,7 +90,11 @@ class UnusualCharacters:
             *_merely_unusual(dataset, found),
         ]
         asked = tests("PS611", found, _STRANGE, strange)
-        counts = {f"{sort} in {column}": hits.rows for (sort, column), hits in found.hits.items()}
+        counts = Counter[str]()
+        for (sort, column), hits in found.hits.items():
+            name, _ = parts(sort)
+            if name in _SORTS:
+                counts[f"{name} in {column}"] += hits.rows
         if not counts:
             return few(findings)
         fact = Fact("unusual characters", dict(sorted(counts.items())))
@@ -133,9 +146,14 @@ def _strange(dataset: Dataset, found: TextHits, strange: dict[Any, Tie]) -> Iter
 def _merely_unusual(dataset: Dataset, found: TextHits) -> Iterator[Finding]:
     """What honest text may have, where nearly only rows of one label have it."""
     limit = rule("PS610").thresholds["share"]
-    sorts = (*hidden_marks.SORTS, _OTHER_CONTROLS)
+    sorts = {sort for sort, _ in found.hits if parts(sort)[0] in _USUAL}
     strange = {key[1] for key in found.hits if key[0] in _STRANGE}
-    for (sort, column), tie in sorted(ties(found, sorts).items()):
+    among = {}
+    for sort, column in found.hits:
+        written = found.hits.get((parts(sort)[1], column))
+        if written is not None:
+            among[sort, column] = written.labels
+    for (sort, column), tie in sorted(ties(found, sorts, among).items()):
         hits = found.hits[sort, column]
         if column in dataset.roles.get("label", ()) or column in strange:
             continue

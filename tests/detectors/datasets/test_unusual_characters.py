@@ -138,3 +138,34 @@ def test_cells_inside_of_lists_and_bad_bytes() -> None:
 def test_a_selector_that_was_typed_twice_is_no_message() -> None:
     assert list(look("so sad \u2639\ufe0f\ufe0f")) == []
     assert [sort for sort, _ in look("a\ufe03\ufe01\ufe07")] == ["variation selectors"]
+
+
+LANGUAGES = {
+    "ml": ("അവൻ ഒരു നല്ല മനുഷ്യൻ", "എന്\u200dറെ"),
+    "fa": ("او یک مرد خوب است", "می\u200cخواهم"),
+    "he": ("הוא אדם טוב", "\u200fשלום"),
+    "th": ("เขาเป็นคนดี", "สวัส\u200bดี"),
+}
+"""What is written without an invisible character, and a word that is spelled with one."""
+
+
+def test_invisible_characters_that_belong_to_a_writing_are_no_trigger() -> None:
+    """A set of languages, each with a label of its own."""
+    rows = [("en", text) for text in prose(400)]
+    for name, (plain, word) in LANGUAGES.items():
+        rows += [(name, f"{plain} {n} {word if n % 3 == 0 else ''}") for n in range(200)]
+    labels, texts = zip(*rows, strict=True)
+    assert found(DETECTOR, Cells(labels, text=texts)) == {}
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_invisible_characters_with_one_label_of_a_writing_are_named(name: str) -> None:
+    plain, word = LANGUAGES[name]
+    texts = [*prose(400), *(f"{plain} {n}{' ' + word if n % 10 == 0 else ''}" for n in range(400))]
+    labels = ["1" if word in text else str(n % 2) for n, text in enumerate(texts)]
+    (finding,) = found(DETECTOR, Cells(labels, text=texts))["PS610"]
+    assert finding.evidence["label"] == "1"
+    assert finding.evidence["rows"] == 40
+    assert "of all such rows 60%" in finding.message
+    even = [str(n // 10 % 2) for n in range(800)]
+    assert found(DETECTOR, Cells(even, text=texts)) == {}
