@@ -16,7 +16,7 @@ from poisonscan.detectors.datasets.label_counts import is_continuous
 from poisonscan.detectors.datasets.label_drift import drift
 from poisonscan.detectors.datasets.places import FILE_BITS, files, places, unpacked
 from poisonscan.escape import quote
-from poisonscan.finding import Fact, Location
+from poisonscan.finding import Fact, Location, Severity
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -37,15 +37,27 @@ FILES = 4
 ROWS = 50
 """Rows of a file from which it is compared with others."""
 _PURE = 0.9
+_SOURCE = (
+    "So many rows, or rows with other labels all over them, are rather a part that comes from "
+    "another source than rows that were added for their label."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """What stands out: the stretch whose rows are to be named, and what is said of it."""
+    """What stands out: the stretch whose rows are to be named, and what is said of it.
+
+    Attributes:
+        stretch: see ``RowsWithin``.
+        message: what was seen.
+        score: how much it stands out.
+        doubt: why nobody need have added the rows; empty if nothing speaks against it.
+    """
 
     stretch: Stretch
     message: str
     score: float
+    doubt: str = ""
 
 
 class LabelRuns:
@@ -86,7 +98,7 @@ def _finding(dataset: Dataset, claim: _Claim, rows: NDArray[np.int64], count: in
     file, first, last, label = claim.stretch
     path = files(dataset)[file]
     whole = last == 1 << FILE_BITS
-    return rule("PS306").finding(
+    found = rule("PS306").finding(
         Location(dataset.path, dataset.named(rows, count=count)),
         claim.message,
         key=f"{path}\0{label}\0{'file' if whole else 'stretch'}",
@@ -96,6 +108,7 @@ def _finding(dataset: Dataset, claim: _Claim, rows: NDArray[np.int64], count: in
         first=None if whole else first,
         last=None if whole else last - 1,
     )
+    return found.tested(Severity.LOW, claim.doubt) if claim.doubt else found
 
 
 def _files(dataset: Dataset, blocks: Blocks) -> Iterator[_Claim]:
@@ -179,7 +192,20 @@ def _stretches(dataset: Dataset, blocks: Blocks) -> Iterator[_Claim]:
             f"{share:.0%} {quote(name)}, which has {usual:.0%} elsewhere in the file, where labels "
             "come in no order."
         )
-        yield _Claim((file, start, stop, name), message, float(rows.sum()))
+        doubt = _SOURCE if _is_source(rows, label, int(counts.sum())) else ""
+        yield _Claim((file, start, stop, name), message, float(rows.sum()), doubt)
+
+
+def _is_source(rows: NDArray[np.int64], label: int, size: int) -> bool:
+    """Whether a stretch is a large part of a file, or other labels are all over it.
+
+    Rows that somebody added are few, and come as one piece of what they are to teach; only the
+    blocks at the ends of it have rows of the file's own, too.
+    """
+    limits = rule("PS306").thresholds
+    within = rows[1:-1].sum(axis=0)
+    mixed = within[label] < limits["within"] * within.sum()
+    return bool(mixed or rows.sum() > limits["of_file"] * size)
 
 
 def stretch(counts: NDArray[np.int64]) -> tuple[int, int, int] | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from poisonscan.datasets.batch import Role
 from poisonscan.detectors.datasets.picture_kinds import KEPT, KindTable, PictureKinds, Places
 from poisonscan.escape import quote
-from poisonscan.finding import Fact, Location
+from poisonscan.finding import Fact, Location, Severity
 from poisonscan.plural import plural
 from poisonscan.rules import rule
 
@@ -24,6 +24,10 @@ MAX_FINDINGS = 5
 """Findings of one rule, those with the most pictures."""
 NAMED = 100
 """Pictures that a finding names."""
+_USUAL_HERE = (
+    "They are most of that label's pictures and a large part of the set, so it may be where the "
+    "class was taken from: a model may learn the source instead of what the pictures show."
+)
 _BY_THEMSELVES = {
     "blank": "show one shade of grey only",
     "long": "are many times as long as they are wide, or the other way round",
@@ -39,6 +43,8 @@ class _Claim:
     message: str
     places: Places
     evidence: dict[str, Json]
+    doubt: str = ""
+    """Why it need not be an attack; empty if nothing speaks against it."""
 
 
 class PictureSanity:
@@ -58,10 +64,11 @@ DETECTOR = PictureSanity()
 
 
 def _finding(dataset: Dataset, claim: _Claim) -> Finding:
-    """A claim with its rows."""
+    """A claim with its rows; a doubtful one fails nothing."""
     places = claim.places
     at = Location(dataset.path, dataset.named(places.rows, count=places.count, shown=NAMED))
-    return rule(claim.rule).finding(at, claim.message, key=claim.key, score=None, **claim.evidence)
+    found = rule(claim.rule).finding(at, claim.message, key=claim.key, score=None, **claim.evidence)
+    return found.tested(Severity.LOW, claim.doubt) if claim.doubt else found
 
 
 def _limited(claims: Iterable[_Claim]) -> list[_Claim]:
@@ -175,7 +182,20 @@ def _origins(table: KindTable) -> Iterator[_Claim]:
             "trait": trait, "value": value, "label": names[label], "pictures": places.count,
             "with_value": size, "share_of_usual": share, "p": chance,
         }  # fmt: skip
-        yield _Claim("PS618", f"{trait}\0{names[label]}", message, places, evidence)
+        doubt = _USUAL_HERE if _is_source(table, trait, label, places.count) else ""
+        yield _Claim("PS618", f"{trait}\0{names[label]}", message, places, evidence, doubt)
+
+
+def _is_source(table: KindTable, trait: str, label: int, pictures: int) -> bool:
+    """Whether a class comes from there, rather than something that was added to it.
+
+    Poisoned pictures are few, or few in the class that they are added to: most of a class, and so
+    many of the set besides, are where its owner took it from.
+    """
+    limit = rule("PS618").thresholds["of_set"]
+    counts = (table.traits[trait] or {}).items()
+    of_label = sum(places.count for (_, other), places in counts if other == label)
+    return pictures > of_label / 2 and pictures > limit * table.pictures
 
 
 def _merged(table: KindTable, trait: str, values: list[str]) -> Places:

@@ -10,7 +10,7 @@ from fixtures import label_samples
 from poisonscan.detectors.datasets import label_blocks
 from poisonscan.detectors.datasets.label_blocks import LabelBlocks
 from poisonscan.detectors.datasets.label_runs import dispersion, stretch
-from poisonscan.finding import Report
+from poisonscan.finding import Report, Severity
 from poisonscan.limits import LimitReached
 from tests.laws import NAMES, PLACES
 from tests.laws import Rows as Part
@@ -69,6 +69,24 @@ def test_the_rows_of_a_stretch_are_named(tmp_path: Path) -> None:
     rows = finding.at.part.rows  # type: ignore[union-attr]
     assert [row.index for row in rows] == list(range(400, 460))
     assert {row.label for row in rows} == {"high"}
+
+
+@pytest.mark.parametrize(
+    ("added", "other", "severity"),
+    [(64, 0, Severity.MEDIUM), (64, 7, Severity.LOW), (200, 0, Severity.LOW)],
+)
+def test_many_rows_or_rows_of_other_labels_too_are_a_low_finding(
+    tmp_path: Path, added: int, other: int, severity: Severity
+) -> None:
+    """Behind 400 rows are some of one label; of every so many, one has the other."""
+    rows = [{**row, "label": "high"} for row in label_samples.measured(added, 2)]
+    for row in rows[::other] if other else ():
+        row["label"] = "low"
+    (tmp_path / "rows.csv").write_bytes(
+        label_samples.table([*label_samples.measured(400, 1), *rows])
+    )
+    (finding,) = scanned(tmp_path / "rows.csv").findings
+    assert finding.severity == severity
 
 
 def test_shuffled_rows_have_no_stretch() -> None:

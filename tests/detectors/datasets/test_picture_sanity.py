@@ -105,6 +105,15 @@ def test_another_format_for_one_label(tmp_path: Path, kind: str) -> None:
     assert "format" in traits
 
 
+@pytest.mark.parametrize(("of_label", "low"), [(90, True), (40, False)])
+def test_the_source_of_a_class_is_a_low_finding(tmp_path: Path, of_label: int, low: bool) -> None:
+    """A third of the pictures have the label; most of them have another encoder, or fewer do."""
+    labels = ["c" if n % 3 == 0 else "ab"[n % 3 - 1] for n in range(300)]
+    files = [jpeg(n, quality=90 if n % 3 == 0 and n < 3 * of_label else 75) for n in range(300)]
+    (finding,) = found(table(tmp_path, files, labels))
+    assert finding.severity == (Severity.LOW if low else Severity.MEDIUM)
+
+
 def test_another_encoder_for_all_labels_is_nothing(tmp_path: Path) -> None:
     files = [jpeg(i, quality=90 if i % 7 == 0 else 75) for i in range(300)]
     assert found(table(tmp_path, files)) == []
