@@ -192,20 +192,20 @@ def _stretches(dataset: Dataset, blocks: Blocks) -> Iterator[_Claim]:
             f"{share:.0%} {quote(name)}, which has {usual:.0%} elsewhere in the file, where labels "
             "come in no order."
         )
-        doubt = _SOURCE if _is_source(rows, label, int(counts.sum())) else ""
+        doubt = _SOURCE if _is_source(counts, first, last, label) else ""
         yield _Claim((file, start, stop, name), message, float(rows.sum()), doubt)
 
 
-def _is_source(rows: NDArray[np.int64], label: int, size: int) -> bool:
+def _is_source(counts: NDArray[np.int64], first: int, last: int, label: int) -> bool:
     """Whether a stretch is a large part of a file, or other labels are all over it.
 
-    Rows that somebody added are few, and come as one piece of what they are to teach; only the
-    blocks at the ends of it have rows of the file's own, too.
+    Rows that somebody added are few, and come as one piece of what they are to teach; only a block
+    that it begins or ends in has rows of the file's own, too.
     """
     limits = rule("PS306").thresholds
-    within = rows[1:-1].sum(axis=0)
-    mixed = within[label] < limits["within"] * within.sum()
-    return bool(mixed or rows.sum() > limits["of_file"] * size)
+    inner = counts[first + (first > 0) : last - (last < len(counts))].sum(axis=0)
+    mixed = inner[label] < limits["within"] * inner.sum()
+    return bool(mixed or counts[first:last].sum() > limits["of_file"] * counts.sum())
 
 
 def stretch(counts: NDArray[np.int64]) -> tuple[int, int, int] | None:

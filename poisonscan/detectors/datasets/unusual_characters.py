@@ -12,11 +12,11 @@ from poisonscan.datasets.batch import Role
 from poisonscan.detectors.datasets import hidden_marks, script_marks
 from poisonscan.detectors.datasets.few_findings import few
 from poisonscan.detectors.datasets.hit_findings import finding, having
-from poisonscan.detectors.datasets.label_ties import Tie, tests, ties
+from poisonscan.detectors.datasets.label_ties import SUPPORT, Tie, tests, ties
 from poisonscan.detectors.datasets.text_hits import TextHits
 from poisonscan.detectors.datasets.writings import parted, parts, writings
 from poisonscan.escape import quote
-from poisonscan.finding import Fact, Gap
+from poisonscan.finding import Fact, Gap, Severity
 from poisonscan.plural import plural
 from poisonscan.rules import rule
 from poisonscan.verdict import ClassTest
@@ -34,7 +34,11 @@ MESSAGES = ("tag characters", "variation selectors", "zero-width code", "reorder
 """What hides a message or shows another one than is there."""
 INVISIBLE = ("zero-width run", "forbidden format characters", "split words")
 CONTROLS = ("terminal sequences", "text behind a NUL")
-_STRANGE = (*MESSAGES, *INVISIBLE, *CONTROLS, "mixed scripts", "words of look-alikes")
+_MIXED = "mixed scripts"
+_TYPED = (*INVISIBLE, _MIXED)
+"""What a keyboard, a copied page or a play with letters leaves behind now and then."""
+_FEW = "So few of so many texts have it that it is rather an accident of typing or copying."
+_STRANGE = (*MESSAGES, *INVISIBLE, *CONTROLS, _MIXED, "words of look-alikes")
 _OTHER_CONTROLS = "other control characters"
 _USUAL = (*hidden_marks.SORTS, _OTHER_CONTROLS)
 _SORTS = frozenset((*_STRANGE, *_USUAL))
@@ -129,7 +133,7 @@ def _strange(dataset: Dataset, found: TextHits, strange: dict[Any, Tie]) -> Iter
     labels = dataset.roles.get("label", ())
     kinds = (
         ("PS602", MESSAGES),
-        ("PS603", ("mixed scripts",)),
+        ("PS603", (_MIXED,)),
         ("PS604", CONTROLS),
         ("PS610", INVISIBLE),
     )
@@ -140,7 +144,14 @@ def _strange(dataset: Dataset, found: TextHits, strange: dict[Any, Tie]) -> Iter
                 if told or (sort in CONTROLS and found.share(column, hits) > limit):
                     continue
                 message = f"{having(hits.rows, column)} {sort}{_shown(hits)}"
-                yield _finding(rule_id, dataset, hits, column, message, sort, None)
+                made = _finding(rule_id, dataset, hits, column, message, sort, None)
+                slip = sort in _TYPED and _are_few(hits.rows, found.share(column, hits))
+                yield made.tested(Severity.LOW, _FEW) if slip else made
+
+
+def _are_few(rows: int, share: float) -> bool:
+    """Whether rows are too few to be told from what people type and copy by accident."""
+    return rows < SUPPORT and share < rule("PS610").thresholds["few"]
 
 
 def _merely_unusual(dataset: Dataset, found: TextHits) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ import pytest
 
 from poisonscan.detectors.datasets.hidden_marks import decoded_bits, look
 from poisonscan.detectors.datasets.unusual_characters import DETECTOR
-from poisonscan.finding import Finding, Rows
+from poisonscan.finding import Finding, Rows, Severity
 from tests.detectors.datasets.cells import Cells, found, planted, prose
 
 
@@ -80,6 +80,15 @@ def test_one_row_is_enough(text: str, rule: str, shown: str) -> None:
     assert finding.message.isprintable()
     assert isinstance(finding.at.part, Rows)
     assert [row.index for row in finding.at.part.rows] == [100]
+
+
+@pytest.mark.parametrize("odd", ["inter\u200bnational", "p\u0430per", f"x{tagged('hi')}"])
+@pytest.mark.parametrize(("rows", "every"), [(3_000, 1_500), (3_000, 300), (300, 150)])
+def test_slips_are_few_of_many_texts(odd: str, rows: int, every: int) -> None:
+    """Two of 3,000 are, ten of 3,000 and two of 300 are not; a hidden message is no slip."""
+    ((finding,),) = found(DETECTOR, Cells(text=planted(prose(rows), odd, every))).values()
+    slip = (rows, every) == (3_000, 1_500) and not odd.startswith("x")
+    assert finding.severity == (Severity.LOW if slip else finding.rule.severity)
 
 
 @pytest.mark.parametrize("odd", ["inter\u200bnational", "p\u0430per", "а", f"x{tagged('hi')}"])
