@@ -28,12 +28,14 @@ class Values:
     Attributes:
         codes: of each row's value, -1 where it is rare.
         counts: rows of each.
+        own: those with each label, of shape (values, labels).
         doubted: those that look like other labels than each, of shape (values, labels).
         hits: those of them that have that label.
     """
 
     codes: Ints
     counts: Ints
+    own: Ints
     doubted: Ints
     hits: Ints
 
@@ -72,11 +74,14 @@ class PairCounts:
         size = len(frequent)
         cells = codes[own] * self.classes + self.labels[own]
         hits = np.bincount(cells, minlength=size * self.classes).reshape(size, self.classes)
+        cells = codes[there] * self.classes + self.labels[there]
+        every = np.bincount(cells, minlength=size * self.classes).reshape(size, self.classes)
         doubted = np.stack(
             [np.bincount(codes[there & rows], minlength=size) for rows in self.against.T], axis=1
         )
         kept = np.where(left, codes, -1)
-        return Values(kept, counts[frequent], doubted.astype(np.int64), hits.astype(np.int64))
+        tables = (table.astype(np.int64) for table in (every, doubted, hits))
+        return Values(kept, counts[frequent], *tables)
 
     def deciding(self, one: Values, other: Values) -> tuple[int, Iterator[tuple[int, Bools]]]:
         """How many pairs there are, and label and rows of those that decide it."""
@@ -98,6 +103,8 @@ class PairCounts:
             doubted[labels == label] = count[of[labels == label]]
         good, chances = self._judged(one, other, of, labels, sizes[of], hits, doubted)
         chosen = np.flatnonzero(good)
+        together = self._together(one, other, there, pairs, of[chosen], labels[chosen])
+        chosen = chosen[together >= self.limits["together"]]
         chosen = chosen[np.argsort(chances[chosen], kind="stable")[:TAKEN]]
         return tested, self._rows(there, pairs, of[chosen], labels[chosen])
 
@@ -125,6 +132,32 @@ class PairCounts:
         good &= chances <= np.log(self.limits["chance"])
         good &= hits / doubted - alone >= self.limits["rise"] * (1 - alone)
         return good, chances
+
+    def _together(
+        self,
+        one: Values,
+        other: Values,
+        there: NDArray[np.intp],
+        pairs: Ints,
+        of: Ints,
+        labels: Ints,
+    ) -> NDArray[np.float64]:
+        """How much more often than by chance two values meet in rows of a label: an odds ratio.
+
+        Who writes two values into rows brings them together; honest columns that decide a label
+        between them, such as those of a table of all combinations, need not.
+        """
+        ratios = np.empty(len(of))
+        for label in np.unique(labels).tolist():
+            asked = labels == label
+            own = pairs[self.labels[there] == label]
+            both = np.bincount(own, minlength=len(one.counts) * len(other.counts))[of[asked]]
+            first = one.own[of[asked] // len(other.counts), label] - both
+            second = other.own[of[asked] % len(other.counts), label] - both
+            rest = int((self.labels == label).sum()) - first - second - both
+            # A half more of each (J. Haldane 1956), or what never happened would be infinite.
+            ratios[asked] = (both + 0.5) * (rest + 0.5) / ((first + 0.5) * (second + 0.5))
+        return ratios
 
     def _rows(
         self, there: NDArray[np.intp], pairs: Ints, of: Ints, labels: Ints

@@ -16,6 +16,7 @@ from poisonscan.detectors.datasets.naive_rest import NaiveRest
 from poisonscan.detectors.datasets.rest_of_row import RestOfRow
 from poisonscan.detectors.datasets.row_sample import MISSING, NUMBER, TEXT
 from poisonscan.detectors.datasets.value_pairs import PairCounts
+from poisonscan.detectors.datasets.value_screen import Candidate, ValueScreen, stands_out
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -26,16 +27,18 @@ if TYPE_CHECKING:
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Item = TypeVar("Item")
+
 
 PAIR_CELLS = 40_000_000
 """Rows times pairs of columns that are looked at; of more columns the first ones."""
-STRONGEST = 50
-"""Values of a column that are looked at closely, those that decide most."""
-JUDGED = 400
-"""Values that are kept, the least likely ones."""
-CROSSED = 8
-"""Columns with values, and pairs of values, that trees are asked about, the least likely ones."""
+JUDGED = 200
+"""Values, and pairs of values, that are kept, the least likely ones."""
+ALWAYS = 8
+"""Values, pairs of values, and columns with values, that are looked at closely in any case; others
+as long as naive Bayes takes them for no chance."""
+COMPARED_KINDS, ASKED = 100, 24
+"""Values or pairs whose rows are compared with others at most, which takes a tenth of a second; and
+columns with values, or pairs, that trees are asked about at most, up to a second each."""
 OTHERS, COMPARED = 10, 4_000
 """Rows that a trigger's are compared with, for each of them, and in all."""
 
@@ -67,6 +70,9 @@ class Trigger:
     corrected: float = 1.0
     outside: bool = False
     shares: Floats = field(default_factory=lambda: np.empty(0))
+
+
+Item = TypeVar("Item", Candidate, Trigger)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +114,6 @@ class ValueSearch:
         self.sample = sample
         self.labels = labels
         self.classes = classes
-        self.base = np.bincount(labels, minlength=classes) / max(len(labels), 1)
         self.limits = rule("PS615").thresholds
         self.jagged: set[int] = set()
         self.columns = 0, 0
@@ -116,6 +121,7 @@ class ValueSearch:
         self.unasked: Counter[str] = Counter()
         self.naive = NaiveRest(sample, labels, classes)
         self.rest = RestOfRow(sample, labels)
+        self.screen = ValueScreen(self.naive, self.limits)
 
     @classmethod
     def of(cls, sample: Sample) -> ValueSearch | None:
@@ -131,51 +137,85 @@ class ValueSearch:
 
     def singles(self) -> list[Trigger]:
         """Single values that decide the label."""
-        tested, ranked = 0, list[Trigger]()
+        tested, ranked = 0, list[Candidate]()
         for column, (_, kind) in enumerate(self.sample.columns):
             if kind == TEXT:
                 continue
-            codes, counts = _coded(self.sample.values[:, column])
-            count, pure = self._pure(codes, counts)
+            count, found = self.screen.of(column, *_coded(self.sample.values[:, column]))
             tested += count
-            ranked += self._doubted(Trigger((column,), lb, codes == value) for value, lb in pure)
-            ranked = self._first(sorted(ranked, key=_surest), JUDGED, "values")
-        pairs = list(dict.fromkeys((t.columns, t.label) for t in ranked))
-        pairs = self._first(pairs, CROSSED, "columns with such values")
+            ranked = sorted([*ranked, *found])
+        unlikely = self._first(ranked, tested, "values", JUDGED)
+        groups: dict[tuple[int, int], list[Candidate]] = {}
+        for candidate in unlikely:
+            groups.setdefault((candidate.column, candidate.label), []).append(candidate)
+        picked = self._picked(unlikely, tested)
+        asked = self._first([groups[key][0] for key in picked], tested, "columns", ASKED)
         judged = [
             trigger
-            for columns, label in pairs
-            for trigger in self._against_neighbours(
-                [t for t in ranked if (t.columns, t.label) == (columns, label)]
-            )
+            for first in asked
+            for trigger in self._against_neighbours(groups[first.column, first.label])
         ]
         many = self._many(judged)
         self.jagged = {columns[0] for columns in many}
         few = [t for t in judged if t.outside or t.columns not in many]
         return self._at_random(self._holm([t for t in few if not self._related(t)], tested))
 
-    def _first(self, items: list[Item], most: int, kind: str) -> list[Item]:
-        """The first items; how many others there were is kept."""
-        self.unasked += Counter({kind: max(len(items) - most, 0)})
-        return items[:most]
+    def _first(self, ranked: list[Item], tested: int, kind: str, most: int) -> list[Item]:
+        """The first of candidates in order; how many more are no chance either is kept.
+
+        Args:
+            ranked: the least likely first.
+            tested: how many were looked at in all.
+            kind: what they are, for people.
+            most: how many are taken.
+        """
+        unlikely = sum(one.chance * tested <= self.limits["chance"] for one in ranked)
+        taken = min(max(ALWAYS, unlikely), most)
+        self.unasked[kind] += max(unlikely - taken, 0)
+        return ranked[:taken]
+
+    def _picked(self, ranked: list[Candidate], tested: int) -> list[tuple[int, int]]:
+        """Columns and labels of values of which one may have come up at random."""
+        found: list[tuple[int, int]] = []
+        compared = 0
+        for candidate in ranked:
+            key = candidate.column, candidate.label
+            if key in found:
+                continue
+            if compared >= COMPARED_KINDS:
+                unlikely = candidate.chance * tested <= self.limits["chance"]
+                self.unasked["values"] += int(unlikely)
+                continue
+            compared += 1
+            codes = _coded(self.sample.values[:, candidate.column])[0]
+            value = Trigger((candidate.column,), candidate.label, codes == candidate.value)
+            if self._may_be_random(value):
+                found.append(key)
+        return found
+
+    def _may_be_random(self, trigger: Trigger) -> bool:
+        """A first look at what ``_at_random`` decides, by naive Bayes, which doubts more rows."""
+        without = trigger.columns[0] if len(trigger.columns) == 1 else None
+        shares = self.naive.shares(trigger.label, without)[trigger.rows]
+        return self._told_apart(replace(trigger, shares=shares)) <= (self.limits["kind"] + 1) / 2
 
     def _doubted(self, candidates: Iterable[Trigger]) -> Iterator[Trigger]:
         """Those of which naive Bayes says something else."""
-        found: dict[tuple[int | None, int], Floats] = {}
+        found: dict[int, Floats] = {}
         for candidate in candidates:
-            without = candidate.columns[0] if len(candidate.columns) == 1 else None
-            key = without, candidate.label
-            if key not in found:
-                found = {k: v for k, v in found.items() if k[0] == without}
-                found[key] = self.naive.shares(candidate.label, without)
-            judged = self._judge(candidate, found[key][candidate.rows])
+            if candidate.label not in found:
+                found[candidate.label] = self.naive.shares(candidate.label, None)
+            judged = self._judge(candidate, found[candidate.label][candidate.rows])
             if judged is not None:
                 yield judged
 
-    def _against_neighbours(self, values: list[Trigger]) -> Iterator[Trigger]:
+    def _against_neighbours(self, values: list[Candidate]) -> Iterator[Trigger]:
         """Which values of a column stand out by models without it, among the next values too."""
-        shares = self.rest.crossed(values[0].label, values[0].columns)
-        for value in values:
+        column, label = values[0].column, values[0].label
+        shares = self.rest.crossed(label, (column,))
+        codes = _coded(self.sample.values[:, column])[0]
+        for candidate in values:
+            value = Trigger((column,), label, codes == candidate.value)
             floor = self._neighbours(value, shares <= self.limits["doubt"])
             judged = self._judge(value, shares[value.rows], floor)
             if judged is not None and (self._is_pure(judged) or self._is_spike(judged)):
@@ -199,23 +239,6 @@ class ValueSearch:
         """Columns of which more values stand out than a trigger would have."""
         counts = Counter(t.columns for t in asked if t.chance <= self.limits["alike"])
         return {columns for columns, count in counts.items() if count > self.limits["deciders"]}
-
-    def _pure(self, codes: Ints, counts: Ints) -> tuple[int, list[tuple[int, int]]]:
-        """How many values were looked at, and which of them carry one label, with that label."""
-        most = self.limits["share"] * len(codes)
-        fit = (counts >= self.limits["support"]) & (counts <= most)
-        cells = codes * self.classes + self.labels
-        table = np.bincount(cells, minlength=len(counts) * self.classes)
-        table = table.reshape(-1, self.classes)
-        labels = (table - counts[:, None] * self.base).argmax(axis=1)
-        hits = table[np.arange(len(counts)), labels]
-        shares = hits / np.maximum(counts, 1)
-        chances = stats.binom.logsf(hits - 1, np.maximum(counts, 1), self.base[labels])
-        likely = np.log(self.limits["alike"])
-        pure = np.flatnonzero(fit & (shares >= self.limits["mixed"]) & (chances <= likely))
-        self.unasked += Counter({"values": max(len(pure) - STRONGEST, 0)})
-        pure = pure[np.argsort(chances[pure], kind="stable")[:STRONGEST]]
-        return int(fit.sum()), [(int(v), int(labels[v])) for v in pure]
 
     def _at_random(self, found: list[Trigger]) -> list[Trigger]:
         """Triggers whose rows are like any rows of other labels, not a kind of their own.
@@ -243,7 +266,7 @@ class ValueSearch:
 
     def _related(self, trigger: Trigger) -> bool:
         """Whether the rest speaks for the label as well: a value that honest rows have."""
-        base = float(self.base[trigger.label])
+        base = float(self.screen.base[trigger.label])
         return bool(trigger.shares.mean() - base > self.limits["related"] * (1 - base))
 
     def _neighbours(self, trigger: Trigger, against: Bools) -> float:
@@ -271,13 +294,10 @@ class ValueSearch:
         """
         against = shares <= self.limits["doubt"]
         count = int(against.sum())
-        if count < self.limits["support"]:
-            return None
         hits = int((against & (self.labels[trigger.rows] == trigger.label)).sum())
-        expected = max(float(shares[against].mean()), floor)
-        above = hits / count - expected
-        pure = hits / count >= self.limits["mixed"]
-        if not pure or above < max(self.limits["excess"], self.limits["rise"] * (1 - expected)):
+        expected = max(float(shares[against].mean()) if count else 0.0, floor)
+        numbers = np.array([count]), np.array([hits]), np.array([expected])
+        if not stands_out(*numbers, self.limits)[0]:
             return None
         chance = float(stats.binom.sf(hits - 1, count, expected))
         return replace(trigger, expected=expected, against=count, hits=hits, chance=chance)
@@ -315,10 +335,14 @@ class ValueSearch:
             tested += count
             ranked += self._doubted(Trigger(pair, label, rows) for label, rows in found)
             ranked = sorted(ranked, key=_surest)
-            dropped += [trigger.chance for trigger in ranked[CROSSED:]]
-            ranked = ranked[:CROSSED]
+            dropped += [trigger.chance for trigger in ranked[JUDGED:]]
+            ranked = ranked[:JUDGED]
+        # Pairs of columns that say the same have the same rows: one of them is asked about.
+        ranked = self._first(_apart(ranked), tested, "pairs of values", COMPARED_KINDS)
+        ranked = [trigger for trigger in ranked if self._may_be_random(trigger)]
+        ranked = self._first(ranked, tested, "pairs of values", ASKED)
         unlikely = sum(chance * tested <= self.limits["chance"] for chance in dropped)
-        self.unasked["pairs of values"] = unlikely
+        self.unasked["pairs of values"] += unlikely
         judged = [t for t in map(self._against_each, ranked) if t is not None]
         few = self._holm([t for t in judged if not self._related(t)], tested)
         kept = self._at_random(few)

@@ -1,0 +1,114 @@
+"""Which values of a column are worth asking a model about: counts, and naive Bayes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from poisonscan.detectors.datasets.naive_rest import NaiveRest
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+
+class Candidate(NamedTuple):
+    """A value whose rows carry a label that they do not look like.
+
+    Attributes:
+        chance: that as many of them would have it, by naive Bayes.
+        column: number of the column.
+        label: code of the label.
+        value: code of the value in its column.
+    """
+
+    chance: float
+    column: int
+    label: int
+    value: int
+
+
+class ValueScreen:
+    """Looks at all values of a column at once.
+
+    Args:
+        naive: what the other columns say of each row's label.
+        limits: thresholds of the rule.
+    """
+
+    def __init__(self, naive: NaiveRest, limits: Mapping[str, float]) -> None:
+        self.naive, self.limits = naive, limits
+        self.labels, self.classes = naive.labels, naive.classes
+        self.base = np.bincount(self.labels, minlength=self.classes) / max(len(self.labels), 1)
+
+    def of(self, column: int, codes: Ints, counts: Ints) -> tuple[int, list[Candidate]]:
+        """How many values were looked at, and which of them stand out.
+
+        Args:
+            column: number of the column.
+            codes: of each row's value.
+            counts: rows of each value.
+        """
+        fit = (counts >= self.limits["support"]) & (counts <= self.limits["share"] * len(codes))
+        values, labels = self._of_one_label(codes, counts, fit)
+        found: list[Candidate] = []
+        for label in np.unique(labels).tolist():
+            of_label = values[labels == label]
+            found += self._doubted(column, label, codes, of_label)
+        return int(fit.sum()), found
+
+    def _of_one_label(
+        self, codes: Ints, counts: Ints, fit: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Values most of whose rows carry one label, more than of all rows do; and that label."""
+        cells = codes * self.classes + self.labels
+        table = np.bincount(cells, minlength=len(counts) * self.classes)
+        table = table.reshape(-1, self.classes)
+        labels = (table - counts[:, None] * self.base).argmax(axis=1)
+        hits = table[np.arange(len(counts)), labels]
+        shares = hits / np.maximum(counts, 1)
+        chances = stats.binom.logsf(hits - 1, np.maximum(counts, 1), self.base[labels])
+        likely = np.log(self.limits["alike"])
+        values = np.flatnonzero(fit & (shares >= self.limits["mixed"]) & (chances <= likely))
+        return values, labels[values]
+
+    def _doubted(
+        self, column: int, label: int, codes: Ints, values: NDArray[np.intp]
+    ) -> Iterator[Candidate]:
+        """Those of which naive Bayes, without the column, says something else."""
+        shares = self.naive.shares(label, column)
+        against = shares <= self.limits["doubt"]
+        size = int(codes.max(initial=0)) + 1
+        of, own = codes[against], self.labels[against] == label
+        count = np.bincount(of, minlength=size)[values]
+        hits = np.bincount(of[own], minlength=size)[values]
+        total = np.bincount(of, weights=shares[against], minlength=size)[values]
+        expected = total / np.maximum(count, 1)
+        good = stands_out(count, hits, expected, self.limits)
+        chances = stats.binom.sf(hits[good] - 1, count[good], expected[good])
+        for value, chance in zip(values[good].tolist(), chances.tolist(), strict=True):
+            yield Candidate(chance, column, label, value)
+
+
+def stands_out(
+    count: Ints, hits: Ints, expected: Floats, limits: Mapping[str, float]
+) -> NDArray[np.bool_]:
+    """Where many more rows have a label than are expected to.
+
+    Args:
+        count: rows that look like other labels.
+        hits: those of them that have the label.
+        expected: share of them that is expected to.
+        limits: thresholds of the rule.
+    """
+    shares = hits / np.maximum(count, 1)
+    rise = np.maximum(limits["excess"], limits["rise"] * (1 - expected))
+    return np.asarray(
+        (count >= limits["support"]) & (shares >= limits["mixed"]) & (shares - expected >= rise)
+    )
