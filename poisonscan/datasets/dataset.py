@@ -296,8 +296,10 @@ class Dataset:
         from poisonscan.datasets.network import Network
         from poisonscan.datasets.pictures import Pictures
 
+        vectors = self.vectors
         # A network decodes by itself; what does not decode is told here.
-        shown = isinstance(self.vectors, Pictures | Network)
+        looked_at = isinstance(vectors, Network) and vectors.form.takes == "pictures"
+        shown = looked_at or isinstance(vectors, Pictures)
         seen = {Role.PICTURES} | ({Role.FEATURES} if shown else set())
         if self.roles.get("image", ())[:1] and self.roles["image"][0] in self.content:
             seen |= {Role.CONTENT}
@@ -332,7 +334,8 @@ class Dataset:
         if isinstance(vectors, Activations):
             return vectors.read((shard.first or 0) + start, table.num_rows)
         if isinstance(vectors, Network):
-            return vectors.of_column(table.column(vectors.columns[0]), _folder(shard.files[0]))
+            columns = [table.column(name) for name in vectors.columns]
+            return vectors.of_columns(columns, _folder(shard.files[0]))
         if isinstance(vectors, Pictures) and pixels is not None:
             return residuals(pixels.planes)
         if vectors is None or isinstance(vectors, Pictures):

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from poisonscan.datasets.activations import Activations
 from poisonscan.datasets.arrange import Arranged, arrange, as_documentation
-from poisonscan.datasets.batch import Role
 from poisonscan.datasets.dataset import Dataset
 from poisonscan.datasets.delimited import begins_with
 from poisonscan.datasets.documentation import is_documentation
@@ -21,25 +19,23 @@ from poisonscan.datasets.errors import DatasetError, OptionError
 from poisonscan.datasets.folders import open_folders
 from poisonscan.datasets.layouts import BATCH_BYTES, Layout, reading
 from poisonscan.datasets.naming import called, family, split_of
-from poisonscan.datasets.network import Network
 from poisonscan.datasets.numbers import Embedding, Numbers
+from poisonscan.datasets.own_vectors import seen_by, with_activations
 from poisonscan.datasets.pictures import Pictures
 from poisonscan.datasets.roles import Roles, assign, vector_length
 from poisonscan.datasets.sampling import limited
 from poisonscan.datasets.shards import DatasetOptions, Shard
-from poisonscan.datasets.tables import count, layout, parts, read
+from poisonscan.datasets.tables import layout, parts, read
 from poisonscan.datasets.words import Words
 from poisonscan.escape import quote
 from poisonscan.finding import Gap, Json, Skipped
 from poisonscan.formats.base import TableFile
-from poisonscan.plural import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from poisonscan.datasets.dataset import Vectors
     from poisonscan.datasets.entries import Entry
-    from poisonscan.datasets.own_model import OwnModel
 
 SAMPLE = 2_048
 """Rows from which roles and scales are inferred."""
@@ -105,9 +101,9 @@ def open_datasets(
     if options.activations is not None and options.model is not None:
         raise OptionError("activations are given already: leave out the model, or them")
     if options.activations is not None:
-        found = [_with_activations(found, options.activations)]
+        found = [with_activations(found, options.activations)]
     if options.model is not None and found:
-        found = _seen_by(found, options.model)
+        found = seen_by(found, options.model)
     return sorted(_named(found), key=lambda dataset: dataset.path), notes
 
 
@@ -330,51 +326,6 @@ def _reading(found: Layout) -> dict[str, Json]:
     if not dialect.quoted:
         unusual["quotes"] = "part of the cells"
     return unusual
-
-
-def _with_activations(found: Sequence[Dataset], file: str) -> Dataset:
-    """Pair a matrix with the one dataset whose rows it describes.
-
-    Raises:
-        OptionError: several datasets, or another number of rows.
-    """
-    if len(found) != 1:
-        message = f"activations belong to one dataset; there are {len(found)} here"
-        raise OptionError(message)
-    dataset = found[0]
-    vectors = Activations.open(file)
-    shards, rows = [], 0
-    for shard in dataset.shards:
-        here = shard.rows
-        if here is None and shard.layout is not None:
-            try:
-                here = count(shard.files[0], shard.layout, shard.part)
-            except DatasetError as error:
-                message = f"activations cannot be matched to rows: {error}"
-                raise OptionError(message) from None
-        shards.append(replace(shard, first=rows, rows=here))
-        rows += here or 0
-    if rows != vectors.rows:
-        message = f"{quote(file)} has {plural(vectors.rows, 'row')}, the dataset {rows:,}"
-        raise OptionError(message)
-    return replace(dataset, shards=tuple(shards), vectors=vectors)
-
-
-def _seen_by(found: Sequence[Dataset], model: OwnModel) -> list[Dataset]:
-    """Let a network look at the pictures of all datasets that have some.
-
-    Raises:
-        OptionError: none has, or the network cannot be used.
-    """
-    if not any(Role.ENCODED in dataset.offers for dataset in found):
-        raise OptionError("the model is given pictures, and there are none")
-    out = []
-    for dataset in found:
-        if Role.ENCODED in dataset.offers:
-            columns = dataset.roles.get("image", ())[:1]
-            dataset = replace(dataset, vectors=Network.open(model, columns))  # noqa: PLW2901
-        out.append(dataset)
-    return out
 
 
 def _named(found: Sequence[Dataset]) -> list[Dataset]:

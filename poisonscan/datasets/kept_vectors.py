@@ -1,9 +1,9 @@
-"""Vectors that a network gave, kept on disk for scans that ask for the same.
+"""Vectors that a network gave, kept on disk for passes and scans that ask for the same.
 
-An entry holds the vectors of some pictures, under a digest of these pictures' bytes and of all else
+An entry holds the vectors of some pictures or texts, under a digest of their bytes and of all else
 that makes the vectors. It is a ``.npy`` file of numbers, with a digest of its own behind them: what
 is damaged, cut off or not what was asked for counts as not there. Who can write to the folder can
-say what pictures look like, so a folder that others can write to is refused.
+say what rows look like, so a folder that others can write to is refused.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import io
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -23,6 +24,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from poisonscan.datasets.errors import OptionError
+from poisonscan.datasets.spill import FREE
 from poisonscan.escape import quote
 from poisonscan.sources.disk import hold
 
@@ -41,7 +43,7 @@ class KeptVectors:
 
     Attributes:
         folder: where they are.
-        about: digest of all that makes the vectors, pictures apart.
+        about: digest of all that makes the vectors, rows apart.
     """
 
     folder: str
@@ -53,7 +55,7 @@ class KeptVectors:
 
         Args:
             folder: where the vectors are to be.
-            about: all that makes them, pictures apart.
+            about: all that makes them, rows apart.
 
         Raises:
             OptionError: it cannot be made, is no folder, or others can write to it.
@@ -77,17 +79,16 @@ class KeptVectors:
             _add(digest, part.encode("utf-8", "surrogatepass"))
         return cls(folder, digest.digest())
 
-    def key(self, pictures: Iterable[bytes | pa.Buffer | str]) -> str:
-        """What the vectors of some pictures are kept under.
+    def key(self, rows: Iterable[bytes | pa.Buffer | str]) -> str:
+        """What the vectors of some pictures or texts are kept under.
 
         Args:
-            pictures: the bytes of each; a string says why there are none.
+            rows: the bytes of each; a string says why there are none.
         """
         digest = hashlib.sha256(self.about)
-        for picture in pictures:
-            none = isinstance(picture, str)
-            digest.update(b"\0" if none else b"\1")
-            _add(digest, b"" if isinstance(picture, str) else picture)
+        for row in rows:
+            digest.update(b"\0" if isinstance(row, str) else b"\1")
+            _add(digest, b"" if isinstance(row, str) else row)
         return digest.hexdigest()
 
     def read(self, key: str, shape: tuple[int, int]) -> NDArray[np.float32] | None:
@@ -110,11 +111,16 @@ class KeptVectors:
         return np.frombuffer(body, _TYPE, offset=header.tell()).reshape(shape)
 
     def write(self, key: str, vectors: NDArray[np.float32]) -> None:
-        """Keep vectors; where that fails (a full disk), they are computed again next time."""
+        """Keep vectors; where that fails (a full disk), they are computed again next time.
+
+        Some of the disk is left free: it may be the one that everything else is written to.
+        """
         body = io.BytesIO()
         plain = np.ascontiguousarray(vectors, _TYPE)
         npy.write_array(body, plain, version=(1, 0), allow_pickle=False)
         with contextlib.suppress(OSError):
+            if shutil.disk_usage(self.folder).free < FREE:
+                return
             number, name = tempfile.mkstemp(prefix=".new-", dir=self.folder)
             try:
                 with os.fdopen(number, "wb") as stream:

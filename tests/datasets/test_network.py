@@ -33,8 +33,14 @@ def _png(picture: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def _open(model: OwnModel) -> Network:
+    network = Network.open(model, {"pictures": ()})
+    assert network is not None
+    return network
+
+
 def _vectors(model: OwnModel, pictures: np.ndarray = PICTURES) -> np.ndarray:
-    return Network.open(model, ()).vectors([_png(picture) for picture in pictures])
+    return _open(model).vectors([_png(picture) for picture in pictures])
 
 
 def test_outputs_and_inner_layers(tmp_path: Path) -> None:
@@ -50,7 +56,7 @@ def test_normalisation_is_as_stated(tmp_path: Path) -> None:
     file = network(tmp_path / "net.onnx")
     own = OwnModel(file, "means", mean=(0.5, 0.25, 0.0), std=(0.5,))
     assert np.allclose(_vectors(own), (MEANS - [0.5, 0.25, 0.0]) / 0.5, atol=1e-5)
-    assert Network.open(own, ()).source == (
+    assert _open(own).source == (
         "layer 'means' of 'net.onnx' (3 numbers), given 8x8 colour, mean 0.5 0.25 0, deviation 0.5,"
         " on cpu"
     )
@@ -58,13 +64,13 @@ def test_normalisation_is_as_stated(tmp_path: Path) -> None:
 
 def test_pictures_are_scaled(tmp_path: Path) -> None:
     model = OwnModel(network(tmp_path / "net.onnx", side="s"), "means", size=(4, 6))
-    assert Network.open(model, ()).size == (4, 6)
+    assert "given 6x4 colour" in _open(model).source
     flat = np.full((1, 20, 30, 3), 51, np.uint8)
     assert np.allclose(_vectors(model, flat), 0.2, atol=1e-6)
 
 
 def test_what_does_not_decode_has_no_vector(tmp_path: Path) -> None:
-    found = Network.open(OwnModel(network(tmp_path / "net.onnx")), ()).vectors(
+    found = _open(OwnModel(network(tmp_path / "net.onnx"))).vectors(
         [_png(PICTURES[0]), b"no picture", "why there is none", _png(PICTURES[1])]
     )
     assert np.isnan(found[1:3]).all()
@@ -85,7 +91,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
         (OwnModel(file, device="tpu"), "no device; there are auto, cpu, cuda"),
     ]:
         with pytest.raises(OptionError, match=reason):
-            Network.open(own, ())
+            _open(own)
 
 
 def _folder(path: Path) -> Path:
@@ -133,8 +139,8 @@ def test_a_device_that_cannot_be_used_is_an_error_unless_it_is_any(
     for has in (["CPUExecutionProvider"], ["CUDAExecutionProvider", "CPUExecutionProvider"]):
         monkeypatch.setattr("onnxruntime.get_available_providers", lambda has=has: has)
         with pytest.raises(OptionError, match=r"cuda cannot be used: .*--device cpu"):
-            Network.open(OwnModel(file, device="cuda"), ())
-        assert Network.open(OwnModel(file), ()).device == "cpu"
+            _open(OwnModel(file, device="cuda"))
+        assert _open(OwnModel(file)).device == "cpu"
 
 
 def _kept(folder: Path) -> list[Path]:
@@ -221,15 +227,15 @@ def test_folders_that_cannot_be_trusted_or_used_are_refused(tmp_path: Path) -> N
     file = network(tmp_path / "net.onnx")
     (tmp_path / "file").touch()
     with pytest.raises(OptionError, match="cannot be used"):
-        Network.open(OwnModel(file, cache=str(tmp_path / "file")), ())
+        _open(OwnModel(file, cache=str(tmp_path / "file")))
     if hasattr(os, "geteuid"):
         (tmp_path / "open").mkdir()
         (tmp_path / "open").chmod(0o777)
         with pytest.raises(OptionError, match="others can write to it"):
-            Network.open(OwnModel(file, cache=str(tmp_path / "open")), ())
+            _open(OwnModel(file, cache=str(tmp_path / "open")))
 
 
 def test_a_network_of_several_files_is_not_kept(tmp_path: Path) -> None:
     file = network(tmp_path / "net.onnx", side="location")
     with pytest.raises(OptionError, match="tensors in other files"):
-        Network.open(OwnModel(file, size=(8, 8), cache=str(tmp_path / "kept")), ())
+        _open(OwnModel(file, size=(8, 8), cache=str(tmp_path / "kept")))
