@@ -7,6 +7,7 @@ catches whatever a detector or a parser may raise.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +42,7 @@ from poisonscan.sources.disk import is_among
 from poisonscan.sources.hub.errors import HubError, NoSuchRepository
 from poisonscan.targets import TargetError, account, divided, files_of, root_of, unjudged
 from poisonscan.version import VERSION
-from poisonscan.vetting import vet
+from poisonscan.vetting import kept_for_now, vetted
 
 if TYPE_CHECKING:
     from poisonscan.datasets.dataset import Dataset
@@ -115,8 +116,8 @@ def scan(
             tells, and so does a column that is named here.
         activations: a ``.npy``, ``.npz`` or ``.safetensors`` file; its row i belongs to row i of
             the dataset.
-        model: a network to look at pictures with. It is scanned first, and not used if anything is
-            found in it.
+        model: a network to look at pictures or texts with. It is scanned first, and not used if
+            anything of medium severity or above is found in it, or it cannot be checked whole.
         split: read only this split.
         config: read only this configuration of those that a dataset's card lists.
         max_rows: look at the first so many rows of each dataset only.
@@ -149,8 +150,8 @@ def scan(
         early and is marked in the report.
 
     Raises:
-        TargetError: a target does not exist, an option names what is not there, or there is
-            something in ``model``.
+        TargetError: a target does not exist, an option names what is not there, or ``model`` is not
+            to be used.
         poisonscan.engines.base.EngineError: there is no such engine or cluster.
         poisonscan.rules.RuleError: ``select`` or ``ignore`` matches no rule, there is no such
             profile, or no rule is left to apply.
@@ -200,13 +201,15 @@ def scan(
         {LEFT_OUT: {profile: [rule.id for rule in without]}} if without else {},
     )
     try:
-        if model is not None and kind != "model":
-            vet(model.file, replace(work, rules=select_rules((), ()), kind="model").files)
-        if local:
-            work.run(local, base, columns, reference, report)
-            account(report, local, base, work.settled)
-        for one in remote:
-            work.run_remote(one, max_download, columns, reference, report)
+        with contextlib.ExitStack() as stack:
+            if model is not None and kind != "model":
+                model = vetted(model, replace(work, rules=select_rules((), ()), kind="model").files)
+                columns["model"] = stack.enter_context(kept_for_now(model, work.scratch))
+            if local:
+                work.run(local, base, columns, reference, report)
+                account(report, local, base, work.settled)
+            for one in remote:
+                work.run_remote(one, max_download, columns, reference, report)
     except KeyboardInterrupt:
         report.interrupted = True
         report.gaps.append(Gap(report.targets[0], "interrupted: the rest was not scanned"))

@@ -1,9 +1,8 @@
-"""The options that say which network looks at the pictures, and how it wants to see them."""
+"""The options that say which network looks at the rows, and how it wants to see them."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -36,14 +35,18 @@ def _numbers(_: click.Context, __: click.Parameter, value: str | None) -> tuple[
 OPTIONS: Final = [
     click.option(
         "--model",
-        type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        help="An ONNX network to look at pictures with, instead of built-in features. It is "
-        "scanned first, and refused if anything is found in it. Needs 'poisonscan[onnx]'.",
+        metavar="PATH|NAME",
+        help="A network to look at rows with, instead of built-in features: an ONNX file for "
+        "pictures (needs 'poisonscan[onnx]'), a folder of transformers or sentence-transformers "
+        "for pictures or texts, or the name of one that is in the Hub's cache (needs "
+        "'poisonscan[torch]'). It is scanned first, and refused if anything of medium severity or "
+        "above is found in it.",
     ),
     click.option(
         "--layer",
         metavar="NAME",
-        help="Which tensor of the network to read.  [default: its first output]",
+        help="What to read: a tensor of an ONNX network; of others the number of a hidden state, "
+        "or the name of a module.  [default: the first output; the last hidden state]",
     ),
     click.option(
         "--model-size",
@@ -56,26 +59,26 @@ OPTIONS: Final = [
         callback=_numbers,
         metavar="NUMBERS",
         help="Take this from values between 0 and 1: a number, or one for each channel, with "
-        "commas between.  [default: 0]",
+        "commas between.  [default: what it says, or 0]",
     ),
     click.option(
         "--model-std",
         callback=_numbers,
         metavar="NUMBERS",
-        help="Divide by this then.  [default: 1]",
+        help="Divide by this then.  [default: what it says, or 1]",
     ),
     click.option(
         "--device",
         type=click.Choice(DEVICES),
-        help="Where the network runs; auto is cuda if onnxruntime can use it. The report says "
-        "which it was.  [default: auto]",
+        help="Where the network runs; auto is cuda if the library that runs it can use it. The "
+        "report says which it was.  [default: auto]",
     ),
     click.option(
         "--cache",
         type=click.Path(file_okay=False),
         metavar="DIR",
-        help="Keep what the network gives in this folder, for the next scan of the same pictures. "
-        "It may be deleted at any time.  [default: nothing is kept]",
+        help="Keep what the network gives in this folder, for the next scan of the same rows. It "
+        "may be deleted at any time.  [default: kept for this scan only]",
     ),
 ]
 

@@ -119,7 +119,7 @@ def test_a_model_with_findings_is_not_run(tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("no model")
     with pytest.raises(poisonscan.TargetError, match="could not be checked"):
         poisonscan.scan(folder, model=OwnModel(str(tmp_path / "text.onnx")))
-    with pytest.raises(poisonscan.TargetError, match="is no file"):
+    with pytest.raises(poisonscan.TargetError, match="does not exist"):
         poisonscan.scan(folder, model=OwnModel(str(tmp_path / "none.onnx")))
 
 
