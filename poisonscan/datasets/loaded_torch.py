@@ -180,7 +180,7 @@ def loaded(path: str, layer: str, device: str, threads: int) -> Loaded:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # it would warn of forks
     torch.set_num_threads(threads)
     try:
-        with _silence():
+        with _silence(), _offline():
             return Loaded(folder, layer, device)
     except OptionError:
         raise
@@ -205,6 +205,19 @@ def _silence() -> Iterator[None]:
         logging.set_verbosity(before)
         if bars:
             logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def _offline() -> Iterator[None]:
+    """Within, nothing asks the Hub, whatever the settings of a network would have fetched."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def _network(folder: ModelFolder, layer: str) -> Any:

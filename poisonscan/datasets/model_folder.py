@@ -36,6 +36,8 @@ _REFUSED: Final = {
     "custom_pipelines": "wants code of its own to be run",
     "quantization_config": "is quantized, which needs further libraries",
     "transformers_weights": "names another file of weights",
+    "use_pretrained_backbone": "wants further weights to be fetched",
+    "use_timm_backbone": "needs a further library",
 }
 """Settings with which a folder is not used, and why."""
 _KERNELS: Final = frozenset({"kernel_config", "kernels", "use_kernels"})

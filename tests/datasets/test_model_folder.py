@@ -74,6 +74,7 @@ def test_the_digest_names_every_file_that_is_used_and_no_other(folder: Path) -> 
         ("config.json", {"text_config": [{"auto_map": {"x": "y"}}]}, "code of its own"),
         ("config.json", {**CONFIG, "quantization_config": {"bits": 4}}, "is quantized"),
         ("config.json", {**CONFIG, "transformers_weights": "x.bin"}, "another file of weights"),
+        ("config.json", {"backbone_config": {"use_pretrained_backbone": True}}, "be fetched"),
         ("config.json", [], "is no object"),
         ("tokenizer_config.json", 3, "is no object"),
     ],

@@ -202,6 +202,18 @@ def _without(folder: Path, to: Path, name: str) -> Path:
     return to
 
 
+def test_weights_of_half_precision_are_computed_with_in_full(folders: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(folders / "bert", tmp_path / "half")
+    file = tmp_path / "half" / "model.safetensors"
+    tensors = {name: tensor.half() for name, tensor in load_file(file).items()}
+    save_file(tensors, file, {"format": "pt"})
+    settings = tmp_path / "half" / "config.json"
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "dtype": "float16"}))
+    assert np.allclose(_texts(tmp_path / "half"), _texts(folders / "bert"), atol=1e-2)
+
+
 def test_weights_that_would_be_random_are_refused(folders: Path, tmp_path: Path) -> None:
     name = "bert.encoder.layer.1.output.dense.weight"
     with pytest.raises(OptionError, match=r"lacks weights.*random.*layer\.1\.output"):
