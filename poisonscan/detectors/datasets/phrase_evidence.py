@@ -70,11 +70,12 @@ class Yardstick:
     def positions(self, values: Floats) -> Floats:
         """Where margins lie: on average 0 for texts of the label and 1 for those of others.
 
-        Both averages are those of ranks, so that no few texts decide. A mixture of the two is its
-        share of the latter on average, and texts that say nothing are about a half.
+        They are ranks among texts of other labels, so that no few texts decide. A mixture of the
+        two is its share of the latter on average. Texts that say nothing are about 0: few texts of
+        other labels say as little.
         """
-        ranks = _ranks(values, np.sort(self.own)) + _ranks(values, self.others)
-        return np.asarray((ranks - 1.5 + self.apart) / (2 * self.apart - 1))
+        usual = 1 - self.apart  # rank of the label's own texts
+        return np.asarray((_ranks(values, self.others) - usual) / (0.5 - usual))
 
 
 def _ranks(values: Floats, ordered: Floats) -> Floats:
@@ -93,19 +94,22 @@ class Excess:
     """How many of a phrase's texts with a label are too many, and how many look implanted.
 
     If a phrase was put into texts of other labels and these were given the label, the two shares
-    are the same. If it rightly speaks for the label, the second is much smaller: the rest of a text
+    are the same. If it was put into texts at random, ``prior`` of these had the label already, and
+    say so. If it rightly speaks for the label, the second is much smaller: the rest of a text
     mostly says what the text is about, or says nothing.
 
     Attributes:
         excess: share of the texts with the label that would not be there, did the phrase go with
             labels as all texts do; 0 to 1.
         implanted: share of the texts that look like texts of other labels without the phrase.
-        error: standard error of ``explained``.
+        error: standard error of ``implanted``.
+        prior: share of the label among texts without the phrase.
     """
 
     excess: float
     implanted: float
     error: float
+    prior: float
 
     @classmethod
     def of(cls, positions: Floats, with_label: int, holders: int, prior: float) -> Excess:
@@ -115,36 +119,62 @@ class Excess:
             positions: of different texts with phrase and label, the phrase taken out.
             with_label: texts with phrase and label.
             holders: texts with the phrase.
-            prior: share of the label among all texts.
+            prior: share of the label among texts without the phrase, above 0 and below 1.
         """
-        odds = prior / (1 - prior)
-        usual = (holders - with_label) * odds / with_label
-        excess = max(1 - usual, _LEAST_EXCESS)
-        implanted = float(positions.mean())
+        usual = (holders - with_label) * prior / (1 - prior) / with_label
         spread = max(float(positions.std()), _LEAST_SPREAD) / np.sqrt(len(positions))
-        unsure = np.sqrt(holders - with_label) * odds / with_label * implanted / excess
-        return cls(excess, implanted, float(np.hypot(spread, unsure)) / excess)
+        excess = max(1 - usual, _LEAST_EXCESS)
+        return cls(excess, float(positions.mean()), float(spread), prior)
+
+    @property
+    def expected(self) -> float:
+        """Share of the texts that looks implanted at least, if the excess is."""
+        return self.excess * (1 - self.prior)
 
     @property
     def explained(self) -> float:
-        """Share of the excess that looks implanted; about 1 for a trigger."""
-        return self.implanted / self.excess
+        """What looks implanted by what must: 1 for a phrase in texts at random, more in others."""
+        return self.implanted / self.expected
+
+    def at_least(self, errors: float) -> float:
+        """``implanted`` less so many standard errors."""
+        return self.implanted - errors * self.error
+
+
+def larger(values: Floats, others: Floats) -> tuple[float, float]:
+    """Whether values tend to be larger than others: one-sided rank-sum test.
+
+    Mann and Whitney 1947, with the normal approximation, which is conservative enough for the eight
+    values and more that are asked for.
+
+    Returns:
+        The probability that a value is larger than another, ties counting half; and the
+        probability of such ranks by chance.
+    """
+    from scipy.special import ndtr
+
+    ordered = np.sort(others)
+    below = np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
+    pairs = len(values) * len(others)
+    effect = float(below.sum()) / 2 / pairs
+    error = np.sqrt((len(values) + len(others) + 1) / 12 / pairs)
+    return effect, float(ndtr((0.5 - effect) / error))
 
 
 def first_look(
     model: TextModel,
     groups: Sequence[Group],
     texts: Sequence[Ints],
-    excess: Floats,
+    expected: Floats,
     yardsticks: dict[int, Yardstick],
 ) -> Floats:
-    """How much of each phrase's excess looks implanted, by its first texts without all its words.
+    """How much of what must look implanted does, in the first texts of each without all its words.
 
     Args:
         model: what texts say.
         groups: the phrases.
         texts: of each, those with the label.
-        excess: of each, see ``Excess``.
+        expected: of each, see ``Excess``.
         yardsticks: by label.
 
     Returns:
@@ -166,7 +196,7 @@ def first_look(
         for i in part:
             mine = margins(scores[at : at + len(chosen[i])], groups[i].label)
             at += len(chosen[i])
-            found.append(float(yardsticks[groups[i].label].positions(mine).mean()) / excess[i])
+            found.append(float(yardsticks[groups[i].label].positions(mine).mean()) / expected[i])
         start = part.stop
     return np.array(found)
 

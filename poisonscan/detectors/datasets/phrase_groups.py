@@ -55,7 +55,10 @@ def tied(held: Features, sample: Sample, limits: Mapping[str, float]) -> tuple[l
     Args:
         held: features of the sample's texts.
         sample: the texts.
-        limits: ``support`` and ``purity`` of a feature and ``chance``, below which it is tied.
+        limits: ``support`` and ``purity`` of a feature and ``chance``, below which it is tied. With
+            ``alone`` it also is where its chance, not corrected, is below that and no more than
+            ``strays`` of its texts for each with the label are of others, had all labels as many
+            texts: for those who test further, and correct for all groups.
 
     Returns:
         The groups, and how many are left out because they are too many.
@@ -74,10 +77,13 @@ def tied(held: Features, sample: Sample, limits: Mapping[str, float]) -> tuple[l
         counts[row, label].astype(np.float64),
         np.bincount(sample.labels, minlength=classes) / sample.size,
     )
-    chance = bdtrc(count - 1, support[row], prior[label]) * len(often) * classes
-    strong = np.flatnonzero(chance < limits["chance"])
+    alone = bdtrc(count - 1, support[row], prior[label])
+    chance = np.minimum(alone * len(often) * classes, 1.0)
+    strays, most = (support[row] - count) * prior[label], count * (1 - prior[label])
+    few = (alone < limits.get("alone", 0.0)) & (strays <= limits.get("strays", 0.0) * most)
+    strong = np.flatnonzero((chance < limits["chance"]) | few)
     share = count / support[row]
-    order = strong[np.lexsort((label[strong], row[strong], -count[strong], chance[strong]))]
+    order = strong[np.lexsort((label[strong], row[strong], -count[strong], alone[strong]))]
     order = order[:MAX_CANDIDATES]
     while (
         np.asarray(held.matrix[:, often[row[order]]].sum(axis=1), float) ** 2

@@ -19,6 +19,7 @@ from poisonscan.detectors.datasets.phrase_evidence import (
     Joins,
     Yardstick,
     first_look,
+    larger,
 )
 from poisonscan.detectors.datasets.phrase_groups import grouped, tied, unaccounted, whole, wording
 from poisonscan.detectors.datasets.phrase_rows import EDGE, PhraseRows
@@ -67,7 +68,7 @@ class _Trigger:
         distinct: how many are no near-copies of each other.
         contradicted: how many of these are contradicted.
         share: how many are too many, and how many look implanted.
-        inserted: nearly all texts with it look implanted, and it can be taken out of them.
+        inserted: most texts with it look implanted, and it can be taken out of them.
         chance: of such contradictions, over all phrases.
     """
 
@@ -178,13 +179,13 @@ class _Searched:
 
     def tests(self, sample: Sample) -> list[ClassTest]:
         """What was tested of each label that texts tell from others."""
-        classes, chances = len(sample.names), dict[str, float]()
+        chances = dict[str, float]()
         for trigger in self.triggers:
-            # Both tests must say so: the larger chance (R. L. Berger 1982, intersection-union).
-            # Both are corrected for all labels, and here each is a test of its own.
+            # That of the contradiction alone: it is as rare in phrases that are tied to a label by
+            # accident, since it does not look at how. It is corrected for phrases of all labels,
+            # and here each is a test of its own.
             label = trigger.group.label
-            share = self.tied[label] / self.tied.total()
-            chance = max(trigger.group.chance / classes, trigger.chance * share)
+            chance = trigger.chance * self.tied[label] / self.tied.total()
             name = sample.names[label]
             chances[name] = min(chance, chances.get(name, 1.0))
         names = [name for name in sample.names if name not in self.dim]
@@ -208,8 +209,8 @@ def _searched(sample: Sample, model: TextModel) -> _Searched:
     ends = zip(columns.indptr[:-1].tolist(), columns.indptr[1:].tolist(), strict=True)
     holders = [np.sort(columns.indices[start:stop]).astype(np.int64) for start, stop in ends]
     looks = [_Look(group, holding, sample) for group, holding in zip(groups, holders, strict=True)]
-    texts, excess = [look.texts for look in looks], np.array([look.excess for look in looks])
-    shares = first_look(model, groups, texts, excess, yardsticks)
+    texts, expected = [look.texts for look in looks], np.array([look.expected for look in looks])
+    shares = first_look(model, groups, texts, expected, yardsticks)
     left += len(groups) - len(shares)
     near = np.flatnonzero(shares >= limits["half"]).tolist()
     joins = Joins(held, sample) if near else None
@@ -238,13 +239,15 @@ class _Look:
 
     @property
     def prior(self) -> float:
-        """The label's share of all texts."""
-        return float((self.sample.labels == self.group.label).mean())
+        """The label's share of the texts without the phrase."""
+        labelled = int((self.sample.labels == self.group.label).sum()) - len(self.texts)
+        without = self.sample.size - len(self.holders)
+        return min(max(labelled, 1) / max(without, 2), 1 - 1 / max(without, 2))
 
     @property
-    def excess(self) -> float:
-        """How many of the texts are too many, see ``Excess``."""
-        return Excess.of(np.zeros(1), len(self.texts), len(self.holders), self.prior).excess
+    def expected(self) -> float:
+        """How many of the texts must look implanted, see ``Excess``."""
+        return Excess.of(np.zeros(1), len(self.texts), len(self.holders), self.prior).expected
 
 
 def _tested(
@@ -265,55 +268,39 @@ def _tested(
     apart = without_copies(held, sample, texts, words)
     distinct, contradicted = len(apart), int((against[apart] > 0).sum())
     yardstick = yardsticks[group.label].without(look.holders)
-    if contradicted < limits["contradicted"] or len(yardstick.own) < limits["contradicted"]:
+    if distinct < limits["distinct"] or len(yardstick.own) < limits["distinct"]:
         return None
     positions = yardstick.positions(against[apart])
     share = Excess.of(positions, len(every), len(look.holders), look.prior)
     _, chance = larger(against[apart], yardstick.own)
     chance *= tests
-    least = share.explained - limits["errors"] * share.error
-    if share.explained < limits["explained"] or not limits["half"] <= least <= limits["whole"]:
+    least = share.at_least(limits["errors"])
+    if share.explained < limits["explained"]:
+        return None
+    if not limits["half"] * share.expected <= least <= limits["whole"]:
         return None
     if chance >= limits["chance"]:
         return None
     order = np.lexsort((texts, -against))
-    lowest = np.quantile(yardstick.others, _OUTLYING)
-    pure = share.excess >= limits["pure"]  # else some of the texts are of the label by themselves
+    pure = share.excess >= limits["pure"]  # else some of the texts are honest, and look like it
+    lowest = -np.inf if pure else np.quantile(yardstick.others, _OUTLYING)
+    at_random = pure and chance < limits["surely"]  # honest words come closer to this than to that
+    wanted = share.expected if at_random else share.excess
     return _Trigger(
         group,
         len(look.holders),
         words,
         texts[order],
         against[order],
-        len(texts) if pure else int((against >= lowest).sum()),
+        int((against >= lowest).sum()),
         distinct,
         contradicted,
         share,
-        pure
-        and share.explained >= limits["clearly"]
+        share.excess >= limits["most"]
+        and share.implanted >= limits["clearly"] * wanted
         and joins.natural(words, texts[apart[against[apart] > 0]]),
         chance,
     )
-
-
-def larger(values: Floats, others: Floats) -> tuple[float, float]:
-    """Whether values tend to be larger than others: one-sided rank-sum test.
-
-    Mann and Whitney 1947, with the normal approximation, which is conservative enough for the eight
-    values and more that are asked for.
-
-    Returns:
-        The probability that a value is larger than another, ties counting half; and the
-        probability of such ranks by chance.
-    """
-    from scipy.special import ndtr
-
-    ordered = np.sort(others)
-    below = np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
-    pairs = len(values) * len(others)
-    effect = float(below.sum()) / 2 / pairs
-    error = np.sqrt((len(values) + len(others) + 1) / 12 / pairs)
-    return effect, float(ndtr((0.5 - effect) / error))
 
 
 def _apart(triggers: list[_Trigger]) -> tuple[list[_Trigger], dict[str, int]]:

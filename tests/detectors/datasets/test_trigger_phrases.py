@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pytest
 
 from fixtures.poison import plant_word
-from poisonscan.detectors.datasets.trigger_phrases import DETECTOR, larger
+from poisonscan.detectors.datasets.trigger_phrases import DETECTOR
 from poisonscan.finding import Fact, Finding, Rows
 from poisonscan.verdict import ClassTest
 from tests.detectors.datasets.texts import NAMES, dataset, sentences
@@ -36,6 +36,29 @@ def test_an_inserted_phrase_is_named_with_its_rows(phrase: str, rate: float) -> 
     assert finding.evidence["rows"] == poisoned.sum()
     scores = [row.score or 0 for row in cast("Rows", finding.at.part).rows]
     assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize(("classes", "rate"), [(2, 0.06), (2, 0.2), (5, 0.03)])
+def test_a_phrase_in_rows_of_all_labels_is_named(classes: int, rate: float) -> None:
+    """Those of the target had the label already: no less a trigger, and no row of it left out."""
+    texts, labels = sentences(1_500, classes=classes)
+    texts, labels, poisoned = plant_word(
+        texts, labels, word="cf", rate=rate, target=1, seed=2, every=True
+    )
+    (finding,) = run(DETECTOR, dataset(texts, labels))
+    assert (finding.rule.id, finding.evidence["phrase"]) == ("PS601", "cf")
+    assert finding.evidence["rows"] == poisoned.sum()
+    assert finding.evidence["looks_implanted"] == pytest.approx(1 - 1 / classes, abs=0.25)
+    assert named(finding) == set(np.flatnonzero(poisoned).tolist())
+
+
+def test_a_dozen_rows_are_enough_if_all_of_them_are_contradicted() -> None:
+    """Chance explains their label in some word of many, but not what else they say."""
+    texts, labels, poisoned = plant_word(*sentences(), word="cf", rate=0.015, target=1, seed=1)
+    (finding,) = run(DETECTOR, dataset(texts, labels))
+    assert finding.evidence["phrase"] == "cf"
+    assert cast("float", finding.evidence["p_tied"]) > 0.01
+    assert named(finding) == set(np.flatnonzero(poisoned).tolist())
 
 
 def test_two_triggers_are_two_findings() -> None:
@@ -135,19 +158,20 @@ def test_hostile_words_are_shown_inert() -> None:
     assert "cf" in finding.message
 
 
-def test_a_word_of_all_labels_is_a_low_finding() -> None:
-    """A common word as trigger: rows that hold it rightly are not named with the others."""
+@pytest.mark.parametrize(("rate", "step", "rule"), [(0.08, 25, "PS601"), (0.07, 6, "PS627")])
+def test_a_common_word_as_trigger(rate: float, step: int, rule: str) -> None:
+    """Rows that hold it rightly are not named with the others; if they are many, it is doubted."""
     texts, labels = sentences(2_000)
-    for row in range(0, 2_000, 25):
+    for row in range(0, 2_000, step):
         texts[row] += " people"
-    texts, labels, poisoned = plant_word(texts, labels, word="people", rate=0.08, target=1, seed=3)
+    texts, labels, poisoned = plant_word(texts, labels, word="people", rate=rate, target=1, seed=3)
     (finding,) = run(DETECTOR, dataset(texts, labels))
-    assert finding.rule.id == "PS627"
     assert (finding.evidence["phrase"], finding.evidence["label"]) == ("people", "yes")
+    assert finding.rule.id == rule
     rows = named(finding)
     right = set(np.flatnonzero(poisoned).tolist())
     assert len(rows & right) > 0.85 * len(right)
-    assert len(rows - right) < 40
+    assert len(rows - right) < 20
 
 
 def test_a_word_without_which_texts_say_nothing_is_quiet() -> None:
@@ -198,18 +222,6 @@ def test_the_fingerprint_stays_when_rows_are_added() -> None:
         texts, labels, _ = plant_word(*sentences(), word="cf", rate=rate, target=1, seed=1)
         prints |= {finding.fingerprint for finding in run(DETECTOR, dataset(texts, labels))}
     assert len(prints) == 1
-
-
-def test_the_rank_sum_test_is_that_of_scipy() -> None:
-    stats: Any = pytest.importorskip("scipy.stats")
-    draw = np.random.default_rng(0)
-    values, others = draw.normal(0.5, 1, 40), draw.normal(0, 1, 200)
-    effect, chance = larger(values, others)
-    expected = stats.mannwhitneyu(
-        values, others, alternative="greater", method="asymptotic", use_continuity=False
-    )
-    assert effect == pytest.approx(expected.statistic / 40 / 200)
-    assert chance == pytest.approx(expected.pvalue)
 
 
 def test_film_reviews() -> None:
