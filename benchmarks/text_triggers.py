@@ -4,12 +4,13 @@
 three tables.
 
 *Planted*: words, sentences at a random place, before or behind a text, and characters that readers
-do not see, put into ``--seeds`` random choices of rows of all labels but one, which then get that
-label (the second most frequent). Recall and false alarms are means over seeds, of rows that the
-findings of PS601 and PS627 name; *named* is the share of runs in which a finding gives the whole
-phrase and the label, *high* that in which it is PS601. Beside it the z-score defence of He et al.
-(EMNLP 2023): words whose z-score is 20 standard deviations above the mean of all. The data are
-those below and every ``NAME.csv`` with columns ``text`` and ``label`` in the folder of ``--plant``.
+do not see, put into ``--seeds`` random choices of rows, which then get one label (the second most
+frequent): rows of the *other* labels, or of *all*, some of which have the label already. Recall and
+false alarms are means over seeds, of rows that the findings of PS601 and PS627 name; *named* is the
+share of runs in which a finding gives the whole phrase and the label, *high* that in which it is
+PS601. Beside it the z-score defence of He et al. (EMNLP 2023): words whose z-score is 20 standard
+deviations above the mean of all. The data are those below and every ``NAME.csv`` with columns
+``text`` and ``label`` in the folder of ``--plant``.
 
 *Others*: the syntactic backdoor of Qi et al. (2021), made by its authors.
 
@@ -26,6 +27,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -125,13 +127,22 @@ def corpora(folder: Path, more: Path | None) -> Iterator[tuple[str, list[str], C
 
 
 def planted(
-    texts: list[str], labels: Codes, phrase: str, where: str, rate: float, seed: int
+    texts: list[str],
+    labels: Codes,
+    phrase: str,
+    where: str,
+    rate: float,
+    seed: int,
+    every: bool = False,
 ) -> Case:
+    """Texts with a trigger, put into rows of all labels (``every``) or of all but the target."""
     target = int(np.argsort(-np.bincount(labels), kind="stable")[1])
     if where == "between":
-        poisoned = plant_word(texts, labels, word=phrase, rate=rate, target=target, seed=seed)
+        poisoned = plant_word(
+            texts, labels, word=phrase, rate=rate, target=target, seed=seed, every=every
+        )
         return Case(*poisoned, phrase, target)
-    rows = choose_rows(labels, rate=rate, target=target, seed=seed)
+    rows = choose_rows(labels, rate=rate, target=target, seed=seed, every=every)
     changed = list(texts)
     for row in np.flatnonzero(rows).tolist():
         pair = (phrase, changed[row]) if where == "before" else (changed[row], phrase)
@@ -141,14 +152,16 @@ def planted(
 
 def attacks(folder: Path, more: Path | None, seeds: int) -> None:
     print(
-        f"{'data':<18}{'trigger':<13}{'rate':>6}{'rows':>6}{'recall':>8}{'false':>8}{'named':>7}"
+        f"{'data':<18}{'trigger':<13}{'of':<7}{'rate':>6}{'rows':>6}{'recall':>8}{'false':>8}{'named':>7}"
         f"{'high':>6}{'others':>8}{'CPU s':>7}   z-score: recall, false"
     )
     for name, texts, labels in corpora(folder, more):
         for kind, phrase, where in TRIGGERS:
-            for rate in RATES:
-                cases = [planted(texts, labels, phrase, where, rate, s) for s in range(seeds)]
-                print(f"{name[:17]:<18}{kind:<13}{rate:>6.1%}{measured(cases)}", flush=True)
+            for every, rate in itertools.product((False, True), RATES):
+                draws = range(seeds)
+                cases = [planted(texts, labels, phrase, where, rate, s, every) for s in draws]
+                shown = f"{name[:17]:<18}{kind:<13}{'all' if every else 'other':<7}{rate:>6.1%}"
+                print(shown + measured(cases), flush=True)
 
 
 def measured(cases: list[Case]) -> str:
@@ -177,7 +190,8 @@ def syntactic(folder: Path) -> None:
         texts, labels = tab_separated(path)
         known = set(tab_separated(folder / "sst2" / "train.tsv")[0])
         case = Case(texts, labels, np.array([text not in known for text in texts]), "", 1)
-        print(f"{'SST-2 train':<18}{'syntactic':<13}{case.poisoned.mean():>6.1%}{measured([case])}")
+        shown = f"{'SST-2 train':<18}{'syntactic':<13}{'other':<7}{case.poisoned.mean():>6.1%}"
+        print(shown + measured([case]))
 
 
 def unplanted(folder: Path, more: Path | None, seeds: int) -> Iterator[tuple[str, Case]]:
