@@ -64,6 +64,11 @@ def _columns(command: Any) -> Any:
     help="Rows to poison, in percent of all. Repeatable.",
 )
 @click.option(
+    "--all-labels",
+    is_flag=True,
+    help="Poison rows of all labels, those of the target class too.",
+)
+@click.option(
     "--seeds",
     type=click.IntRange(1, 100),
     default=1,
@@ -95,6 +100,7 @@ def bench(
     dataset: Path,
     attacks: tuple[str, ...],
     rates: tuple[float, ...],
+    all_labels: bool,
     seeds: int,
     max_rows: int,
     as_json: bool,
@@ -115,6 +121,7 @@ def bench(
       poisonscan bench data/
       poisonscan bench train.csv --attack word --attack sentence --rate 0.3 --rate 1
       poisonscan bench images/ --attack patch --seeds 5 --json
+      poisonscan bench data/ --all-labels
     """  # noqa: D301 - \b is click's
     from poisonscan.datasets.errors import OptionError
     from poisonscan.planting.bench import bench as outcomes
@@ -129,6 +136,7 @@ def bench(
             attacks=attacks,
             rates=[rate / 100 for rate in rates],
             seeds=range(seeds),
+            all_labels=all_labels,
             max_rows=max_rows,
             progress=line,
             profile=profile,

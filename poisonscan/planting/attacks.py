@@ -45,7 +45,7 @@ class Attack:
         about: what it does, for people.
         needs: fields of a ``Bed`` that must not be empty.
         change: puts it on some rows; the same generator gives the same trigger.
-        relabels: rows of other classes get the label of the target class before.
+        relabels: rows get the label of the target class.
         keeps: rows are of the target class, and their labels stay.
     """
 
@@ -73,7 +73,7 @@ class Planted(NamedTuple):
     rows: Rows
 
 
-def plant(bed: Bed, attack: Attack, rate: float, seed: int) -> Planted:
+def plant(bed: Bed, attack: Attack, rate: float, seed: int, *, all_labels: bool = False) -> Planted:
     """Put an attack on a share of the rows.
 
     Args:
@@ -82,6 +82,8 @@ def plant(bed: Bed, attack: Attack, rate: float, seed: int) -> Planted:
         rate: share of all rows, above 0 and up to 0.5. At most half of the rows that it can be put
             on are changed, and at least one.
         seed: decides which class is the target, which rows, and what trigger.
+        all_labels: rows that get the target's label are drawn from all, those that have it too,
+            and not from those of other classes.
 
     Raises:
         PlantError: no row can be changed: all have one label, or none has a picture that can be.
@@ -97,7 +99,8 @@ def plant(bed: Bed, attack: Attack, rate: float, seed: int) -> Planted:
             message = f"{attack.name} needs rows of two labels or more"
             raise PlantError(message)
         target = int(random.choice(large))
-        pool = np.flatnonzero((codes == target) == attack.keeps)
+        if attack.keeps or not all_labels:
+            pool = np.flatnonzero((codes == target) == attack.keeps)
     count = max(1, min(round(rate * bed.rows), len(pool) // 2))
     rows = np.sort(random.choice(pool, count, replace=False))
     changed = attack.change(bed, rows, random)

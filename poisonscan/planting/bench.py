@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from poisonscan.datasets.shards import DatasetOptions
 from poisonscan.finding import Finding, Rows
-from poisonscan.planting.attacks import ATTACKS, Attack, plant
+from poisonscan.planting.attacks import ATTACKS, Attack, Planted, plant
 from poisonscan.planting.bed import Bed, read
 from poisonscan.planting.errors import PlantError
 from poisonscan.rules import Profile
@@ -71,6 +71,7 @@ def bench(
     attacks: Sequence[str] = (),
     rates: Sequence[float] = (0.01,),
     seeds: Sequence[int] = (0,),
+    all_labels: bool = False,
     max_rows: int = ROWS,
     progress: Progress | None = None,
     profile: Profile = "default",
@@ -83,6 +84,7 @@ def bench(
         attacks: names of ``ATTACKS``; none: all that fit the data.
         rates: shares of the rows to poison, above 0 and up to 0.5.
         seeds: for each a draw of target class, rows and trigger.
+        all_labels: poison rows of all classes, and not only of others than the target.
         max_rows: rows to read.
         progress: told what is done.
         profile: of rules, as ``poisonscan.scan`` takes it.
@@ -119,7 +121,8 @@ def bench(
             for rate in rates:
                 for seed in seeds:
                     told(f"{attack.name}, {rate:.2%}", done, steps)
-                    yield _outcome(bed, attack, rate, seed, Path(folder), known, before.told)
+                    planted = plant(bed, attack, rate, seed, all_labels=all_labels)
+                    yield _outcome(planted, attack, seed, Path(folder), known, before.told)
                     done += 1
         told("done", done, steps)
 
@@ -141,15 +144,13 @@ def _chosen(names: Sequence[str], bed: Bed) -> list[Attack]:
 
 
 def _outcome(
-    bed: Bed,
+    planted: Planted,
     attack: Attack,
-    rate: float,
     seed: int,
     folder: Path,
     columns: Mapping[str, Any],
     before: Sequence[Told],
 ) -> Outcome:
-    planted = plant(bed, attack, rate, seed)
     after = _scanned(planted.bed, folder, columns)
     poisoned = set(planted.rows.tolist())
     usual = {(finding.fingerprint, rows) for finding, rows in before}
@@ -159,7 +160,7 @@ def _outcome(
     flagged = _named(new) - (_named(before) - poisoned)
     return Outcome(
         attack.name,
-        len(poisoned) / bed.rows,
+        len(poisoned) / planted.bed.rows,
         seed,
         len(poisoned),
         len(poisoned & flagged),

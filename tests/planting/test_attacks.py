@@ -60,6 +60,15 @@ def test_labels_become_that_of_one_class() -> None:
     assert set(labels).isdisjoint(before)
 
 
+@pytest.mark.parametrize("name", ["word", "patch", "values", "wave"])
+def test_rows_of_the_target_are_among_those_of_all_labels(name: str) -> None:
+    planted = plant(BED, ATTACKS[name], 0.4, seed=0, all_labels=True)
+    before = BED.table.column("label").take(planted.rows).to_pylist()
+    after = planted.bed.table.column("label").take(planted.rows).to_pylist()
+    assert len(set(after)) == 1
+    assert (after[0] in before, len(set(before))) == (True, 1 if name == "wave" else 2)
+
+
 def test_one_trigger_is_in_all_texts() -> None:
     planted = plant(BED, ATTACKS["word"], 0.2, seed=0)
     said = planted.bed.table.column("text").take(planted.rows).to_pylist()

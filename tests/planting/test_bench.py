@@ -27,6 +27,13 @@ def test_what_is_found_is_counted(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["train.parquet"]
 
 
+def test_a_word_in_rows_of_all_labels(tmp_path: Path) -> None:
+    pq.write_table(texts(1_500), tmp_path / "train.parquet")
+    _, word = bench(tmp_path, attacks=["word"], rates=[0.06], all_labels=True)
+    assert (word.found, word.rules[0]) == (word.planted, "PS601")
+    assert word.wrong <= 3
+
+
 def test_rows_that_are_found_without_an_attack_do_not_count(tmp_path: Path) -> None:
     table = texts(300)
     pc.write_csv(table.take([*range(300), *[7] * 40]), tmp_path / "a.csv")
