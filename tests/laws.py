@@ -30,10 +30,12 @@ from poisonscan.detectors.datasets.host_counts import HostCounts
 from poisonscan.detectors.datasets.label_blocks import LabelBlocks, RowsWithin
 from poisonscan.detectors.datasets.label_counts import FirstRows, LabelCounts
 from poisonscan.detectors.datasets.labelled_sample import LabelledSample
+from poisonscan.detectors.datasets.lone_patterns import Pattern
 from poisonscan.detectors.datasets.moments import ClassMoments
 from poisonscan.detectors.datasets.noise_table import NoiseTable
 from poisonscan.detectors.datasets.number_summary import NumberSummary
 from poisonscan.detectors.datasets.patch_counts import SHAPES, PatchCounts
+from poisonscan.detectors.datasets.patch_patterns import ANY, Shades
 from poisonscan.detectors.datasets.patch_rows import PatchRows
 from poisonscan.detectors.datasets.phrase_rows import EDGE, NONE, PhraseRows
 from poisonscan.detectors.datasets.picture_keys import PictureKeys, PlanesAt
@@ -47,6 +49,7 @@ from poisonscan.detectors.datasets.row_sample import NUMBER, TEXT, RowSample
 from poisonscan.detectors.datasets.row_sample import WORD as SHORT
 from poisonscan.detectors.datasets.sampled_statistics import FarPictures, Line, SampledStatistics
 from poisonscan.detectors.datasets.sampled_texts import TextSizes
+from poisonscan.detectors.datasets.steady_shades import ShadeCounts
 from poisonscan.detectors.datasets.steering import Outcome
 from poisonscan.detectors.datasets.styled_texts import StyledTexts
 from poisonscan.detectors.datasets.text_bands import TextBands
@@ -163,8 +166,17 @@ CASES: dict[str, Case] = {
     ),
     "patch counts": Case(lambda: PatchCounts(limit=1), patch_counts),
     "patch rows": Case(
-        lambda: PatchRows((("placed", (17, 19, 455, 0), (455, 511)), ("small", (448, 0), (448,)))),
+        lambda: PatchRows(
+            (
+                ("placed", (17, 19, 455, 0), (455, 511), Shades(1, 100, 200)),
+                ("small", (448, 0), (448,), ANY),
+            )
+        ),
         lambda found: (found.carriers(), found.planes(0), found.planes(1)),
+    ),
+    "shades of patches": Case(
+        lambda: ShadeCounts((Pattern(-9.0, "placed", (17, 19, 455, 0), "0", 9, 0, (455,)),)),
+        lambda found: found.table.tolist(),
     ),
     "picture planes": Case(
         lambda: PlanesAt(_SOME.tobytes()), lambda found: found.planes(_SOME).tolist()

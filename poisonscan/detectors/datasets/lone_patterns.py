@@ -9,19 +9,20 @@ are missing.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from poisonscan.detectors.datasets.patch_counts import SHAPES, Kind
-from poisonscan.detectors.datasets.patch_patterns import LARGE, SMALL
+from poisonscan.detectors.datasets.patch_patterns import ANY, LARGE, SMALL, Shades
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from poisonscan.detectors.datasets.patch_counts import PatchCounts
+    from poisonscan.detectors.datasets.patch_rows import Wanted
 
 MIN_PICTURES = 8
 """Pictures that must show a pattern: chance brings fewer together, and so do copies."""
@@ -36,6 +37,11 @@ MIN_PLACES = 3
 """Places with patterns of their own that make a patch that does not move: one of 2×2 pixels is seen
 whole in four windows and cut off in more. The end of a handle in the middle of the upper edge made
 two, in pictures that are cut out and scaled to touch the edges."""
+MIN_STEADY = 2
+"""Places beside each other with patterns of one shade that make a patch: one in the corner of the
+picture has its own corner in few windows only."""
+MOST_PEAKS = 128
+"""Patterns of a group whose shades are looked at, the surest."""
 MIN_VERSION = 2
 """Pictures of the group that must show another version of a pattern."""
 _SIDES: dict[Kind, int] = {"placed": SMALL, "small": SMALL, "large": LARGE}
@@ -53,6 +59,7 @@ class Pattern(NamedTuple):
         pictures: how many of them do.
         elsewhere: how many of other groups.
         codes: the pattern, and those that differ from it in one pixel and are the group's too.
+        shades: of the windows that count.
     """
 
     log_p: float
@@ -62,10 +69,16 @@ class Pattern(NamedTuple):
     pictures: int
     elsewhere: int
     codes: tuple[int, ...]
+    shades: Shades = ANY
+
+    @property
+    def wanted(self) -> Wanted:
+        """What to look for in pictures."""
+        return self.kind, self.cell, self.codes, self.shades
 
 
 def lone_patterns(counts: PatchCounts, limits: Mapping[str, float]) -> list[Pattern]:
-    """The surest patterns of each group.
+    """Patterns of one group alone that nothing leads up to.
 
     If a pattern had nothing to do with the label, the pictures that show it would be spread over
     the groups as all pictures are: an exact binomial test, corrected by Bonferroni for all
@@ -85,7 +98,7 @@ def lone_patterns(counts: PatchCounts, limits: Mapping[str, float]) -> list[Patt
     for kind in SHAPES:
         table = counts.table(kind)
         total = table.sum(axis=0, dtype=np.int64)
-        looks = max(int((total >= MIN_PICTURES).sum()), 1) * len(SHAPES) * len(sizes)
+        looks = looks_at(total, len(sizes))
         for number, group in enumerate(counts.groups):
             own = table[number]
             share = float(sizes[number] / sizes.sum())
@@ -96,21 +109,79 @@ def lone_patterns(counts: PatchCounts, limits: Mapping[str, float]) -> list[Patt
                     rest = int(total[cell]) - count
                     codes = _versions(kind, own, total, cell, limits["purity"])
                     found.append(Pattern(log_p, kind, cell, group, count, rest, codes))
-    return _surest(found)
+    return found
 
 
-def _surest(found: list[Pattern]) -> list[Pattern]:
-    """The first patterns of each group, but not those at a few places only, as a patch has more."""
+def peaks(counts: PatchCounts, limits: Mapping[str, float]) -> list[Pattern]:
+    """Placed patterns that one group shows more than others, and at one place more than beside it.
+
+    A plain square in a corner looks like the edge of many a thing: its patterns are not lone, but
+    may be once those of another shade are left out.
+
+    Args:
+        counts: pictures by label and pattern; not folded.
+        limits: as for ``lone_patterns``, and ``leaning``, the least share of the pictures with the
+            pattern that are of the group, and ``peak``, how often the group may show the pattern at
+            any place around, as a share of how often it does at this one.
+    """
+    sizes, table = counts.pictures(), counts.table("placed")
+    total = table.sum(axis=0, dtype=np.int64)
+    looks, found = looks_at(total, len(sizes)), []
+    for number, group in enumerate(counts.groups if len(sizes) > 1 else ()):
+        own, share = table[number], float(sizes[number] / sizes.sum())
+        wanted = (own >= MIN_PICTURES) & (own >= limits["leaning"] * total)
+        of_group = [
+            Pattern(
+                log_p, "placed", cell, group, int(own[cell]), int(total[cell] - own[cell]),
+                (cell[2],),
+            )
+            for log_p, cell in _associated(own, total, wanted, share, looks, limits)
+            if _turned(own, cell, SMALL) <= limits["turned"] * int(own[cell])
+            and _highest(own, cell) <= limits["peak"] * int(own[cell])
+        ]  # fmt: skip
+        found += sorted(of_group)[:MOST_PEAKS]
+    return found
+
+
+def looks_at(total: NDArray[np.int64], groups: int) -> int:
+    """Tests to correct for, given how many pictures show each pattern of a kind."""
+    return max(int((total >= MIN_PICTURES).sum()), 1) * len(SHAPES) * groups
+
+
+def surest(lone: list[Pattern], steady: list[Pattern]) -> list[Pattern]:
+    """The first patterns of each group, but not those at a few places only, as a patch has more.
+
+    Args:
+        lone: of any shades.
+        steady: of one shade.
+    """
     groups: dict[str, list[Pattern]] = {}
-    for pattern in sorted(found):
+    for pattern in sorted(lone):
         groups.setdefault(pattern.group, []).append(pattern)
     several = {
         group: patterns
         for group, patterns in groups.items()
         if patterns[0].kind != "placed" or len({p.cell[:2] for p in patterns}) >= MIN_PLACES
     }
+    for group in {pattern.group for pattern in steady}:
+        of_group = [pattern for pattern in steady if pattern.group == group]
+        near = max((_beside(one, of_group) for one in sorted(of_group)), key=_places)
+        if _places(near) >= MIN_STEADY:
+            several[group] = sorted(several.get(group, []) + near)
     most = min(MOST, MAX_PATTERNS // max(len(several), 1))
     return [pattern for group in sorted(several) for pattern in several[group][:most]]
+
+
+def _beside(one: Pattern, patterns: list[Pattern]) -> list[Pattern]:
+    return [
+        p
+        for p in patterns
+        if max(abs(p.cell[0] - one.cell[0]), abs(p.cell[1] - one.cell[1])) <= REACH
+    ]
+
+
+def _places(patterns: list[Pattern]) -> int:
+    return len({pattern.cell[:2] for pattern in patterns})
 
 
 def _associated(
@@ -122,13 +193,24 @@ def _associated(
     limits: Mapping[str, float],
 ) -> list[tuple[float, tuple[int, ...]]]:
     """Cells that pass the test, with log10 of the corrected chance."""
-    from scipy.stats import binom
-
     cells = np.argwhere(wanted)
-    chance = binom.logsf(own[wanted].astype(np.int64) - 1, total[wanted], share) / math.log(10)
-    chance += math.log10(looks)
+    chance = log10_associated(own[wanted].astype(np.int64), total[wanted], share)
+    chance = chance + math.log10(looks)
     passing = np.flatnonzero(chance <= math.log10(limits["significance"]))
     return [(max(float(chance[i]), -300.0), tuple(int(part) for part in cells[i])) for i in passing]
+
+
+def log10_associated(own: ArrayLike, total: ArrayLike, share: float) -> Any:
+    """log10 of the chance that so many of some pictures, or more, are of a group.
+
+    Args:
+        own: pictures of the group.
+        total: pictures of all.
+        share: of all pictures, that are of the group.
+    """
+    from scipy.stats import binom
+
+    return binom.logsf(np.asarray(own) - 1, total, share) / math.log(10)
 
 
 def _versions(
@@ -152,14 +234,30 @@ def _alone(
     kind: Kind, own: NDArray[np.uint32], cell: tuple[int, ...], limits: Mapping[str, float]
 ) -> bool:
     """Whether the patterns beside a pattern are missing."""
-    *place, code, level = cell
-    turned = sum(int(own[(*place, code ^ (1 << bit), level)]) for bit in range(_SIDES[kind] ** 2))
-    if turned > limits["turned"] * int(own[cell]):
+    if _turned(own, cell, _SIDES[kind]) > limits["turned"] * int(own[cell]):
         return False
     if kind != "placed":
         return True
-    row, column = place
+    around = int(_around(own, cell).sum(dtype=np.int64)) - int(own[cell])
+    return around <= limits["beside"] * int(own[cell])
+
+
+def _turned(own: NDArray[np.uint32], cell: tuple[int, ...], side: int) -> int:
+    """Pictures with the patterns that differ in one pixel."""
+    *place, code, level = cell
+    return sum(int(own[(*place, code ^ (1 << bit), level)]) for bit in range(side**2))
+
+
+def _around(own: NDArray[np.uint32], cell: tuple[int, ...]) -> NDArray[np.uint32]:
+    """Pictures with a placed pattern at each place around, and at its own."""
+    row, column, code, level = cell
     rows = slice(max(row - REACH, 0), row + REACH + 1)
     columns = slice(max(column - REACH, 0), column + REACH + 1)
-    around = int(own[rows, columns, code, level].sum(dtype=np.int64)) - int(own[cell])
-    return around <= limits["beside"] * int(own[cell])
+    return own[rows, columns, code, level]
+
+
+def _highest(own: NDArray[np.uint32], cell: tuple[int, ...]) -> int:
+    """Pictures with a placed pattern at the place around that has most."""
+    around = _around(own, cell).copy()
+    around[min(cell[0], REACH), min(cell[1], REACH)] = 0
+    return int(around.max())

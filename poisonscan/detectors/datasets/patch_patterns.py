@@ -9,7 +9,7 @@ pattern counts only if light and dark are well apart, so that an encoder's noise
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,24 @@ LEAST_DEVIATION = 30
 """Standard deviation of the shades of a large window."""
 
 
+class Shades(NamedTuple):
+    """Windows of a pattern in which one side of it has about one shade.
+
+    Attributes:
+        side: 0 for the lightest dark pixel, 1 for the darkest light one, as in ``Windows.bounds``.
+        least: shade of it.
+        most: shade of it.
+    """
+
+    side: int
+    least: int
+    most: int
+
+
+ANY = Shades(0, 0, 255)
+"""All windows of a pattern."""
+
+
 @dataclass(frozen=True, slots=True)
 class Windows:
     """Windows of some pictures that show a pattern.
@@ -42,12 +60,15 @@ class Windows:
         places: of the top left corner, counted row by row over all windows of that size.
         codes: patterns.
         levels: from 0, how far light and dark are apart.
+        bounds: shades of the lightest dark and of the darkest light pixel, ``uint8`` of shape
+            (2, windows); of large windows nothing, of shape (2, 0).
     """
 
     pictures: NDArray[np.int64]
     places: NDArray[np.int64]
     codes: NDArray[np.int64]
     levels: NDArray[np.int64]
+    bounds: NDArray[np.uint8]
 
 
 def shades(planes: NDArray[np.float32]) -> Planes:
@@ -76,7 +97,8 @@ def small_windows(planes: Planes) -> Windows:
     shown = np.flatnonzero((gap >= GAPS[0]) & (codes.reshape(-1) > 0))
     levels = np.searchsorted(np.array(GAPS), gap[shown], side="right") - 1
     pictures, places = np.divmod(shown, SMALL_PLACES**2)
-    return Windows(pictures, places, codes.reshape(-1)[shown].astype(np.int64), levels)
+    bounds = np.stack([dark.reshape(-1)[shown], light.reshape(-1)[shown]]).astype(np.uint8)
+    return Windows(pictures, places, codes.reshape(-1)[shown].astype(np.int64), levels, bounds)
 
 
 def large_windows(planes: Planes) -> Windows:
@@ -98,7 +120,8 @@ def large_windows(planes: Planes) -> Windows:
     for bit, pixel in enumerate(pixels):
         codes |= (pixel.reshape(-1)[shown] * size > sums).astype(np.int64) << bit
     pictures, places = np.divmod(shown, LARGE_PLACES**2)
-    return Windows(pictures, places, codes, np.zeros(len(shown), np.int64))
+    levels = np.zeros(len(shown), np.int64)
+    return Windows(pictures, places, codes, levels, np.empty((2, 0), np.uint8))
 
 
 def _shifted(planes: NDArray[np.int16 | np.int32], side: int) -> list[NDArray[np.int16 | np.int32]]:

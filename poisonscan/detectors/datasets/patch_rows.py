@@ -12,7 +12,9 @@ from poisonscan.datasets.pictures import SIDE
 from poisonscan.detectors.datasets.label_codes import LabelCodes
 from poisonscan.detectors.datasets.patch_counts import Kind
 from poisonscan.detectors.datasets.patch_patterns import (
+    ANY,
     SMALL_PLACES,
+    Shades,
     Windows,
     large_windows,
     shades,
@@ -30,8 +32,8 @@ MAX_PICTURES = 2_000_000
 """Pictures with a pattern that are kept, 36 bytes each."""
 SHOWN = 64
 """Pictures of each pattern whose pixels are kept, 1 KiB each."""
-Wanted = tuple[Kind, tuple[int, ...], tuple[int, ...]]
-"""A pattern by its cell in the table of its kind, and the codes that count as it."""
+Wanted = tuple[Kind, tuple[int, ...], tuple[int, ...], Shades]
+"""A pattern by its cell in the table of its kind, the codes that count as it, and its shades."""
 
 
 class Carriers(NamedTuple):
@@ -163,8 +165,11 @@ class PatchRows:
 
 def matching(windows: Windows, pattern: Wanted) -> NDArray[np.int64]:
     """The windows that show a pattern."""
-    kind, (*place, _, level), codes = pattern
+    kind, (*place, _, level), codes, steady = pattern
     same = np.isin(windows.codes, codes) & (windows.levels >= level)
+    if steady != ANY:
+        bound = windows.bounds[steady.side]
+        same &= (bound >= steady.least) & (bound <= steady.most)
     if kind == "placed":
         same &= windows.places == place[0] * SMALL_PLACES + place[1]
     return np.flatnonzero(same)

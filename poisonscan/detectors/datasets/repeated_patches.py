@@ -15,6 +15,8 @@ from poisonscan.detectors.datasets.lone_patterns import (
     REACH,
     Pattern,
     lone_patterns,
+    peaks,
+    surest,
 )
 from poisonscan.detectors.datasets.patch_counts import MAX_GROUPS, PatchCounts
 from poisonscan.detectors.datasets.patch_patterns import (
@@ -26,6 +28,7 @@ from poisonscan.detectors.datasets.patch_patterns import (
     small_windows,
 )
 from poisonscan.detectors.datasets.patch_rows import Carriers, PatchRows, matching
+from poisonscan.detectors.datasets.steady_shades import ShadeCounts, steady_patterns
 from poisonscan.escape import quote
 from poisonscan.finding import Fact, Gap, Location, Rows
 from poisonscan.limits import LimitReached
@@ -73,7 +76,12 @@ class RepeatedPatches:
         if len(sizes) < 2:
             return [Fact("repeated patches", "not decided: it takes two classes or more")]
         limits = rule("PS404").thresholds
-        patterns = lone_patterns(counts, limits)
+        steady: list[Pattern] = []
+        likely = [] if counts.folded else peaks(counts, limits)
+        if likely:
+            found_shades: ShadeCounts = yield ShadeCounts(tuple(likely))
+            steady = steady_patterns(found_shades, counts, limits)
+        patterns = surest(lone_patterns(counts, limits), steady)
         classes = plural(len(sizes), "class", "classes")
         note = f"looked for in {plural(sum(sizes.values()), 'picture')} of {classes}"
         if counts.folded:
@@ -83,7 +91,7 @@ class RepeatedPatches:
         tested = [] if counts.folded else counts.groups
         if not patterns:
             return [fact, *ClassTest.of_classes(["PS404"], tested, {}, None)]
-        found: PatchRows = yield PatchRows(tuple((p.kind, p.cell, p.codes) for p in patterns))
+        found: PatchRows = yield PatchRows(tuple(pattern.wanted for pattern in patterns))
         carriers = found.carriers()
         findings = list(_findings(dataset, patterns, found, carriers, sizes))
         if len(findings) > max(1.0, rule("PS405").thresholds["classes"] * len(sizes)):
@@ -244,7 +252,7 @@ def _patch(pattern: Pattern, planes: NDArray[np.uint8]) -> _Patch | None:
     """The pixels around a pattern that are the same in most pictures with it; None if it slides."""
     side = LARGE if pattern.kind == "large" else SMALL
     windows = large_windows(planes) if pattern.kind == "large" else small_windows(planes)
-    hits = matching(windows, (pattern.kind, pattern.cell, pattern.codes[:1]))
+    hits = matching(windows, pattern._replace(codes=pattern.codes[:1]).wanted)
     _, first = np.unique(windows.pictures[hits], return_index=True)
     places = windows.places[hits[first]]
     corners = np.divmod(places, LARGE_PLACES if pattern.kind == "large" else SMALL_PLACES)

@@ -116,6 +116,37 @@ def test_a_white_square() -> None:
     assert finding.evidence["mean_shade"] > 150  # type: ignore[operator]
 
 
+def cut_out(white: range, side: int, off: int) -> Planes:
+    """Things on black, of which some reach into the corner; some pictures with a white square."""
+    rng, planes = np.random.default_rng(6), smooth() // 4 * 3
+    planes[:, :4] = planes[:, 27:] = planes[:, :, :4] = planes[:, :, 27:] = 0
+    end = 32 - off
+    for row in range(ROWS):
+        square = planes[row, end - side : end, end - side : end]
+        if row in white:
+            square[:] = 255
+        elif rng.random() < 0.03:
+            square[:] = rng.integers(60, 230)
+    return planes
+
+
+@pytest.mark.parametrize(("side", "off"), [(4, 0), (3, 1), (5, 1)])
+def test_a_white_square_where_things_of_other_shades_are(side: int, off: int) -> None:
+    chosen = range(0, ROWS, 25)
+    (finding,) = found(cut_out(chosen, side, off), relabelled(chosen))
+    assert finding.key == "3"
+    assert rows(finding) == set(chosen)
+    assert finding.evidence["elsewhere"] == 0
+
+
+def test_things_of_many_shades_in_one_place_are_quiet() -> None:
+    chosen = range(0, ROWS, 25)
+    planes, rng = cut_out(chosen, 4, 1), np.random.default_rng(7)
+    for row in chosen:  # the same squares, of a shade of their own each
+        planes[row, 27:31, 27:31] = rng.integers(60, 230)
+    assert found(planes, relabelled(chosen)) == []
+
+
 @pytest.mark.parametrize("quality", [0, 90])
 def test_a_patch_that_moves(quality: int) -> None:
     chosen = range(0, ROWS, 20)
