@@ -194,13 +194,13 @@ def _judge(dataset: Dataset, sample: Looked) -> list[Finding | Fact | ClassTest]
     pairs = judged.targeted()
     every = judged.fit(np.arange(len(judged.labels)))
     findings = [report.targeted(flips) for flips in pairs]
-    scattered = judged.anywhere(pairs)
     files = np.unique([shard.path for shard in dataset.shards], return_inverse=True)
     places: list[str] = files[0].tolist()
-    odd = [] if pairs else crowded(judged, files[1].reshape(-1)[rows[:, 0]])
+    parts = files[1].reshape(-1)[rows[:, 0]]
+    # Any of these may turn out to be an accident once all tests are in: none keeps another back.
+    odd = crowded(judged, parts)
     findings += [report.in_file(part, places[part.part]) for part in odd]
-    if odd:
-        scattered = None
+    scattered = judged.anywhere(pairs, np.isin(parts, [part.part for part in odd]))
     if scattered is not None:
         findings.append(report.scattered(scattered))
     tests = _tests(names, pairs, scattered, odd, len(places))

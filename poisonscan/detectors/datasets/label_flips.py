@@ -115,10 +115,15 @@ class Judged:
                 found.append(_flips(given, true, fit, rows, sure, len(mine), least))
         return found
 
-    def anywhere(self, without: list[Flips]) -> Flips | None:
-        """Flips that no pair of labels explains."""
+    def anywhere(self, without: list[Flips], elsewhere: Mask) -> Flips | None:
+        """Flips that no pair of labels explains, and no file.
+
+        Args:
+            without: pairs of labels that are flipped.
+            elsewhere: rows of files with flips of their own, of shape (rows,).
+        """
         predicted, margins = self.predicted, self.margins
-        kept = np.ones(len(self.labels), bool)
+        kept = ~elsewhere
         for flips in without:
             kept &= ~((predicted == flips.true) & (self.labels == flips.given))
         mine = np.flatnonzero(kept)

@@ -128,6 +128,18 @@ def test_flips_in_one_file_are_named_with_the_file() -> None:
     assert "'data/5.csv'" in finding.message
 
 
+def test_flips_of_a_class_keep_back_no_file_and_no_flips_elsewhere() -> None:
+    """What one finding is worth shows when all tests are in: here each must stand by itself."""
+    values, labels = clusters(9, rows=4_000)
+    anywhere(labels[:2_000], 0.1)
+    which = np.flatnonzero(labels == 1)[::4]
+    labels[which[which > 2_000]] = 2
+    anywhere(labels[3_600:], 0.4)
+    items = returned(DETECTOR, dataset(values, labels, files=10))
+    keys = {finding.key for finding in split(items)[0]}
+    assert keys == {"c1\0c2", "file\0data/9.csv", ""}
+
+
 def test_chance_labels_are_not_judged() -> None:
     values, labels = clusters(3, apart=0.0)
     found, fact = split(returned(DETECTOR, dataset(values, labels)))
