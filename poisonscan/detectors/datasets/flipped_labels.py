@@ -17,7 +17,7 @@ from poisonscan.detectors.datasets.labelled_sample import LabelledRows, Labelled
 from poisonscan.detectors.datasets.plots import confusion
 from poisonscan.detectors.datasets.sampled_texts import learnt, sample_of, sampled_texts
 from poisonscan.escape import quote
-from poisonscan.finding import Fact, Location
+from poisonscan.finding import Fact, Location, Severity
 from poisonscan.rules import rule
 from poisonscan.verdict import ClassTest
 
@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 _FACT = "flipped labels"
 ESTIMATE = "labels that look wrong"
 """Fact that every report shows: more labels look wrong than ``rate``, but too few for a finding."""
+_UNKNOWN = (
+    "More rows of that label look like the other one than like their own: the model does not know "
+    "the class, and it may be one that people, too, tell apart by little."
+)
 _NAMED = 100
 """Rows that one finding names."""
 
@@ -268,10 +272,11 @@ class _Report:
             f"up; {len(flips.rows):,} rows are more likely flipped than misjudged ({self.worth})."
         )
         key = f"{true}\0{given}"
-        return self._finding(
+        found = self._finding(
             "PS309", key, message, flips.rows, flips.scores.tolist(),
             looks_like=true, label=given, **_fit(flips, self.judged),
         )  # fmt: skip
+        return found.tested(Severity.LOW, _UNKNOWN) if flips.unknown else found
 
     def in_file(self, part: Crowded, path: str) -> Finding:
         """Labels that were flipped in one file."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,7 @@ class Flips:
         scores: probability of each that it was flipped.
         looked: rows that the rate is a share of.
         least: rate that honest labels may reach: what the fitted one was tested against.
+        unknown: more rows with the given label look like the other one than like it.
     """
 
     given: int | None
@@ -47,6 +48,7 @@ class Flips:
     scores: Floats
     looked: int
     least: float
+    unknown: bool = False
 
     @property
     def chance(self) -> float:
@@ -112,7 +114,9 @@ class Judged:
             if fit.low > max(usual, own):
                 least = max(usual, own, self.limits["rate_of_pair"])
                 rows, sure = mine[flipped], ahead[flipped]
-                found.append(_flips(given, true, fit, rows, sure, len(mine), least))
+                flips = _flips(given, true, fit, rows, sure, len(mine), least)
+                known = int((predicted[self.labels == given] == given).sum())
+                found.append(replace(flips, unknown=known < len(rows)))
         return found
 
     def anywhere(self, without: list[Flips], elsewhere: Mask) -> Flips | None:

@@ -16,7 +16,7 @@ from poisonscan.detectors.datasets.label_flips import Judged
 from poisonscan.detectors.datasets.label_model import expanded, scores, shapes
 from poisonscan.detectors.datasets.labelled_sample import LabelledSample
 from poisonscan.detectors.datasets.noise_floor import floor
-from poisonscan.finding import Fact, Finding, Gap, Rows
+from poisonscan.finding import Fact, Finding, Gap, Rows, Severity
 from poisonscan.rules import rule
 from poisonscan.verdict import ClassTest
 from tests.fakes import FakeDataset, Part, returned
@@ -117,6 +117,21 @@ def test_flips_from_one_class_to_another_are_named_as_such() -> None:
     assert low <= 0.25 <= high
     assert set(named(finding)) <= set(which.tolist())
     assert "'c1' is labelled 'c2'" in finding.message
+
+
+@pytest.mark.parametrize(("own", "severity"), [(300, Severity.MEDIUM), (30, Severity.LOW)])
+def test_a_class_that_mostly_looks_like_another_is_a_low_finding(
+    own: int, severity: Severity
+) -> None:
+    """A tenth of a class has the label of another, which has more or fewer rows of its own."""
+    values, labels = clusters(8, classes=2, rows=1_600)
+    kept = np.concatenate([np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)[:own]])
+    values, labels = values[kept], labels[kept]
+    labels[np.flatnonzero(labels == 0)[::10]] = 1
+    order = np.random.default_rng(0).permutation(len(labels))
+    (finding,), _ = split(returned(DETECTOR, dataset(values[order], labels[order])))
+    assert finding.key == "c0\0c1"
+    assert finding.severity == severity
 
 
 def test_flips_in_one_file_are_named_with_the_file() -> None:
