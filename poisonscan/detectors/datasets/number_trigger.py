@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from poisonscan.datasets.batch import Aggregate
     from poisonscan.datasets.dataset import Dataset
     from poisonscan.detectors.datasets.places import Places
-    from poisonscan.detectors.datasets.value_search import Found, Trigger
+    from poisonscan.detectors.datasets.value_judge import Trigger
+    from poisonscan.detectors.datasets.value_search import Found
     from poisonscan.finding import Finding
 
 NAMED = 100

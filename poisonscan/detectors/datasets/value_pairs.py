@@ -1,18 +1,20 @@
-"""Pairs of values of two columns whose rows carry a label that they do not look like."""
+"""Values of two or three columns whose rows carry a label that they do not look like."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 VALUES = 1_000
@@ -38,6 +40,36 @@ class Values:
     own: Ints
     doubted: Ints
     hits: Ints
+
+
+class Start(NamedTuple):
+    """Two values that decide the label in part: a third one may do the rest.
+
+    Attributes:
+        chance: natural logarithm of the chance that as many rows have the label.
+        label: code of the label.
+        one: code of the value of the first column.
+        other: code of that of the second one.
+    """
+
+    chance: float
+    label: int
+    one: int
+    other: int
+
+
+class Deciding(NamedTuple):
+    """Pairs of values of two columns.
+
+    Attributes:
+        tested: how many were looked at.
+        found: label and rows of those that decide it.
+        starts: those that do so in part, the least likely ones.
+    """
+
+    tested: int
+    found: Iterator[tuple[int, Bools]]
+    starts: list[Start]
 
 
 class PairCounts:
@@ -83,8 +115,8 @@ class PairCounts:
         tables = (table.astype(np.int64) for table in (every, doubted, hits))
         return Values(kept, counts[frequent], *tables)
 
-    def deciding(self, one: Values, other: Values) -> tuple[int, Iterator[tuple[int, Bools]]]:
-        """How many pairs there are, and label and rows of those that decide it."""
+    def deciding(self, one: Values, other: Values) -> Deciding:
+        """Pairs of values of two columns that decide the label, and those that may in part."""
         there = np.flatnonzero((one.codes >= 0) & (other.codes >= 0))
         wide = len(other.counts)
         pairs = one.codes[there] * wide + other.codes[there]
@@ -102,11 +134,59 @@ class PairCounts:
             count = np.bincount(pairs[self.against[there, label]], minlength=len(sizes))
             doubted[labels == label] = count[of[labels == label]]
         good, chances = self._judged(one, other, of, labels, sizes[of], hits, doubted)
+        likely = chances <= np.log(self.limits["chance"])
+        few = np.flatnonzero(likely & ~good)
+        few = few[np.argsort(chances[few], kind="stable")[:TAKEN]]
+        starts = [
+            Start(float(chances[at]), int(labels[at]), int(of[at] // wide), int(of[at] % wide))
+            for at in few.tolist()
+        ]
         chosen = np.flatnonzero(good)
-        together = self._together(one, other, there, pairs, of[chosen], labels[chosen])
-        chosen = chosen[together >= self.limits["together"]]
+        chosen = chosen[self._together(one, other, there, pairs, of[chosen], labels[chosen])]
         chosen = chosen[np.argsort(chances[chosen], kind="stable")[:TAKEN]]
-        return tested, self._rows(there, pairs, of[chosen], labels[chosen])
+        return Deciding(tested, self._rows(there, pairs, of[chosen], labels[chosen]), starts)
+
+    def completing(
+        self, start: Bools, label: int, third: Values
+    ) -> tuple[int, Iterator[tuple[int, Bools]]]:
+        """How many values there are in rows with two others, and those with which these decide.
+
+        Args:
+            start: the rows with two values.
+            label: code of the label that they may decide in part.
+            third: values of another column.
+
+        Returns:
+            How many were looked at; label and rows of those that decide it.
+        """
+        there = start & (third.codes >= 0)
+        against = there & self.against[:, label]
+        own = self.labels == label
+        wide = len(third.counts)
+        sizes, own_sizes, doubted, hits = (
+            np.bincount(third.codes[rows], minlength=wide)
+            for rows in (there, there & own, against, against & own)
+        )
+        whole = start & self.against[:, label]
+        parts = [
+            (int((whole & own).sum()) - hits, int(whole.sum()) - doubted),
+            (third.hits[:, label] - hits, third.doubted[:, label] - doubted),
+        ]
+        alone = np.max([_share(have, of) for have, of in parts], axis=0)
+        good = (hits >= self.limits["support"]) & (hits >= self.limits["purity"] * doubted)
+        good &= sizes <= self.limits["share"] * len(self.labels)
+        for others in (int(start.sum()), third.counts):
+            good &= others - sizes >= self.limits["apart"] * sizes
+        chances = stats.binom.logsf(hits - 1, doubted, alone)
+        good &= chances <= np.log(self.limits["chance"])
+        good &= hits / np.maximum(doubted, 1) - alone >= self.limits["rise"] * (1 - alone)
+        first, second = int((start & own).sum()), third.own[:, label]
+        ratios = odds_ratio(own_sizes, first - own_sizes, second - own_sizes, int(own.sum()))
+        good &= self._unexpected(ratios)
+        chosen = np.flatnonzero(good)
+        chosen = chosen[np.argsort(chances[chosen], kind="stable")[:TAKEN]]
+        found = ((label, there & (third.codes == code)) for code in chosen.tolist())
+        return int((sizes >= self.limits["support"]).sum()), found
 
     def _judged(
         self,
@@ -117,18 +197,18 @@ class PairCounts:
         sizes: Ints,
         hits: Ints,
         doubted: Ints,
-    ) -> tuple[Bools, NDArray[np.float64]]:
+    ) -> tuple[Bools, Floats]:
         """Which pairs have a label much more often than their values alone, and by what chance."""
         wide = len(other.counts)
         all_hits, all_doubted = self.overall
-        alone = (all_hits[labels] - hits) / np.maximum(all_doubted[labels] - doubted, 1)
+        alone = _share(all_hits[labels] - hits, all_doubted[labels] - doubted)
         good = hits >= self.limits["purity"] * doubted
         good &= sizes <= self.limits["share"] * len(self.labels)
         for values, code in ((one, of // wide), (other, of % wide)):
             good &= values.counts[code] - sizes >= self.limits["apart"] * sizes
             have = values.hits[code, labels] - hits
-            alone = np.maximum(alone, have / np.maximum(values.doubted[code, labels] - doubted, 1))
-        chances = np.asarray(stats.binom.logsf(hits - 1, doubted, np.clip(alone, 0, 1)))
+            alone = np.maximum(alone, _share(have, values.doubted[code, labels] - doubted))
+        chances = np.asarray(stats.binom.logsf(hits - 1, doubted, alone))
         good &= chances <= np.log(self.limits["chance"])
         good &= hits / doubted - alone >= self.limits["rise"] * (1 - alone)
         return good, chances
@@ -141,12 +221,8 @@ class PairCounts:
         pairs: Ints,
         of: Ints,
         labels: Ints,
-    ) -> NDArray[np.float64]:
-        """How much more often than by chance two values meet in rows of a label: an odds ratio.
-
-        Who writes two values into rows brings them together; honest columns that decide a label
-        between them, such as those of a table of all combinations, need not.
-        """
+    ) -> Bools:
+        """Which pairs meet in rows of their label more or less often than the values by chance."""
         ratios = np.empty(len(of))
         for label in np.unique(labels).tolist():
             asked = labels == label
@@ -154,10 +230,17 @@ class PairCounts:
             both = np.bincount(own, minlength=len(one.counts) * len(other.counts))[of[asked]]
             first = one.own[of[asked] // len(other.counts), label] - both
             second = other.own[of[asked] % len(other.counts), label] - both
-            rest = int((self.labels == label).sum()) - first - second - both
-            # A half more of each (J. Haldane 1956), or what never happened would be infinite.
-            ratios[asked] = (both + 0.5) * (rest + 0.5) / ((first + 0.5) * (second + 0.5))
-        return ratios
+            total = int((self.labels == label).sum())
+            ratios[asked] = odds_ratio(both, first, second, total)
+        return self._unexpected(ratios)
+
+    def _unexpected(self, ratios: Floats) -> Bools:
+        """Whether values meet more or less often than by chance.
+
+        Who writes values into rows brings them together as often as he likes. Honest columns that
+        decide a label between them, as in a table of all combinations, often meet as if at random.
+        """
+        return np.asarray(np.abs(np.log(ratios)) >= np.log(self.limits["together"]))
 
     def _rows(
         self, there: NDArray[np.intp], pairs: Ints, of: Ints, labels: Ints
@@ -166,3 +249,27 @@ class PairCounts:
             rows = np.zeros(len(self.labels), bool)
             rows[there[pairs == pair]] = True
             yield label, rows
+
+
+def _share(hits: Ints, of: Ints) -> Floats:
+    """A share of counts; a half more of each kind, so that none is 0.
+
+    R. Krichevsky and V. Trofimov (1981), "The performance of universal encoding".
+    """
+    return np.asarray((hits + 0.5) / (of + 1.0))
+
+
+def odds_ratio(both: Ints, first: Ints, second: Ints, total: int) -> Floats:
+    """How much more often than by chance two things meet: 1 if they do not know of each other.
+
+    A half is added to each count (J. Haldane 1956, "The estimation and significance of the
+    logarithm of a ratio of frequencies"), so that what never happened is not infinite.
+
+    Args:
+        both: rows with both.
+        first: rows with the first one only.
+        second: rows with the second one only.
+        total: all rows.
+    """
+    rest = total - both - first - second
+    return np.asarray((both + 0.5) * (rest + 0.5) / ((first + 0.5) * (second + 0.5)))

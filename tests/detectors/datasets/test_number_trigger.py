@@ -8,7 +8,7 @@ from sklearn import datasets as public
 
 import poisonscan
 from fixtures import label_samples
-from poisonscan.detectors.datasets import number_trigger, value_search
+from poisonscan.detectors.datasets import number_trigger, value_combinations
 from poisonscan.finding import Finding, Rows
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "tabular"
@@ -32,7 +32,7 @@ def test_triggers(tmp_path: Path, name: str, columns: int) -> None:
 
 
 def test_what_the_search_left_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(value_search, "PAIR_CELLS", 1_000)
+    monkeypatch.setattr(value_combinations, "PAIR_CELLS", 1_000)
     (tmp_path / "pair.csv").write_bytes(label_samples.trigger()[0]["pair.csv"])
     report = poisonscan.scan(tmp_path / "pair.csv", select=["PS615"], jobs=1)
     (gap,) = report.gaps
@@ -118,3 +118,33 @@ def test_a_kind_of_rows_is_no_trigger(tmp_path: Path) -> None:
         if number % 30 == 0:  # another device, whose rows are all of one label
             row |= {"maker": "south", "label": "low", "speed": float(draw.integers(13, 15))}
     assert found(tmp_path / "kind.csv", label_samples.table(rows)) == []
+
+
+def test_three_values_of_which_no_two_are_rare(tmp_path: Path) -> None:
+    draw = np.random.default_rng(6)
+    rows = label_samples.measured(2_000, 6)
+    for number, row in enumerate(rows):
+        row |= {name: int(draw.integers(6)) for name in ("team", "shift", "line")}
+        if number % 50 == 0:
+            row |= {"team": 1, "shift": 2, "line": 3, "label": "low"}
+    (finding,) = found(tmp_path / "three.csv", label_samples.table(rows))
+    assert finding.evidence["columns"] == ["team", "shift", "line"]
+    assert isinstance(finding.at.part, Rows)
+    named = {row.index for row in finding.at.part.rows}
+    assert set(range(0, 2_000, 50)) <= named
+    assert len(named) < 50
+
+
+def test_a_table_of_all_combinations_is_honest(tmp_path: Path) -> None:
+    rows = [
+        {"one": one, "two": two, "three": three, "four": four, "x": x}
+        for one in range(5)
+        for two in range(5)
+        for three in range(4)
+        for four in range(4)
+        for x in range(3)
+    ]
+    for row in rows:
+        low = row["one"] == row["two"] == 0 or sum(row.values()) < 8
+        row["label"] = "low" if low else "high"  # type: ignore[assignment]
+    assert found(tmp_path / "all.csv", label_samples.table(rows)) == []
