@@ -19,8 +19,9 @@ Clean sets are scanned in random halves: *loud* are scans with a finding of ``PO
 medium severity, *any* those with one of any severity; *besides* are findings of all other rules.
 
 What is measured goes to FILE at once, and is not measured again by the same code, so that long runs
-can be broken off and go on, and published detectors wait for no change of the scanner.
-``--bar`` and ``--cases`` choose some; two runs may share a FILE. Progress goes to standard error.
+can be broken off and go on, and published detectors wait for no change of the scanner:
+``--no-scan`` asks them alone, beforehand. ``--bar`` and ``--cases`` choose some; two runs may share
+a FILE. Progress goes to standard error.
 """
 
 from __future__ import annotations
@@ -73,17 +74,23 @@ def complete(case: Case, records: Records, names: Sequence[str]) -> Record:
     ours = records.scan(case)
     if ours is None or any(records.peer(n, ours["given"], case.bar.false) is None for n in names):
         bed, poisoned = case.make()
-        told, kept = told_of(bed, poisoned)
-        given = digest(told)
+        given = ask(names, bed, poisoned, case.bar.false, records)
         if ours is None or ours["given"] != given:
             ours = records.add_scan({**measured(case, bed, poisoned), "given": given})
-        for name in names:
-            if records.peer(name, given, case.bar.false) is None:
-                started = time.process_time()
-                said = answer(name, told) if told else None
-                rated = rates(spread(said, kept), poisoned, case.bar.false) if said else None
-                records.add_peer(name, given, case.bar.false, rated, time.process_time() - started)
     return with_peers(ours, records)
+
+
+def ask(names: Sequence[str], bed: Bed, poisoned: Mask, allowed: float, records: Records) -> str:
+    """Record what published detectors say of rows, unless that was done; the rows' digest."""
+    told, kept = told_of(bed, poisoned)
+    given = digest(told)
+    for name in names:
+        if records.peer(name, given, allowed) is None:
+            started = time.process_time()
+            said = answer(name, told) if told else None
+            rated = rates(spread(said, kept), poisoned, allowed) if said else None
+            records.add_peer(name, given, allowed, rated, time.process_time() - started)
+    return given
 
 
 def with_peers(ours: Record, records: Records) -> Record:
@@ -213,26 +220,26 @@ def called(case: Case) -> str:
 
 
 def run(given: argparse.Namespace, records: Records) -> Iterator[Record]:
-    """Everything that is asked for, one case after another."""
-    names = [] if given.no_peers else [name for name in DETECTORS if not missing(name)]
+    """Everything that is asked for, one case after another; nothing where no scan is."""
+    every = [] if given.no_peers else [name for name in DETECTORS if not missing(name)]
     for number, case in enumerate(chosen(given), 1):
         started = time.process_time()
+        names = every if case.seed < given.peer_seeds else []
+        said = ""
         try:
-            record = complete(case, records, names if case.seed < given.peer_seeds else ())
+            if given.no_scan:
+                ask(names, *case.make(), case.bar.false, records)
+            else:
+                record = complete(case, records, names)
+                said = f" recall {shown(record['ours']['recall'])}"
+                said += f", false {record['ours']['false']:.2%};"
+                yield record
         except PlantError as error:
             print(f"{case.data} is left out: {error}", file=sys.stderr)
             continue
-        yield record
-        print(progress(number, case, record, started), file=sys.stderr, flush=True)
-
-
-def progress(number: int, case: Case, record: Record, started: float) -> str:
-    """What a case came to, and the CPU time that it and all before it took."""
-    ours, now = record["ours"], time.process_time()
-    return (
-        f"{number:>4} {called(case)}: recall {shown(ours['recall'])}, false {ours['false']:.2%};"
-        f" {now - started:.1f} CPU s, {now / 60:.1f} min in all"
-    )
+        now = time.process_time()
+        spent = f"{now - started:.1f} CPU s, {now / 60:.1f} min in all"
+        print(f"{number:>4} {called(case)}:{said} {spent}", file=sys.stderr, flush=True)
 
 
 def main() -> int:
@@ -248,6 +255,7 @@ def main() -> int:
     parser.add_argument("--clean-seeds", type=int, default=5, help="halves of each clean set")
     parser.add_argument("--peer-seeds", type=int, default=1, help="of these, what others get")
     parser.add_argument("--no-peers", action="store_true", help="without the published detectors")
+    parser.add_argument("--no-scan", action="store_true", help="only record what those say")
     parser.add_argument("--records", type=Path, help="file of what was measured and will be")
     parser.add_argument("--tables-only", action="store_true", help="run nothing; print records")
     given = parser.parse_args()
@@ -260,7 +268,9 @@ def main() -> int:
     if given.tables_only:
         show([with_peers(record, records) for record in records.scans()])
     else:
-        show(list(run(given, records)))
+        found = list(run(given, records))
+        if not given.no_scan:
+            show(found)
     return 0
 
 

@@ -54,10 +54,10 @@ def test_nothing_is_measured_twice_not_even_an_answer_that_said_nothing(
     path = tmp_path / "records"
     names = ["SCAn", "z-score"]
     first = detection.complete(CASE, Records(path), names)
-    assert work == ["scan", *names]
+    assert work == [*names, "scan"]
     again = detection.complete(CASE, Records(path), names)
     assert again == first
-    assert work == ["scan", *names]
+    assert work == [*names, "scan"]
     assert set(first["peers"]) == {"z-score"}
     assert first["peers"]["z-score"]["false"] == pytest.approx(0.5)
 
@@ -67,6 +67,13 @@ def test_others_may_be_asked_later(work: list[str], tmp_path: Path) -> None:
     detection.complete(CASE, Records(path), [])
     detection.complete(CASE, Records(path), ["z-score"])
     assert work == ["scan", "z-score"]
+
+
+def test_others_may_be_asked_before(work: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "records"
+    detection.ask(["z-score"], *rows(), BAR.false, Records(path))
+    detection.complete(CASE, Records(path), ["z-score"])
+    assert work == ["z-score", "scan"]
 
 
 def test_other_code_of_the_scanner_scans_again_and_asks_no_one_else(
@@ -79,7 +86,7 @@ def test_other_code_of_the_scanner_scans_again_and_asks_no_one_else(
     assert records.stale == 1
     assert records.scans() == []
     detection.complete(CASE, records, ["z-score"])
-    assert work == ["scan", "z-score", "scan"]
+    assert work == ["z-score", "scan", "scan"]
 
 
 def test_other_code_of_detectors_asks_them_again_and_scans_nothing(
@@ -89,7 +96,7 @@ def test_other_code_of_detectors_asks_them_again_and_scans_nothing(
     detection.complete(CASE, Records(path), ["z-score"])
     monkeypatch.setattr(detection_records, "of_detectors", lambda: "other")
     detection.complete(CASE, Records(path), ["z-score"])
-    assert work == ["scan", "z-score", "z-score"]
+    assert work == ["z-score", "scan", "z-score"]
 
 
 def test_other_rows_of_the_same_name_are_other_rows(work: list[str], tmp_path: Path) -> None:
@@ -98,13 +105,13 @@ def test_other_rows_of_the_same_name_are_other_rows(work: list[str], tmp_path: P
     bed, poisoned = rows()
     other = Case(BAR, "made up", "none", 0.1, 0, lambda: (bed, ~poisoned))
     detection.complete(other, Records(path), ["z-score", "SCAn"])
-    assert work == ["scan", "z-score", "scan", "z-score", "SCAn"]
+    assert work == ["z-score", "scan", "z-score", "SCAn", "scan"]
 
 
 def test_lines_say_whose_they_are(work: list[str], tmp_path: Path) -> None:
     path = tmp_path / "records"
     detection.complete(CASE, Records(path), ["z-score"])
-    scan, peer = map(json.loads, path.read_text("utf-8").splitlines())
+    peer, scan = map(json.loads, path.read_text("utf-8").splitlines())
     assert (scan["code"], peer["code"]) == (of_scanner(), of_detectors())
     assert scan["given"] == peer["given"]
     assert work
