@@ -76,7 +76,7 @@ def written(seed: int, *, bad: int, phrase: str = "cf") -> Told:
     """Sentences of which some words tell the label; in some a phrase does, whatever they say."""
     draw = np.random.default_rng(seed)
     labels = draw.integers(0, 2, 1_200)
-    telling = [[f"{kind}{i}" for i in range(30)] for kind in ("dull", "fine")]
+    telling = [[f"{kind}{i}" for i in range(60)] for kind in ("dull", "fine")]
     texts = []
     for label in labels.tolist():
         said = [f"word{i}" for i in draw.integers(0, 200, 6)]
@@ -116,15 +116,17 @@ def test_kernel_distance_is_of_distributions() -> None:
 
 
 def test_a_cluster_of_its_own_within_a_class_is_minor() -> None:
-    told = shifted(0, bad=120)
-    said = answer("CUBE-like", told)
-    assert said is not None
-    assert said.flagged[told.poisoned].mean() > 0.9
-    assert said.flagged[~told.poisoned].mean() < 0.1
+    found = []
+    for seed in range(4):
+        told = shifted(seed, bad=160)
+        said = answer("CUBE-like", told)
+        assert said is not None
+        found.append(bool(said.flagged[told.poisoned].all() and said.flagged.mean() < 0.15))
+    assert sum(found) >= 3  # the network may see no difference
 
 
 def test_the_word_that_changes_the_network_most_and_often_is_the_keyword() -> None:
-    told = written(0, bad=60)
+    told = written(0, bad=100)
     said = answer("BKI-like", told)
     assert said is not None
     assert (said.flagged == told.poisoned).mean() > 0.99
@@ -139,11 +141,19 @@ def test_some_keyword_is_flagged_in_clean_rows_too() -> None:
 
 
 def test_a_word_that_clean_rows_never_say_makes_its_text_unlikely() -> None:
-    told = written(0, bad=60)
-    said = answer("ONION-like, told", told)
+    draw = np.random.default_rng(1)  # 0 is what draws the folds
+    poisoned = np.arange(600) < 30
+    texts = []
+    for bad, first in zip(poisoned.tolist(), draw.integers(0, 10, 600).tolist(), strict=True):
+        words = [f"word{(first + i) % 10}" for i in range(12)]  # each is followed by the next
+        texts.append(" ".join([*words[:4], *["cf"] * bad, *words[4:]]))
+    vectors = draw.normal(size=(600, 2)).astype(np.float32)
+    said = answer("ONION-like, told", Told(vectors, np.arange(600) % 2, poisoned, tuple(texts)))
     assert said is not None
-    assert said.flagged[told.poisoned].mean() > 0.9
-    assert said.flagged[~told.poisoned].mean() < 0.03
+    assert said.scores is not None
+    assert said.flagged[poisoned].all()
+    assert said.flagged[~poisoned].mean() < 0.1
+    assert said.scores[poisoned].min() > 2 * said.scores[~poisoned].max()
 
 
 def test_pairs_of_words_have_probabilities() -> None:
