@@ -10,6 +10,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from poisonscan.cli import cli
+from poisonscan.confirmation.confirm import OF_PICTURES, OF_TEXTS
 from poisonscan.finding import Rule
 from poisonscan.rules import all_rules
 
@@ -61,6 +62,12 @@ _CONFIRM = {
     ),
 }
 
+
+_PUT_TO_A_TEST = (
+    "**Put to a test.** A scan trains small models on the data to see if what these rows share "
+    "decides the label. If so, the finding is confirmed and one severity graver, up to high: "
+    "[how](../how-detection-works.md#confirmation-does-a-model-learn-it)."
+)
 
 _LINES = re.MULTILINE | re.DOTALL
 
@@ -119,6 +126,8 @@ def page(rule: Rule) -> str:
         "",
         _paragraph(f"**How to confirm.** {_CONFIRM[rule.id[:3]].format(rule.id)}"),
     ]
+    if rule.id in OF_PICTURES | OF_TEXTS:
+        lines += ["", _paragraph(_PUT_TO_A_TEST)]
     if "**Measured" not in rule.help:
         lines += ["", _paragraph(f"**Measured.** {measured(rule, BENCHMARKS.read_text('utf-8'))}")]
     if rule.thresholds:

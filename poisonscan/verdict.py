@@ -193,10 +193,11 @@ def _told(
         "silent": {other for other in others if rates[other] > LEVEL} - same - apart - weak,
     }
     names = {name: sorted(other.rules[0] for other in group) for name, group in groups.items()}
-    which = f" ({', '.join(names['agreeing'])})" if same else ""
+    which = f" ({', '.join(names['agreeing'])})"
     rules = plural(len(others), "other rule")
-    many = f"{len(same):,}" if same else "None"
-    parts = [f"{many} of {rules} that can judge this class agree{which}"]
+    parts = ["No other rule that can judge this class agrees"]
+    if same:
+        parts = [f"{len(same):,} of {rules} that can judge this class agree{which}"]
     for name, words in _WORDS.items():
         parts += [f"{', '.join(names[name])} {words}"] * bool(names[name])
     message = f"{finding.message} {'; '.join(parts)}."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 import numpy as np
 
-from poisonscan.confirmation.outcome import NOT_CONFIRMED, Tests, untested
+from poisonscan.confirmation.outcome import CONFIRMED, NOT_CONFIRMED, Tests, untested
 from poisonscan.confirmation.rows import Learnt, Suspects, learnt
 from poisonscan.confirmation.sample import ROWS, SuspectSample
 from poisonscan.confirmation.stamps import CONTROL_PATCH, CONTROL_WORD, inserted, overlaid, patched
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 PATCH: Final = frozenset({"PS404"})
 OVERLAY: Final = frozenset({"PS401", "PS402", "PS406"})
 """Nothing is known of the trigger but what suspects have more of on average."""
-UNKNOWN: Final = frozenset({"PS407"})
-"""The trigger cannot be put on anything: the suspects themselves are looked at."""
-OF_PICTURES: Final = PATCH | OVERLAY | UNKNOWN
-OF_TEXTS: Final = frozenset({"PS601", "PS627"})
+PHRASE: Final = frozenset({"PS601", "PS627"})
+OF_PICTURES: Final = PATCH | OVERLAY | {"PS405", "PS407", "PS411", "PS618"}
+OF_TEXTS: Final = PHRASE | {"PS611", "PS630"}
+"""Where the trigger cannot be put on anything, half of the suspects are learnt from."""
 
 MOST: Final = 6
 """Findings of a dataset that are tested, the gravest."""
@@ -90,7 +90,7 @@ class Confirmation:
         asked = tuple((each.places, each.share) for each in suspects)
         request = SuspectSample(where, asked, share, self.pictures)
         filled: SuspectSample = yield request
-        labels = [str(finding.evidence.get("label")) for finding in self.findings]
+        labels = [label for finding in self.findings for label in _classes(finding)]
         known = learnt(filled.sampled(), labels, suspects, share, pictures=self.pictures)
         return list(self._tested(known, suspects))
 
@@ -104,28 +104,62 @@ class Confirmation:
                 yield _tested(finding, known, number)
 
 
+def _classes(finding: Finding) -> list[str]:
+    """The classes that a finding says may be targets."""
+    label, several = finding.evidence.get("label"), finding.evidence.get("classes")
+    return [str(each) for each in several] if isinstance(several, list) else [str(label)]
+
+
 def _tested(finding: Finding, known: Learnt, number: int) -> Finding:
     """A finding after its tests."""
-    label, trial = str(finding.evidence["label"]), known.trial
-    target, marks = known.names.index(label), known.suspects[number]
-    stamp = _stamp(finding, known, marks, target)
-    left = trial.without(marks)
-    stamped = trial.stamped(stamp, target, known.held, left) if stamp else None
-    shown = finding.rule.id in OVERLAY | UNKNOWN
-    left_out = trial.left_out(marks, target, known.held, left) if shown else None
-    if stamped is None and left_out is None:
+    marks = known.suspects[number]
+    stamped = _stamped(finding, known, number)
+    if stamped is not None and (stamped.verdict == CONFIRMED or stamped.known):
+        return stamped.applied(finding)
+    halves = _halves(finding, known, marks)
+    if stamped is not None:
+        return replace(stamped, halves=halves.halves if halves else None).applied(finding)
+    if halves is None:
         return untested(finding, "there are too few other rows to test it on")
-    tests = Tests(label, trial.accuracy, stamped, left_out, known=finding.rule.id not in OVERLAY)
+    return halves.applied(finding)
+
+
+def _stamped(finding: Finding, known: Learnt, number: int) -> Tests | None:
+    """What comes of the trigger on other rows; None where there are too few, or none is known."""
+    trial, marks, (label, *others) = known.trial, known.suspects[number], _classes(finding)
+    if others:
+        return None
+    target = known.names.index(label)
+    stamp = _stamp(finding, known, marks, target)
+    if stamp is None:
+        return None
+    shares = trial.stamped(stamp, target, known.held, trial.without(marks))
+    if shares is None:
+        return None
+    tests = Tests(label, trial.accuracy, shares, None, known=finding.rule.id not in OVERLAY)
     if tests.verdict == NOT_CONFIRMED:
         control = trial.control(_control(finding, known), target, known.held, marks)
         tests = replace(tests, control=0.0 if control is None else control)
-    return tests.applied(finding)
+    return tests
+
+
+def _halves(finding: Finding, known: Learnt, marks: NDArray[np.bool_]) -> Tests | None:
+    """What half of the suspects teach, of the class that is most a target; None: too few rows."""
+    trial, found = known.trial, []
+    labels = [label for label in _classes(finding) if label in known.names]
+    taught = trial.taught(marks)
+    for label in labels:
+        target = known.names.index(label)
+        halves = trial.halves(taught, marks, target, known.held)
+        if halves is not None:
+            found.append(Tests(label, trial.accuracy, None, halves, known=False))
+    return max(found, key=lambda tests: tests.rank, default=None)
 
 
 def _control(finding: Finding, known: Learnt) -> Stamp:
     """What puts a trigger on rows of the sample that none of them has."""
     values = known.values
-    if finding.rule.id in OF_TEXTS:
+    if finding.rule.id in PHRASE:
         return lambda rows: known.see(inserted(values.take(rows), CONTROL_WORD, "anywhere"))
     return lambda rows: known.see(patched(values[rows], CONTROL_PATCH))
 
@@ -142,7 +176,7 @@ def _stamp(finding: Finding, known: Learnt, marks: NDArray[np.bool_], target: in
         if not all(len(kind) for kind in kinds):
             return None
         return lambda rows: known.see(overlaid(values[rows], *kinds))
-    if rule_id in OF_TEXTS:
+    if rule_id in PHRASE:
         phrase, place = (cast("str", finding.evidence[name]) for name in ("phrase", "place"))
         return lambda rows: known.see(inserted(values.take(rows), phrase, place))
     return None

@@ -9,7 +9,7 @@ from poisonscan.escape import quote
 from poisonscan.finding import Severity
 
 if TYPE_CHECKING:
-    from poisonscan.confirmation.trial import Shares
+    from poisonscan.confirmation.trial import Halves, Shares
     from poisonscan.finding import Finding, Json
 
 FOLLOWED: Final = 0.5
@@ -17,10 +17,11 @@ FOLLOWED: Final = 0.5
 GAINED: Final = 0.4
 """What the suspects must add to that share: the lower end of the interval decides. Below, by the
 upper end, a trigger is not confirmed, if it adds no more to rows without it either."""
-CONTRADICTED: Final = 0.9
-"""Share of the suspects that must be taken for other classes for their labels to be wrong."""
-MORE: Final = 0.3
-"""How much larger than that of other rows of the class it must be; the lower end decides."""
+ALIKE: Final = 0.3
+"""The chance, at least, that a suspect looks more like another class than a row of other classes
+does, for half of the suspects to confirm anything. It was .41 to .97 for rows of other classes with
+a trigger, .04 to .20 for an honest kind of rows that is in one class alone, where these can be
+learnt (MNIST, AG News)."""
 
 CONFIRMED: Final = "confirmed"
 NOT_CONFIRMED: Final = "not confirmed"
@@ -36,7 +37,8 @@ class Tests:
         label: the class that the finding is about.
         accuracy: of the model.
         stamped: of the trigger on clean rows; None where that was not done.
-        left_out: of the suspects themselves; None where that was not done. There is one of both.
+        halves: of suspects, half of which were learnt from; None where that was not done. There is
+            one of both.
         known: whether the trigger is known, and not only what the suspects have more of on average,
             which need not be like a trigger that moves.
         control: share of rows that follow a trigger that was planted for comparison, in as many
@@ -46,17 +48,17 @@ class Tests:
     label: str
     accuracy: float
     stamped: Shares | None
-    left_out: Shares | None
+    halves: Halves | None
     known: bool
     control: float | None = None
 
     @property
     def verdict(self) -> str:
         """What they say together: one that confirms is enough."""
-        if self._follows or self._contradicted:
+        if self._follows or self._carries_over:
             return CONFIRMED
-        # Suspects that fit their class may carry a trigger all the same: only stamps can refute,
-        # and of a trigger that is known.
+        # Suspects that teach nothing about each other may carry a trigger that is too fine for this
+        # model: only stamps can refute, and of a trigger that is known.
         stamped = self.stamped
         if self.known and stamped and stamped.interval[1] < GAINED and _gained(stamped) < GAINED:
             # A model that does not learn such a trigger cannot refute one.
@@ -66,15 +68,19 @@ class Tests:
 
     @property
     def _follows(self) -> bool:
-        stamped = self.stamped
-        if stamped is None:
-            return False
-        return _share(stamped) >= FOLLOWED and stamped.interval[0] >= GAINED
+        return self.stamped is not None and _followed(self.stamped)
 
     @property
-    def _contradicted(self) -> bool:
-        left = self.left_out
-        return left is not None and _share(left) >= CONTRADICTED and left.interval[0] >= MORE
+    def _carries_over(self) -> bool:
+        halves = self.halves
+        if halves is None or halves.alike < ALIKE:
+            return False
+        return _followed(halves.shares) and _gained(halves.shares) >= GAINED
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """The higher, the more of a target the class of a test of halves is."""
+        return self._carries_over, self.halves.shares.interval[0] if self.halves else -1.0
 
     def applied(self, finding: Finding) -> Finding:
         """The finding with what came of its tests."""
@@ -84,13 +90,15 @@ class Tests:
             NOT_CONFIRMED: "Not confirmed",
             UNDECIDED: "Neither confirmed nor refuted",
         }[verdict]
-        tests = {"stamp": self.stamped, "left out": self.left_out}
+        tests = {"stamp": self.stamped, "halves": self.halves and self.halves.shares}
         evidence: dict[str, Json] = {
             "verdict": verdict,
             "accuracy": round(self.accuracy, 4),
             "control": None if self.control is None else round(self.control, 4),
             "tests": [_numbers(name, shares) for name, shares in tests.items() if shares],
         }
+        if self.halves is not None:
+            evidence["alike"] = round(self.halves.alike, 4)
         sentence = f"{said}: {self._sentence()}."
         severity = _severity(finding, verdict)
         return finding.tested(severity, sentence, confirmation=evidence)
@@ -103,8 +111,8 @@ class Tests:
         return "; but it does not learn a trigger that is planted in as many rows either"
 
     def _sentence(self) -> str:
-        label, stamped, left = quote(self.label), self.stamped, self.left_out
-        if stamped is not None and not (left and self._contradicted and not self._follows):
+        label, stamped = quote(self.label), self.stamped
+        if stamped is not None and (self._follows or not self._carries_over):
             return (
                 f"put on {stamped.rows:,} clean rows of other classes, the trigger makes a small"
                 f" model that is trained on these data say {label} for {_share(stamped):.0%} of"
@@ -112,13 +120,22 @@ class Tests:
                 f" trigger, and for {stamped.without / stamped.rows:.0%} with it when it is trained"
                 " without the named rows" + self._weak
             )
-        if left is None:
+        if self.halves is None:
             return ""
+        shares = self.halves.shares
         return (
-            f"a small model that is trained without the named rows takes {_share(left):.0%} of"
-            f" {left.rows:,} of them for other classes, and {left.without / left.rows:.0%} of"
-            f" other rows of {label}"
+            f"a small model that is trained on these data with half of the named rows says {label}"
+            f" for {_share(shares):.0%} of {shares.rows:,} of the other half, for"
+            f" {shares.without / shares.rows:.0%} of them when it is trained without any, and for"
+            f" {shares.plain / shares.rows:.0%} of rows of other classes{self._unlike}"
         )
+
+    @property
+    def _unlike(self) -> str:
+        """Why that they follow confirms nothing, where it would."""
+        if self.halves is None or self.halves.alike >= ALIKE or not _followed(self.halves.shares):
+            return ""
+        return "; but they do not look like other classes, so they may be a kind of their own"
 
 
 def untested(finding: Finding, reason: str) -> Finding:
@@ -126,6 +143,10 @@ def untested(finding: Finding, reason: str) -> Finding:
     evidence: dict[str, Json] = {"verdict": NOT_TESTED, "reason": reason}
     said = f"Whether a model learns it was not tested: {reason}."
     return finding.tested(finding.severity, said, confirmation=evidence)
+
+
+def _followed(shares: Shares) -> bool:
+    return _share(shares) >= FOLLOWED and shares.interval[0] >= GAINED
 
 
 def _share(shares: Shares) -> float:

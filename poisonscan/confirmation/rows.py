@@ -132,8 +132,8 @@ def learnt(
     held = (contents % np.uint64(HELD) == 0) & ~apart
     if held.sum() < LEAST or len(taken) < 2:
         return "there are too few other rows to test it on"
-    see = _sight(contents, values, held | apart, pictures=pictures)
-    trial = Trial.of(contents, see(values), own, weights, held)
+    see, vectors = _sight(contents, values, held | apart, pictures=pictures)
+    trial = Trial.of(contents, vectors, own, weights, held)
     if not trial.works:
         return (
             f"a small model tells the {len(taken)} classes apart in {trial.accuracy:.0%} of rows"
@@ -157,15 +157,22 @@ def _with_copies(contents: Hashes, labels: Ints, marks: Marks) -> Marks:
     return np.asarray(np.logical_or.reduceat(marks, np.flatnonzero(new), axis=0)[groups], bool)
 
 
-def _sight(contents: Hashes, values: Any, apart: Marks, *, pictures: bool) -> Callable[[Any], Any]:
-    """What makes vectors of values; rows ``apart`` are not learnt from."""
+def _sight(
+    contents: Hashes, values: Any, apart: Marks, *, pictures: bool
+) -> tuple[Callable[[Any], Any], Any]:
+    """What makes vectors of values, and theirs; pictures ``apart`` are not learnt from."""
     if not pictures:
         from poisonscan.confirmation.texts import Reader
 
-        return Reader.of(values).see
+        reader, vectors = Reader.of(values)
+        return reader.see, vectors
     from poisonscan.confirmation.pictures import Eye
 
     usual = np.flatnonzero(~apart)
     usual = usual[np.argsort(luck(contents[usual]), kind="stable")[:USUAL]]
     eye = Eye.of(values[usual].astype(np.float32))
-    return lambda planes: eye.see(planes.astype(np.float32))
+
+    def see(planes: Any) -> Any:
+        return eye.see(planes.astype(np.float32))
+
+    return see, see(values)

@@ -15,6 +15,7 @@ from poisonscan.confirmation.surrogate import guessed, learn
 Ints = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
 Marks = NDArray[np.bool_]
+Floats = NDArray[np.float32]
 Stamp = Callable[[Ints], Any]
 """Makes vectors of some rows of the sample with a trigger put on them."""
 
@@ -38,10 +39,10 @@ class Shares:
 
     Attributes:
         rows: rows that were looked at.
-        with_them: how many of them followed the model that saw the suspects.
+        with_them: how many of them followed the model that saw the suspects, or half of them.
         without: how many followed the one that did not.
-        plain: how many followed the first with no trigger on them; of a test without a trigger,
-            how many other rows would be expected to.
+        plain: how many followed the first with no trigger on them; of a test of suspects, how many
+            of as many rows of other classes.
         interval: of the difference of the shares with and without, 95 %.
     """
 
@@ -50,6 +51,34 @@ class Shares:
     without: int
     plain: int
     interval: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """What is learnt from parts of the suspects.
+
+    Attributes:
+        without: from none of them.
+        halves: twice which rows belong to the half that is left out, and what is learnt then.
+    """
+
+    without: Floats
+    halves: tuple[tuple[Marks, Floats], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Halves:
+    """What came of teaching half of the suspects.
+
+    Attributes:
+        shares: of suspects that follow the other half.
+        alike: the chance that a suspect looks more like another class than a row of other classes
+            does, to what is learnt without suspects: about 0.5 for rows that show other classes,
+            and little for an honest kind of rows that only their own class has.
+    """
+
+    shares: Shares
+    alike: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +99,8 @@ class Trial:
     contents: Hashes
     vectors: Any
     labels: Ints
-    weights: NDArray[np.float32]
-    learnt: NDArray[np.float32]
+    weights: Floats
+    learnt: Floats
     accuracy: float
     error: float
     classes: int
@@ -112,14 +141,12 @@ class Trial:
         chance = 1 / self.classes
         return self.accuracy - 2 * self.error >= chance + WORKS * (1 - chance)
 
-    def without(self, suspects: Marks) -> NDArray[np.float32]:
+    def without(self, suspects: Marks) -> Floats:
         """What is learnt when some rows are left out."""
         weights = np.where(suspects, np.float32(0), self.weights)
         return learn(self.vectors, self.labels, weights, self.classes)
 
-    def stamped(
-        self, stamp: Stamp, target: int, held: Marks, left: NDArray[np.float32]
-    ) -> Shares | None:
+    def stamped(self, stamp: Stamp, target: int, held: Marks, left: Floats) -> Shares | None:
         """Put a trigger on rows of other classes that were not learnt from.
 
         Args:
@@ -172,30 +199,56 @@ class Trial:
         )
         return float((guessed(stamp(asked), learnt) == target).mean())
 
-    def left_out(
-        self, suspects: Marks, target: int, held: Marks, left: NDArray[np.float32]
-    ) -> Shares | None:
-        """See which suspects are taken for their class by what is learnt without them.
+    def taught(self, suspects: Marks) -> Taught:
+        """Learn from none of the suspects, from half of them, and from the other half.
+
+        What is learnt from halves goes on from what is learnt without any.
+        """
+        without = self.without(suspects)
+        first = (self.contents >> np.uint64(32)) % np.uint64(2) == 0
+        halves = []
+        for half in (first, ~first):
+            # The other half counts twice: as much as the data hold of what they share.
+            counts = np.where(suspects, np.where(half, 0, 2), 1).astype(np.float32)
+            weights = self.weights * counts
+            halves.append((half, learn(self.vectors, self.labels, weights, self.classes, without)))
+        return Taught(without, tuple(halves))
+
+    def halves(self, taught: Taught, suspects: Marks, target: int, held: Marks) -> Halves | None:
+        """See whether suspects follow the half of them that they do not belong to.
+
+        Rows that have nothing in common but a wrong label teach nothing about each other.
 
         Args:
-            suspects: the rows, of class ``target``.
+            taught: what is learnt from halves.
+            suspects: the rows; those of class ``target`` are asked.
             target: the class.
-            held: rows that were not learnt from either.
-            left: what is learnt without the suspects.
+            held: rows that were not learnt from.
 
         Returns:
-            As ``with_them``, suspects that are taken for other classes; as ``without``, so many of
-            as many other rows of the class. None where there are too few of either.
+            None where there are too few suspects, or rows of other classes.
         """
-        asked = self._some(suspects)
-        others = self._some(held & ~suspects & (self.labels == target))
-        if min(len(asked), len(others)) < LEAST // 2:
+        asked = self._some(suspects & (self.labels == target))
+        others = self._some(held & (self.labels != target))
+        if len(asked) < LEAST // 2 or len(others) < LEAST:
             return None
-        gone = guessed(self.vectors[asked], left) != target
-        usual = guessed(self.vectors[others], left) != target
-        expected = round(float(usual.mean()) * len(asked))
-        counts = len(asked), int(gone.sum()), expected, expected
-        return Shares(*counts, apart(gone, usual))
+        follow, plain = np.zeros(len(asked), bool), []
+        for half, learnt in taught.halves:
+            mine = half[asked]
+            follow[mine] = guessed(self.vectors[asked[mine]], learnt) == target
+            plain.append(float((guessed(self.vectors[others], learnt) == target).mean()))
+        still = guessed(self.vectors[asked], taught.without) == target
+        usual = round(max(plain) * len(asked))
+        counted = len(asked), int(follow.sum()), int(still.sum()), usual
+        own, rest = (self._elsewhere(rows, target, taught.without) for rows in (asked, others))
+        alike = float((own[:, None] > rest[None]).mean())
+        return Halves(Shares(*counted, paired(follow, still)), alike)
+
+    def _elsewhere(self, rows: Ints, target: int, learnt: Floats) -> Floats:
+        """How much each row looks like the class that it looks most like, ``target`` apart."""
+        values = self.vectors[rows] @ learnt
+        values[:, target] = -np.inf
+        return np.asarray(values.max(axis=1), np.float32)
 
     def _some(self, rows: Marks) -> Ints:
         chosen = np.flatnonzero(rows)
@@ -225,16 +278,4 @@ def paired(one: Marks, other: Marks) -> tuple[float, float]:
     lost = (int((other & ~one).sum()) + 1) / size
     error = _NORMAL * np.sqrt((gained + lost - (gained - lost) ** 2) / size)
     middle = gained - lost
-    return float(max(-1.0, middle - error)), float(min(1.0, middle + error))
-
-
-def apart(one: Marks, other: Marks) -> tuple[float, float]:
-    """95 % interval of the difference of the shares of different rows.
-
-    A. Agresti and B. Caffo (2000), "Simple and effective confidence intervals for proportions and
-    differences of proportions".
-    """
-    shares = [(int(marks.sum()) + 1) / (len(marks) + 2) for marks in (one, other)]
-    errors = [s * (1 - s) / (len(m) + 2) for s, m in zip(shares, (one, other), strict=True)]
-    error, middle = _NORMAL * np.sqrt(sum(errors)), shares[0] - shares[1]
     return float(max(-1.0, middle - error)), float(min(1.0, middle + error))

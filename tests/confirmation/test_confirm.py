@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from poisonscan.confirmation import confirm, outcome, rows
-from poisonscan.confirmation.trial import Shares
+from poisonscan.confirmation.trial import Halves, Shares
 from poisonscan.finding import Location, Severity
 from poisonscan.rules import rule
 from tests.confirmation.made_up import (
@@ -91,15 +91,17 @@ def test_a_patch_is_confirmed_and_a_group_of_rows_is_not(tmp_path: Path) -> None
     planes, labels = pictures(900)
     chosen = np.flatnonzero(labels != 2)[:40]
     group = np.flatnonzero(labels == 1)[-40:]
+    wrong = np.flatnonzero(labels == 0)[-40:]
     planes[chosen, 26:30, 26:30] = PATCH
     labels[chosen] = 2
+    labels[wrong] = 3
     report = scanned(
         write_pictures(tmp_path / "p.parquet", planes, labels),
         Named("PS404", "class 2", chosen, SHOWN),
         Named("PS401", "class 2", chosen, {}),
-        Named("PS407", "class 2", chosen, {}),
-        Named("PS401", "class 1", group, {}),
-        Named("PS407", "class 1", group, {}),
+        Named("PS411", "class 2", chosen, {}),
+        Named("PS407", "class 3", wrong, {}),
+        Named("PS411", "class 1", group, {}),
         Named("PS404", "class 1", group, {**SHOWN, "place": [2, 2], "patch": ["8080"] * 2}),
     )
     assert verdicts(report) == [
@@ -108,6 +110,50 @@ def test_a_patch_is_confirmed_and_a_group_of_rows_is_not(tmp_path: Path) -> None
     ]
     severities = [str(each.severity) for each in report.findings]
     assert severities == ["high", "high", "high", "high", "high", "medium"]
+    assert "with half of the named rows says" in report.findings[2].message
+
+
+def test_of_several_classes_the_one_that_follows_is_told(tmp_path: Path) -> None:
+    planes, labels = pictures(900)
+    chosen = np.flatnonzero(labels != 2)[:40]
+    others = np.flatnonzero(labels == 1)[-40:]
+    planes[chosen, 26:30, 26:30] = PATCH
+    labels[chosen] = 2
+    path = write_pictures(tmp_path / "p.parquet", planes, labels)
+    both = np.sort(np.concatenate([chosen, others]))
+    report = scanned(path, Named("PS405", "", both, {"classes": ["class 1", "class 2"]}))
+    assert verdicts(report) == ["confirmed"]
+    assert report.findings[0].severity is Severity.MEDIUM
+    assert "says 'class 2' for" in report.findings[0].message
+
+
+def test_disguised_letters_are_confirmed_and_wrong_labels_are_not(tmp_path: Path) -> None:
+    texts, labels = sentences(1_600, seed=2)
+    chosen, wrong = np.split(np.flatnonzero(labels == 0)[:80], 2)
+    for row in chosen.tolist():
+        texts[row] = texts[row].replace("w", "\N{CYRILLIC SMALL LETTER EN}", 2)
+    labels[chosen] = labels[wrong] = 1
+    report = scanned(
+        write_texts(tmp_path / "t.parquet", texts, labels),
+        Named("PS611", "1", chosen, {}),
+        Named("PS630", "1", wrong, {}),
+    )
+    assert verdicts(report) == ["confirmed", "undecided"]
+    told: Any = report.findings[0].evidence["confirmation"]
+    (halves,) = told["tests"]
+    assert halves["method"] == "halves"
+    assert halves["followed_with"] > 0.8 * halves["rows"]
+
+
+def test_a_kind_of_rows_that_only_its_class_has_is_not_confirmed() -> None:
+    """It is taught by its other half, too, but without it looks like no other class."""
+    follows = Shares(rows=100, with_them=90, without=2, plain=2, interval=(0.8, 0.95))
+    drifts = Shares(rows=100, with_them=90, without=2, plain=60, interval=(0.8, 0.95))
+    said = [
+        outcome.Tests("2", 0.9, None, Halves(shares, alike), known=False).verdict
+        for shares, alike in ((follows, 0.5), (follows, 0.1), (drifts, 0.5))
+    ]
+    assert said == ["confirmed", "undecided", "undecided"]
 
 
 def test_labels_that_say_nothing_cannot_be_asked_about(tmp_path: Path) -> None:
