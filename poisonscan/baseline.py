@@ -1,7 +1,8 @@
 """A baseline: the findings that were there when somebody began to look, so that new ones show.
 
 It holds fingerprints: rule, path and subject. A finding that is in it is counted and fails nothing;
-the same finding once more often than it holds is new. What a file's bytes are is not part of it.
+the same finding once more often than it holds is new, and so is one that is graver than it was: one
+that was accepted as low may be confirmed since. What a file's bytes are is not part of it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from poisonscan.escape import clip, escape, quote
-from poisonscan.finding import Aside, Finding, Report
+from poisonscan.finding import Aside, Finding, Report, Severity
 from poisonscan.formats.strict_json import parse_bounded
 
 if TYPE_CHECKING:
@@ -39,14 +40,15 @@ class BaselineError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A finding that a baseline holds. Only the first and the last attribute decide anything.
+    """A finding that a baseline holds.
 
     Attributes:
         fingerprint: of the finding.
         rule: its id, for whoever reads the file, as are
         path: the place and
-        message: what was seen, and
-        severity: how grave it was; empty if an older version wrote the file.
+        message: what was seen.
+        severity: how grave it was, the gravest of several; a graver one is not known. Empty if an
+            older version wrote the file: then any is.
         count: how many findings have the fingerprint, 1 or more.
     """
 
@@ -56,6 +58,11 @@ class Known:
     message: str = ""
     severity: str = ""
     count: int = 1
+
+    @property
+    def grave(self) -> Severity:
+        """The gravest finding that it covers."""
+        return Severity[self.severity.upper()] if self.severity else max(Severity)
 
 
 @dataclass(slots=True)
@@ -76,6 +83,7 @@ class Baseline:
     def _of_one(cls, report: Report) -> Baseline:
         before = [aside.finding.each() for aside in report.aside if aside.by == "baseline"]
         findings = [*report.each(), *chain.from_iterable(before)]
+        findings.sort(key=lambda finding: finding.severity)  # of several the gravest is the last
         counts = Counter(finding.fingerprint for finding in findings)
         entries = (_known(finding, counts[finding.fingerprint]) for finding in findings)
         return cls({entry.fingerprint: entry for entry in entries})
@@ -126,13 +134,16 @@ class Baseline:
         return f'{{"poisonscan_baseline": {VERSION},\n "findings": [{middle}]}}\n'
 
     def add(self, other: Baseline) -> list[Known]:
-        """Take over what is not known, or not as often; returns it."""
+        """Take over what is not known, not as often, or as less grave; returns it."""
         added = []
         for fingerprint, entry in other.known.items():
-            before = self.known.get(fingerprint)
-            if before is None or before.count < entry.count:
+            before = self.known.get(fingerprint, replace(entry, count=0))
+            graver = entry.grave > before.grave
+            if graver or before.count < entry.count:
                 added.append(entry)
-                self.known[fingerprint] = entry
+                grave = entry.severity if graver else before.severity
+                count = max(entry.count, before.count)
+                self.known[fingerprint] = replace(entry, severity=grave, count=count)
         return added
 
     def prune(self, found: Baseline) -> list[Known]:
@@ -153,7 +164,7 @@ class Baseline:
         kept: list[Finding] = []
         for finding in report.findings:
             fingerprint = finding.fingerprint
-            if left[fingerprint] > 0:
+            if left[fingerprint] > 0 and finding.severity <= self.known[fingerprint].grave:
                 left[fingerprint] -= 1
                 report.aside.append(Aside(finding, "baseline", REASON))
             else:
@@ -199,5 +210,8 @@ def _entry(value: object, at: str) -> tuple[str, Known]:
         if not isinstance(text, str):
             message = f"{at}.{name} should be a text"
             raise BaselineError(message)
+    if about["severity"] and about["severity"] not in map(str, Severity):
+        message = f"{at}.severity is {quote(about['severity'], 40)}; it should be that of a finding"
+        raise BaselineError(message)
     shown = {name: clip(escape(text), _SHOWN) for name, text in about.items()}
     return fingerprint, Known(fingerprint, count=count, **shown)

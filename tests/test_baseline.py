@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import poisonscan
 from poisonscan.baseline import Baseline, BaselineError
-from poisonscan.finding import Finding, Gap, Location, Report, Scanned
+from poisonscan.finding import Finding, Gap, Location, Report, Scanned, Severity
 from poisonscan.rules import rule
 
 
@@ -32,6 +32,28 @@ def test_known_findings_are_put_aside_as_often_as_they_are_known(tmp_path: Path)
     assert [aside.finding.key for aside in found.aside] == ["a", "b", "b"]
     assert {aside.by for aside in found.aside} == {"baseline"}
     assert found.exit_code() == 1
+
+
+def test_what_became_graver_is_new_until_that_is_known_too(tmp_path: Path) -> None:
+    low = rule("PS404").finding(Location("a"), "Made up.", key="cat").tested(Severity.LOW, "Maybe.")
+    high = rule("PS404").finding(Location("a"), "Made up.", key="cat").tested(Severity.HIGH, "Yes.")
+    baseline = Baseline.of([Report(("a",), findings=[low])])
+    found = Report(("a",), findings=[low, high])
+    baseline.apply(found)
+    assert found.findings == [high]
+    assert [known.severity for known in baseline.add(Baseline.of([found]))] == ["high"]
+    for finding in (low, high):
+        again = Report(("a",), findings=[finding])
+        baseline.apply(again)
+        assert not again.findings
+
+
+def test_of_several_with_a_fingerprint_the_gravest_decides() -> None:
+    made = rule("PS404").finding(Location("a"), "Made up.", key="cat")
+    high, low = made.tested(Severity.HIGH, "Yes."), made.tested(Severity.LOW, "Maybe.")
+    for findings in ([high, low], [low, high]):
+        (known,) = Baseline.of([Report(("a",), findings=findings)]).known.values()
+        assert (known.severity, known.count) == ("high", 2)
 
 
 def test_gaps_stay() -> None:
@@ -105,6 +127,7 @@ GOOD = {"fingerprint": "0" * 32}
                 {**GOOD, "count": True},
                 {**GOOD, "count": 10**12},
                 {**GOOD, "path": 1},
+                {**GOOD, "severity": "harmless"},
             )
         ),
     ],
