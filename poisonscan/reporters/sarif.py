@@ -27,7 +27,7 @@ from poisonscan.reporters.wording import left_out, without_plot
 from poisonscan.rules import rule as rule_by_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from poisonscan.origin import Origin
     from poisonscan.reporters.anchors import Anchors
@@ -140,8 +140,12 @@ def _run(report: Report, options: Options, most: int) -> Object:
     if notifications:
         invocation["toolExecutionNotifications"] = notifications
     taxa = [sorted({name for rule in rules for name in _references(rule)[n]}) for n in range(3)]
+    gravest: dict[str, Severity] = {}
+    for finding in shown:
+        severity = gravest.get(finding.rule.id, finding.severity)
+        gravest[finding.rule.id] = max(severity, finding.severity)
     run: Object = {
-        "tool": {"driver": _driver(report, rules, taxa)},
+        "tool": {"driver": _driver(report, rules, taxa, gravest)},
         "automationDetails": {"id": escape(options.category).strip("/") + "/"},
         "columnKind": "unicodeCodePoints",
         "originalUriBaseIds": {
@@ -174,12 +178,14 @@ def _run(report: Report, options: Options, most: int) -> Object:
     return run
 
 
-def _driver(report: Report, rules: list[Rule], taxa: list[list[str]]) -> Object:
+def _driver(
+    report: Report, rules: list[Rule], taxa: list[list[str]], gravest: Mapping[str, Severity]
+) -> Object:
     driver: Object = {
         "name": "poisonscan",
         "fullName": "poisonscan, a scanner for poisoned datasets and malicious model files",
-        "rules": [_descriptor(rule, taxa) for rule in rules],
-        "notifications": [_descriptor(rule_by_id(_GAP), [[], [], []])],
+        "rules": [_descriptor(r, taxa, gravest.get(r.id, r.severity)) for r in rules],
+        "notifications": [_descriptor(gap := rule_by_id(_GAP), [[], [], []], gap.severity)],
     }
     if report.version:
         driver["version"] = report.version
@@ -193,7 +199,8 @@ def _driver(report: Report, rules: list[Rule], taxa: list[list[str]]) -> Object:
 # Rules
 
 
-def _descriptor(rule: Rule, taxa: list[list[str]]) -> Object:
+def _descriptor(rule: Rule, taxa: list[list[str]], gravest: Severity) -> Object:
+    """A rule; ``gravest`` is that of its results, as services read severities of rules only."""
     text = "\n".join(map(escape, rule.help.strip().split("\n"))) or sentence(
         rule.title or rule.name
     )
@@ -201,7 +208,7 @@ def _descriptor(rule: Rule, taxa: list[list[str]]) -> Object:
     properties: Object = {
         "tags": list(_tags(rule)),
         "precision": rule.precision,
-        "security-severity": SECURITY_SEVERITY[rule.severity],
+        "security-severity": SECURITY_SEVERITY[gravest],
     }
     descriptor: Object = {
         "id": rule.id,

@@ -82,7 +82,16 @@ def test_sarif_has_its_level_and_rank() -> None:
     (result,) = run["results"]
     assert (result["level"], result["rank"]) == ("warning", 55.0)
     (rule,) = run["tool"]["driver"]["rules"]
-    assert rule["properties"]["security-severity"] == "8.0"
+    assert rule["defaultConfiguration"]["level"] == "error"
+
+
+def test_sarif_says_of_a_rule_what_its_gravest_result_is() -> None:
+    """GitHub reads severities of rules only, so these must not stay behind those of findings."""
+    grave = HIGH.finding(Location("data"), "Bad.", key="grave")
+    for findings, expected in (([LOWERED], "5.5"), ([LOWERED, grave], "8.0"), ([], "8.0")):
+        made = replace(report(*findings), rules=(HIGH,))
+        (rule,) = json.loads(sarif(made, Options()))["runs"][0]["tool"]["driver"]["rules"]
+        assert rule["properties"]["security-severity"] == expected
 
 
 def test_json_reads_back_to_the_same() -> None:
