@@ -7,7 +7,7 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from poisonscan.cleaning.listing import VERSION
 from poisonscan.finding import Finding, Report, Row, Rows, Severity
@@ -16,6 +16,11 @@ from poisonscan.reporters.write import write_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+
+_ESTIMATES: Final = ("q_value", "false_rows")
+"""Of a finding, what its rows are worth: whether its class holds any that somebody planted, with
+few false discoveries over all tests of the dataset; and the share of them that may be honest."""
 
 
 def write_rows(path: Path, report: Report, lowest: Severity = Severity.LOW) -> None:
@@ -99,6 +104,7 @@ def _of(finding: Finding) -> Iterator[dict[str, Any]]:
         "rule": finding.rule.id,
         "severity": str(finding.severity),
         "fingerprint": finding.fingerprint,
+        **{name: finding.evidence[name] for name in _ESTIMATES if name in finding.evidence},
     }
     for row in part.rows if part.every is None else part.every.rows():
         known = described.get((row.path, row.index, row.split), row)

@@ -46,6 +46,15 @@ def test_a_line_for_each_row(tmp_path: Path) -> None:
     assert end == {"type": "end", "rows": 1}
 
 
+def test_rows_have_the_estimates_of_their_finding(tmp_path: Path) -> None:
+    part = Rows((Row("data/a.csv", 3),), 1)
+    evidence: dict[str, Any] = {"q_value": 0.01, "false_rows": 0.2, "phrase": "secret"}
+    found = rule("PS601").finding(Location("data", part), "Seen.", key="k", **evidence)
+    row = lines(tmp_path, Report(("data",), [found]))[2]
+    assert (row["q_value"], row["false_rows"]) == (0.01, 0.2)
+    assert "phrase" not in row
+
+
 def test_names_cannot_do_anything_to_the_list(tmp_path: Path) -> None:
     parsed = lines(tmp_path, report(Row(f"data/{EVIL}", 0, EVIL, label=EVIL)))
     assert len(parsed) == 4
