@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import string
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 import poisonscan
 from poisonscan.detectors.datasets.leaked_secrets import DETECTOR
+from poisonscan.escape import escape
 from poisonscan.masking import mask
 from tests.detectors.datasets.cells import Cells, found, prose
 
@@ -97,6 +99,20 @@ def test_masking(secret: str) -> None:
     assert mask(masked) == masked
     cut = mask(f"before {secret}"[: 7 + len(secret) * 2 // 3])
     assert secret[8 : len(secret) * 2 // 3] not in cut or secret.startswith("postgres")
+
+
+@pytest.mark.parametrize("unseen", ["\u200b", "\u2060", "\U000e0041", "\u00ad"])
+@pytest.mark.parametrize("shown", [str, escape])
+@pytest.mark.parametrize("at", [2, 9])
+def test_characters_that_take_no_room_hide_no_secret(
+    unseen: str, shown: Callable[[str], str], at: int
+) -> None:
+    secret = SECRETS["GitHub token"]
+    masked = mask(shown(f"before {secret[:at]}{unseen}{secret[at:]} after"))
+    assert secret[10:] not in masked
+    assert "[masked] after" in masked
+    assert mask(masked) == masked
+    assert mask(shown(f"no {unseen} secret")) == shown(f"no {unseen} secret")
 
 
 def test_plain_text_is_not_masked() -> None:
