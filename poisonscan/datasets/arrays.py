@@ -18,6 +18,7 @@ import pyarrow as pa
 from poisonscan.datasets.entries import Entry
 from poisonscan.datasets.layouts import BATCH_BYTES, BATCH_ROWS, Layout
 from poisonscan.datasets.naming import SPLITS
+from poisonscan.datasets.pixel_lists import as_picture_files, like_pictures
 from poisonscan.datasets.stored_arrays import Stored, arrays_in
 
 if TYPE_CHECKING:
@@ -40,8 +41,6 @@ _WORDS = re.compile(r"t10k|[A-Z]?[a-z]+|[A-Z]+")
 _OF_IDX = re.compile(r"[-._]idx\d[-._]ubyte$")
 PART = 64 << 20
 """Bytes of rows that make a shard."""
-MIN_SIDE, MAX_SIDE = 8, 4_096
-"""Height and width of what counts as a picture."""
 MAX_WIDTH = 65_536
 """Numbers of a row that is no picture."""
 LABEL = "label"
@@ -106,7 +105,7 @@ class ArrayRows:
         if self.column == "text":
             return pa.array([str(value) for value in rows.reshape(-1).tolist()], pa.string())
         if self.column == "image":
-            return _pictures(rows, self.scale)
+            return as_picture_files(rows, self.scale)
         flat = rows.reshape(len(rows), -1).astype(np.float32)
         return pa.FixedSizeListArray.from_arrays(pa.array(flat.reshape(-1)), flat.shape[1])
 
@@ -130,25 +129,6 @@ def _wide(dtype: np.dtype[np.generic]) -> type[np.int64 | np.float64]:
 
 def _text(value: str | bytes) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-
-
-def _pictures(rows: NDArray[np.generic], scale: int) -> pa.Array:
-    """Pictures as files of the simplest format that holds their pixels, PGM or PPM."""
-    if rows.ndim == 4 and rows.shape[3] not in {1, 3}:
-        rows = rows.transpose(0, 2, 3, 1)
-    if scale != 1:
-        with np.errstate(invalid="ignore"):
-            rows = np.rint(np.clip(np.nan_to_num(rows), 0, 1) * scale)
-    pixels = np.ascontiguousarray(rows).astype(np.uint8)
-    kind = b"P6" if pixels.ndim == 4 and pixels.shape[3] == 3 else b"P5"
-    head = b"%s %d %d 255\n" % (kind, pixels.shape[2], pixels.shape[1])
-    flat = pixels.reshape(len(pixels), -1)
-    out = np.empty((len(flat), len(head) + flat.shape[1]), np.uint8)
-    out[:, : len(head)] = np.frombuffer(head, np.uint8)
-    out[:, len(head) :] = flat
-    ends = np.arange(len(out) + 1, dtype=np.int64) * out.shape[1]
-    buffers = [None, pa.py_buffer(ends.tobytes()), pa.py_buffer(out)]
-    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(out), buffers)
 
 
 # Which arrays belong together
@@ -253,23 +233,11 @@ def _form(stored: Stored) -> tuple[str, pa.DataType, int] | None:
         return ("text", pa.string(), 1) if len(shape) == 1 else None
     if kind not in "iubf" or len(shape) == 1:
         return None
-    scale = _scale(stored) if _like_pictures(shape) else 0
+    scale = _scale(stored) if like_pictures(shape) else 0
     if scale:
         return "image", pa.large_binary(), scale
     width = int(np.prod(shape[1:], dtype=np.float64))
     return ("features", pa.list_(pa.float32(), width), 1) if width <= MAX_WIDTH else None
-
-
-def _like_pictures(shape: tuple[int, ...]) -> bool:
-    if len(shape) == 3:
-        sides = shape[1:]
-    elif len(shape) == 4 and shape[3] in {1, 3}:
-        sides = shape[1:3]
-    elif len(shape) == 4 and shape[1] in {1, 3}:
-        sides = shape[2:]
-    else:
-        return False
-    return all(MIN_SIDE <= side <= MAX_SIDE for side in sides)
 
 
 def _scale(stored: Stored) -> int:

@@ -22,7 +22,7 @@ from poisonscan.datasets.naming import called, family, split_of
 from poisonscan.datasets.numbers import Embedding, Numbers
 from poisonscan.datasets.own_vectors import seen_by, with_activations
 from poisonscan.datasets.pictures import Pictures
-from poisonscan.datasets.roles import Roles, assign, vector_length
+from poisonscan.datasets.roles import Roles, assign, unread_pictures, vector_length
 from poisonscan.datasets.sampling import limited
 from poisonscan.datasets.shards import DatasetOptions, Shard
 from poisonscan.datasets.tables import layout, parts, read
@@ -82,7 +82,9 @@ def open_datasets(
     unfit: list[OptionError] = []
     for group in groups:
         try:
-            found.append(_open_table(group, options))
+            dataset, unread = _open_table(group, options)
+            found.append(dataset)
+            notes += unread
         except DatasetError as error:
             reason = f"cannot be opened: {error.reason}"
             notes += [Gap(entry.file.path, reason) for entry, _ in group]
@@ -189,7 +191,7 @@ def _declared(entry: Entry, found: Layout) -> Layout:
     )
 
 
-def _open_table(group: Group, options: DatasetOptions) -> Dataset:
+def _open_table(group: Group, options: DatasetOptions) -> tuple[Dataset, list[Gap]]:
     group = sorted(group, key=lambda each: _reading_order(each[0]))
     entry, found = group[0]
     first = entry.file
@@ -199,10 +201,11 @@ def _open_table(group: Group, options: DatasetOptions) -> Dataset:
     sample = _sample(group, merged)
     with reading(first.path, 0):
         roles = assign(merged, sample, options)
+        unread = unread_pictures(merged, sample, roles)
         vectors = _vectors(sample, roles)
     shards = [shard for one, each in group for shard in _placed(one, each)]
     label = next(iter(roles.columns.get("label", ())), "")
-    return Dataset(
+    dataset = Dataset(
         path=first.path if len(group) == 1 else _home(entry),
         format=first.format,
         shards=tuple(shards),
@@ -215,6 +218,15 @@ def _open_table(group: Group, options: DatasetOptions) -> Dataset:
         reading=_reading(found)
         | ({"rows": f"the objects in field {quote(first.field, 60)}"} if first.start else {})
         | ({"configuration": entry.config} if entry.config else {}),
+    )
+    return dataset, [Gap(first.path, _not_read(name, merged)) for name in unread]
+
+
+def _not_read(column: str, found: Layout) -> str:
+    kind = quote(found.schema.field(column).type, 60)
+    return (
+        f"column {quote(column)} ({kind}) seems to hold pictures, in no form that is read: not"
+        " looked at; store the bytes of picture files, or lists of rows of pixels"
     )
 
 

@@ -26,6 +26,7 @@ from PIL import Image
 from poisonscan.datasets.encoding import encoded
 from poisonscan.datasets.picture_files import carried, outline
 from poisonscan.datasets.picture_windows import stacked, window
+from poisonscan.datasets.pixel_lists import files_of_lists, is_list
 from poisonscan.engines import patience
 from poisonscan.escape import clip, escape
 from poisonscan.formats.members import opened
@@ -103,7 +104,7 @@ class Encoded:
     """Pictures that nobody has decoded yet: those of a batch, of which some may be wanted.
 
     Attributes:
-        column: bytes, or structs of bytes and path; None for files.
+        column: bytes, structs of bytes and path, or lists of pixels; None for files.
         folder: where paths lead.
         files: the pictures where there is no column.
     """
@@ -172,7 +173,7 @@ def decode_column(column: pa.Array, folder: Path) -> Pixels:
 def sources(
     column: pa.Array, folder: Path
 ) -> tuple[Iterator[bytes | pa.Buffer | str], NDArray[np.int64]]:
-    """The different pictures of a column of bytes, or of structs of bytes and path.
+    """The different pictures of a column of bytes, of structs of bytes and path, or of lists.
 
     A path is followed only when there are no bytes and it stays inside ``folder``.
 
@@ -180,6 +181,8 @@ def sources(
         The bytes of each, read when it is its turn, or why there are none; and for each row which
         of them it shows, -1 where it has none.
     """
+    if is_list(column.type):
+        column = files_of_lists(column)
     if pa.types.is_struct(column.type):
         fields = {f.name: column.field(i) for i, f in enumerate(column.type)}
         data = fields.get("bytes", pa.nulls(len(column), pa.binary()))

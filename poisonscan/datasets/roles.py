@@ -20,6 +20,7 @@ from poisonscan.datasets.encoding import encoded
 from poisonscan.datasets.errors import OptionError
 from poisonscan.datasets.numbers import list_lengths
 from poisonscan.datasets.picture_files import looks_like_picture
+from poisonscan.datasets.pixel_lists import NAMES, hold_pixels, is_list
 from poisonscan.datasets.words import holds_text
 from poisonscan.escape import quote
 
@@ -86,6 +87,8 @@ MIN_EVEN = 0.9
 MAX_DATE = 60
 """Bytes of the longest cell of a column of dates."""
 _DATE = r"(?i)\b(?:jan|feb|mar|apr|may|june?|july?|aug|sep|oct|nov|dec)[a-z]*\.? \d{1,2},? \d{4}\b"
+_TEXT_OF_PICTURES = ("data:image/", "iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR")
+"""How pictures begin in base64: PNG, JPEG, GIF and WebP."""
 MIN_COUNTER = 32
 """Rows of a sample from which values that count up are an identifier."""
 
@@ -147,7 +150,7 @@ def _check_type(role: str, field: pa.Field) -> None:
         "text": holds_text(kind),
         "prompt": holds_text(kind),
         "response": holds_text(kind),
-        "image": binary or pa.types.is_struct(kind) or pa.types.is_string(kind),
+        "image": binary or pa.types.is_struct(kind) or pa.types.is_string(kind) or is_list(kind),
         "features": pa.types.is_nested(kind),
     }
     if not fits[role] and not pa.types.is_null(kind):
@@ -368,13 +371,44 @@ def vector_length(lists: pa.Array, share: float = 0.9) -> int:
 
 
 def _holds_pictures(column: _Column) -> bool:
-    kind, values = column.type, column.values
-    if pa.types.is_struct(kind):
-        if {field.name for field in kind} != {"bytes", "path"}:
+    if is_list(column.type):
+        return hold_pixels(column.values, column.key)
+    values = column.values
+    if pa.types.is_struct(column.type):
+        if column.type.get_field_index("bytes") < 0:
             return False
         values = values.field("bytes")
-        kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
+    return looks_like_picture(_heads(values))
+
+
+def _heads(values: pa.Array) -> list[bytes]:
+    """The first bytes of some values of a column of bytes; none of another."""
+    kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
     if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        return []
+    head = encoded(values.drop_null().slice(0, 16))[1]
+    starts: list[bytes] = pc.binary_slice(head.cast(pa.binary()), 0, 16).to_pylist()
+    return starts
+
+
+def unread_pictures(found: Layout, sample: pa.Table, roles: Roles) -> list[str]:
+    """Columns that hold pictures by their name or their text, in no form that is read.
+
+    Args:
+        found: the columns.
+        sample: the first rows, with every column, each column in one chunk.
+        roles: of the columns.
+    """
+    taken = {name for names in roles.columns.values() for name in names}
+    columns = [_Column(sample, field, found) for field in found.schema if field.name not in taken]
+    return [column.name for column in columns if column.rows and _hides_pictures(column)]
+
+
+def _hides_pictures(column: _Column) -> bool:
+    if column.is_string:
+        texts = column.values.drop_null().slice(0, 16).to_pylist()
+        return all(text.startswith(_TEXT_OF_PICTURES) for text in texts)
+    simple = column.is_number or pa.types.is_boolean(column.type)
+    if simple or pa.types.is_null(column.type) or column.key not in NAMES:
         return False
-    head = encoded(values.slice(0, 16))[1]
-    return looks_like_picture(pc.binary_slice(head.cast(pa.binary()), 0, 16).to_pylist())
+    return not _holds_pictures(column)  # of two such columns one is looked at

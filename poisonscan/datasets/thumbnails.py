@@ -17,6 +17,7 @@ from PIL import Image
 
 from poisonscan.datasets.errors import DatasetError
 from poisonscan.datasets.pictures import BROKEN, MAX_FILE, inside, open_picture, read_file, shallow
+from poisonscan.datasets.pixel_lists import files_of_lists, is_list
 from poisonscan.datasets.tables import numbered
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def _files(
         for start, table in numbered(file, shard.layout, [column], part=shard.part):
             here = [row for row in rows if start <= row < start + table.num_rows]
             taken = table.column(0).take(pa.array([row - start for row in here], pa.int64()))
+            taken = files_of_lists(taken) if is_list(taken.type) else taken
             for row, value in zip(here, taken, strict=True):
                 yield rows[row], _data(value.as_py(), folder)
             if start + table.num_rows > max(rows):

@@ -14,6 +14,7 @@ from poisonscan.beside import sorted_out
 from poisonscan.datasets.batch import Role
 from poisonscan.datasets.errors import DatasetError
 from poisonscan.datasets.pictures import read_file
+from poisonscan.datasets.pixel_lists import files_of_lists, is_list
 from poisonscan.datasets.shards import DatasetOptions
 from poisonscan.datasets.tables import numbered
 from poisonscan.engines.local import LocalEngine
@@ -154,7 +155,8 @@ def _rows(dataset: Dataset, shards: Sequence[Shard], most: int) -> Bed:
     table = pa.concat_tables(
         [pa.Table.from_batches([batch]) for batch in batches], promote_options="permissive"
     )
-    table = _decoded(table).replace_schema_metadata(layout.schema.metadata)
+    table = _as_files(_decoded(table), _first(dataset, "image"))
+    table = table.replace_schema_metadata(layout.schema.metadata)
     delimited = layout.dialect is not None
     text, label = _sentences(dataset, table), _first(dataset, "label")
     cells = [name for name in dataset.cells if name not in (text, label)]
@@ -168,6 +170,14 @@ def _rows(dataset: Dataset, shards: Sequence[Shard], most: int) -> Bed:
         numbers=tuple(name for name in cells if _is_varied(dataset, table, name)),
         delimited=delimited,
     )
+
+
+def _as_files(table: pa.Table, picture: str | None) -> pa.Table:
+    """A table whose pictures are files, where they were lists of pixels."""
+    if picture is None or not is_list(table.schema.field(picture).type):
+        return table
+    files = files_of_lists(table.column(picture).combine_chunks())
+    return table.set_column(table.schema.get_field_index(picture), picture, files)
 
 
 def _decoded(table: pa.Table) -> pa.Table:
