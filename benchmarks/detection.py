@@ -1,12 +1,12 @@
 """Poisoned rows: what a whole scan finds of them, beside published detectors on the same rows.
 
-``python -m benchmarks.detection DATA [--more FOLDER] [--others FOLDER] [--records FILE]`` prints
-Markdown: a summary with what is asked for, then every set and attack. ``detection_cases.py`` says
-what lies in the folders. Every case is written to a file and given to ``poisonscan.scan`` with all
-rules, and as vectors and labels (high-passed pictures, hashed words, scaled cells, as the scan's
-own detectors of vectors see them) to the detectors of ``published``, with the texts where there
-are any. They get the first draw of each attack and the first half of each clean set, unless
-``--peer-seeds`` gives them more.
+``python -m benchmarks.detection DATA [--more FOLDER] [--others FOLDER] [--fashion FILE] [--records
+FILE]`` prints Markdown: a summary with what is asked for, then every set and attack.
+``detection_cases.py`` says what lies in the folders. Every case is written to a file and given to
+``poisonscan.scan`` with all rules, and as vectors and labels (high-passed pictures, hashed words,
+scaled cells, as the scan's own detectors of vectors see them) to the detectors of ``published``,
+with the texts where there are any. They get the first draw of each attack and the first half of
+each clean set, unless ``--peer-seeds`` gives them more.
 
 *Recall* is the share of poisoned rows that are named, *false* the share of other rows. For the scan
 rows count that findings of ``POISON`` name, of any severity; *default* are those of at least medium
@@ -197,13 +197,16 @@ def spread(said: Answer, kept: Mask) -> Answer:
 def chosen(given: argparse.Namespace) -> Iterator[Case]:
     """The cases that are asked for; sets of no bar that is are not read."""
     parts: list[Part] = [
-        ((cases.CLEAN,), lambda: cases.clean(given.data, given.more, given.clean_seeds)),
+        (
+            (cases.CLEAN,),
+            lambda: cases.clean(given.data, given.more, given.fashion, given.clean_seeds),
+        ),
         ((cases.PHRASES,), lambda: cases.phrases(given.data, given.more, given.seeds)),
         ((cases.STYLES,), lambda: cases.styles(given.data, given.others, given.seeds)),
         ((cases.VALUES,), lambda: cases.tables(given.data, given.more, given.seeds)),
         (
             (cases.PATCHES, cases.MOVED, cases.SUBTLE),
-            lambda: cases.pictures(given.data, given.seeds),
+            lambda: cases.pictures(given.data, given.fashion, given.seeds),
         ),
     ]
     wanted = tuple(given.bar)
@@ -247,6 +250,7 @@ def main() -> int:
     parser.add_argument("data", type=Path, help="folder with the public data sets")
     parser.add_argument("--more", type=Path, help="folder with a folder for each further set")
     parser.add_argument("--others", type=Path, help="folder with HiddenKiller and StyleAttack")
+    parser.add_argument("--fashion", type=Path, help="table of Fashion-MNIST pictures and labels")
     parser.add_argument("--bar", nargs="*", default=[""], help="only bars that begin so")
     parser.add_argument(
         "--cases", nargs="*", default=[""], help="only those of which 'SET, ATTACK RATE' has one"

@@ -3,7 +3,8 @@
 DATA is the folder of ``benchmarks/backdoors.py`` and ``benchmarks/text_triggers.py``. FOLDER of
 ``--more`` holds a folder for each further set, of any form; triggers are put into those named in
 ``TEXTS`` and in ``HELD_OUT`` of ``benchmarks/table_triggers.py``. FOLDER of ``--others`` is that of
-``benchmarks/style_triggers.py``.
+``benchmarks/style_triggers.py``. FILE of ``--fashion`` is a table of Fashion-MNIST pictures and
+labels, on which PS404 and PS406 were mended: it is marked as seen.
 
 Thresholds were chosen on other data than these: those for pictures on the first half of CIFAR-10
 and others (the second half is shown here), those for tables and texts on the sets that are marked
@@ -31,7 +32,16 @@ from PIL import Image
 from benchmarks import style_triggers, table_triggers, text_triggers
 from benchmarks.backdoors import cifar, mnist
 from benchmarks.picture_attacks import ATTACKS as ON_PICTURES
-from benchmarks.picture_attacks import Attack, Labels, Pictures, checkers, patch, poisoned
+from benchmarks.picture_attacks import (
+    Attack,
+    Labels,
+    Pictures,
+    as_stored,
+    checkers,
+    coloured,
+    patch,
+    poisoned,
+)
 from poisonscan.datasets.numbers import Numbers
 from poisonscan.datasets.pictures import residuals
 from poisonscan.datasets.shards import DatasetOptions
@@ -53,7 +63,15 @@ TEXTS = {
 SEEN_TEXTS = {"SST-2 (seen)": "sst2/train.tsv", "AG News (seen)": "ag_news_test/test.tsv"}
 """Sets below DATA that rules for texts were built with."""
 
-FIXED = ("checkers 3x3", "white 4x4", "colours 5x5", "noise blend 0.15", "sine, label kept")
+FASHION = "Fashion-MNIST (seen)"
+FIXED = (
+    "checkers 3x3",
+    "white 4x4",
+    "white 4x4, corner",
+    "colours 5x5",
+    "noise blend 0.15",
+    "sine, label kept",
+)
 HARDER = (
     "moved checkers 3x3", "moved colours 5x5", "checkers 3x3, JPEG", "noise 0.15, JPEG",
     "natural blend 0.2",
@@ -150,10 +168,13 @@ def vectors(bed: Bed) -> NDArray[np.float32] | None:
     return Numbers.fit(names, columns).vectors(columns) if columns else None
 
 
+def _grey(value: Any) -> Image.Image:
+    with Image.open(io.BytesIO(value["bytes"] if isinstance(value, dict) else value)) as image:
+        return image.convert("L")
+
+
 def _plane(value: Any) -> NDArray[np.float32]:
-    data = value["bytes"] if isinstance(value, dict) else value
-    with Image.open(io.BytesIO(data)) as image:
-        grey = image.convert("L")
+    grey = _grey(value)
     if grey.size != (SIDE, SIDE):
         grey = grey.resize((SIDE, SIDE), Image.Resampling.BOX)
     return np.asarray(grey, np.float32)
@@ -167,9 +188,10 @@ def _ranks(bed: Bed, name: str) -> pa.Array:
 # Clean sets
 
 
-def clean(data: Path, more: Path | None, seeds: int) -> Iterator[Case]:
+def clean(data: Path, more: Path | None, fashion: Path | None, seeds: int) -> Iterator[Case]:
     """Random halves of every set that has labels."""
-    for name, load in _known(data) + _further(more):
+    garments = [(FASHION, lambda: of_pictures(*_garments(fashion)))] if fashion else []
+    for name, load in _known(data) + garments + _further(more):
         for seed in range(seeds):
             yield Case(CLEAN, name, "", 0.0, seed, partial(_half, load, seed))
 
@@ -225,10 +247,30 @@ def _second_half(data: Path) -> tuple[Pictures, Labels]:
     return pictures[10_000:], labels[10_000:].astype(np.int64)
 
 
-def pictures(data: Path, seeds: int) -> Iterator[Case]:
-    """Attacks on CIFAR-10, all of them for one seed before the next."""
-    if not (data / "images" / "cifar10_part").is_dir():
-        return
+@functools.cache
+def _garments(fashion: Path) -> tuple[Pictures, Labels]:
+    """Fashion-MNIST, from a file with a column of pictures and one of labels."""
+    bed = _read(fashion, None)
+    planes = [np.asarray(_grey(value)) for value in bed.table.column(bed.picture).to_pylist()]
+    return np.stack(planes), bed.codes().astype(np.int64)
+
+
+PicturesOf = Callable[[], tuple[Pictures, Labels]]
+
+
+def pictures(data: Path, fashion: Path | None, seeds: int) -> Iterator[Case]:
+    """Attacks on CIFAR-10 and Fashion-MNIST, all of them for one seed before the next."""
+    sets = []
+    if (data / "images" / "cifar10_part").is_dir():
+        sets.append(("CIFAR-10, second half", partial(_second_half, data)))
+    if fashion is not None:
+        sets.append((FASHION, partial(_garments, fashion)))
+    for seed in range(seeds):
+        for name, load in sets:
+            yield from _attacked(name, load, seed)
+
+
+def _attacked(name: str, load: PicturesOf, seed: int) -> Iterator[Case]:
     known = {attack.name: attack for attack in ON_PICTURES}
     keeping = Attack("checkers 3x3, label kept", partial(patch, side=3, kind="checkers"), True)  # noqa: FBT003
     asked: list[tuple[Bar, Attack, float]] = [
@@ -239,27 +281,27 @@ def pictures(data: Path, seeds: int) -> Iterator[Case]:
         *((PATCHES, known[name], rate) for rate in (0.01, 0.05) for name in FIXED),
         *((MOVED, known[name], 0.05) for name in HARDER),
     ]
-    name = "CIFAR-10, second half"
-    for seed in range(seeds):
-        make = partial(_label_consistent, data, 0.05, 50 + seed)
-        yield Case(SUBTLE, name, "label-consistent", 0.05, seed, make)
-        for bar, attack, rate in asked:
-            make = partial(_marked, data, attack, rate, 50 + seed)
-            yield Case(bar, name, attack.name, rate, seed, make)
+    consistent = partial(_label_consistent, load, 0.05, 50 + seed)
+    yield Case(SUBTLE, name, "label-consistent", 0.05, seed, consistent)
+    for bar, attack, rate in asked:
+        make = partial(_marked, load, attack, rate, 50 + seed)
+        yield Case(bar, name, attack.name, rate, seed, make)
 
 
-def _marked(data: Path, attack: Attack, rate: float, seed: int) -> tuple[Bed, Mask]:
-    marked, labels, mask = poisoned(*_second_half(data), attack, rate, seed)
-    return of_pictures(marked, labels), mask
+def _marked(load: PicturesOf, attack: Attack, rate: float, seed: int) -> tuple[Bed, Mask]:
+    pictures, labels = load()
+    marked, given, mask = poisoned(coloured(pictures), labels, attack, rate, seed)
+    return of_pictures(as_stored(marked, pictures, mask), given), mask
 
 
-def _label_consistent(data: Path, rate: float, seed: int) -> tuple[Bed, Mask]:
+def _label_consistent(load: PicturesOf, rate: float, seed: int) -> tuple[Bed, Mask]:
     """Pictures made harder to tell, with faint squares in all corners (Turner et al. 2019).
 
     They are moved by 16 of 255 against the weights that a linear classifier of the pixels gives
     their class, in place of a deep network's gradient.
     """
-    pictures, labels = _second_half(data)
+    stored, labels = load()
+    pictures = coloured(stored)
     flat = pictures.reshape(len(pictures), -1) / 255.0 - 0.5
 
     def harder(chosen: Pictures, seed: int) -> Pictures:
@@ -276,7 +318,7 @@ def _label_consistent(data: Path, rate: float, seed: int) -> tuple[Bed, Mask]:
     marked, given, mask = poisoned(
         pictures, labels, Attack("label-consistent", harder, True), rate, seed  # noqa: FBT003
     )  # fmt: skip
-    return of_pictures(marked, given), mask
+    return of_pictures(as_stored(marked, stored, mask), given), mask
 
 
 def phrases(data: Path, more: Path | None, seeds: int) -> Iterator[Case]:

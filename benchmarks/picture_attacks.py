@@ -34,11 +34,11 @@ def colours(side: int, seed: int) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
 
 
-def patch(pictures: Pictures, seed: int, *, side: int, kind: str) -> Pictures:
-    """A small square near the lower right corner (BadNets, Gu et al. 2017)."""
-    marked = pictures.copy()
+def patch(pictures: Pictures, seed: int, *, side: int, kind: str, inset: int = 1) -> Pictures:
+    """A small square in or near the lower right corner (BadNets, Gu et al. 2017)."""
+    marked, height, width = pictures.copy(), *(end - inset for end in pictures.shape[1:3])
     shown = {"checkers": checkers(side), "white": np.uint8(255), "colours": colours(side, seed)}
-    marked[:, -side - 1 : -1, -side - 1 : -1] = shown[kind]
+    marked[:, height - side : height, width - side : width] = shown[kind]
     return marked
 
 
@@ -112,6 +112,7 @@ def compressed(trigger: Trigger) -> Trigger:
 ATTACKS = (
     Attack("checkers 3x3", partial(patch, side=3, kind="checkers")),
     Attack("white 4x4", partial(patch, side=4, kind="white")),
+    Attack("white 4x4, corner", partial(patch, side=4, kind="white", inset=0)),
     Attack("colours 5x5", partial(patch, side=5, kind="colours")),
     Attack("noise blend 0.15", partial(noise, alpha=0.15)),
     Attack("sine, label kept", wave, keeps_label=True),
@@ -124,6 +125,20 @@ ATTACKS = (
     Attack("noise 0.15, JPEG", compressed(partial(noise, alpha=0.15))),
     Attack("warp", warped),
 )
+
+
+def coloured(pictures: Pictures) -> Pictures:
+    """Pictures of shape (n, height, width, 3), of grey ones too."""
+    return np.repeat(pictures[..., None], 3, axis=3) if pictures.ndim == 3 else pictures
+
+
+def as_stored(marked: Pictures, pictures: Pictures, rows: NDArray[np.bool_]) -> Pictures:
+    """Attacked pictures as grey ones where they were; others than ``rows`` are as before."""
+    if pictures.ndim == 4:
+        return marked
+    grey = pictures.copy()
+    grey[rows] = [np.asarray(Image.fromarray(one).convert("L")) for one in marked[rows]]
+    return grey
 
 
 def poisoned(

@@ -29,7 +29,7 @@ from PIL import Image
 
 from benchmarks.alone import InMemory, findings
 from benchmarks.backdoors import cifar, digits, luminance, mnist
-from benchmarks.picture_attacks import ATTACKS, Labels, Pictures, poisoned
+from benchmarks.picture_attacks import ATTACKS, Labels, Pictures, coloured, poisoned
 from poisonscan.datasets.batch import Batch, Role
 from poisonscan.datasets.batch import Labels as Column
 from poisonscan.datasets.pictures import Pictures as Vectors
@@ -106,10 +106,6 @@ def sets(folder: Path, *, seen: bool) -> dict[str, tuple[Pictures, Labels]]:
         name, pictures, labels = digits()
         out[name] = (coloured(np.kron(pictures, np.ones((1, 4, 4), np.uint8))), labels)
     return out
-
-
-def coloured(pictures: Pictures) -> Pictures:
-    return np.repeat(pictures[..., None], 3, axis=3) if pictures.ndim == 3 else pictures
 
 
 def folder_of_classes(folder: Path) -> tuple[Pictures, Labels]:
