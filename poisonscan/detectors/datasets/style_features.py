@@ -1,8 +1,9 @@
 """How texts are written, apart from what they say: two views of each that share no word.
 
 The *style* of a text is the sequence of its most frequent words and signs, in which every other
-word is a blank: single ones, pairs and triples, with the edges of the text; also the endings of
-the other words, the length, and capitals. Which words are frequent shows in the texts, whatever
+word is a blank: single ones, pairs and triples, with the edges of the text; what a text opens with
+beside each of them, and how often each is there; also the endings of the other words, the length,
+and capitals. Which words are frequent shows in the texts, whatever
 their language; such function words and n-grams of them are what tells authors apart (Stamatatos
 2009, "A survey of modern authorship attribution methods"). The *content* is the other words, and
 pairs of those that follow each other.
@@ -33,12 +34,14 @@ _SHARE, _LEAST_FREQUENT = 0.005, 20
 _WORD, _NUMBER, _SIGN, _END = FREQUENT + 1, FREQUENT + 2, FREQUENT + 3, FREQUENT + 4
 _START = 0
 _BITS = 8
-_PAIR, _SINGLE, _FORM, _ENDING = (kind << 3 * _BITS for kind in range(1, 5))
+_PAIR, _SINGLE, _FORM, _ENDING, _OPENING, _TIMES = (kind << 3 * _BITS for kind in range(1, 7))
 _LEAST_STYLE, _LEAST_CONTENT = 5, 2
 """Texts that a feature must be in."""
 _LONG, _SUFFIX = 6, 3
 """Letters of a word whose ending counts, and of the ending."""
 _LENGTHS, _CAPITALS = 64, 10
+_OFTEN = 4
+"""Times that a word or sign counts for in a text, at most."""
 _BLANKS = {_START: "^", _WORD: "_", _NUMBER: "#", _SIGN: "%", _END: "$"}
 _TOKEN = re.compile(r"\s*(?:[^\W_]+|[^\w\s]|_)")
 
@@ -69,9 +72,12 @@ class Views:
             return f"words in -{self.endings[rest]}"
         if kind == _FORM:
             return "a length" if rest < _LENGTHS else "capitals"
-        size = {_SINGLE: 1, _PAIR: 2}.get(kind, 3)
+        size = {_SINGLE: 1, _TIMES: 1, _PAIR: 2, _OPENING: 2}.get(kind, 3)
         parts = [(rest >> _BITS * place) & 0xFF for place in range(size)][::-1]
-        return " ".join(_BLANKS.get(part) or self.frequent[part - 1] for part in parts)
+        words = [_BLANKS.get(part) or self.frequent[part - 1] for part in parts]
+        if kind == _OPENING:
+            return f"^ {words[0]} … {words[1]}"
+        return " ".join(words) + (f" ×{rest >> _BITS}" if kind == _TIMES else "")
 
 
 def views(texts: Sequence[str]) -> Views:
@@ -88,6 +94,7 @@ def views(texts: Sequence[str]) -> Views:
     endings, ending = _endings(spelt, word & (others == _WORD))
     style = [
         *_runs(shown, docs, sizes),
+        *_apart(shown, docs),
         (_ENDING + ending[codes], docs),
         *_forms(texts, sizes),
     ]
@@ -158,6 +165,25 @@ def _runs(shown: Ints, docs: Ints, sizes: Ints) -> list[tuple[Ints, Ints]]:
     both = owner[2:] == owner[:-2]
     triples = (wide[:-2] << 2 * _BITS | wide[1:-1] << _BITS | wide[2:])[both]
     return [(shown + _SINGLE, docs), (pairs, owner[1:][same]), (triples, owner[2:][both])]
+
+
+def _apart(shown: Ints, docs: Ints) -> list[tuple[Ints, Ints]]:
+    """What each text opens with beside each frequent word or sign of it, and how often these are.
+
+    What is between does not matter: *when*, and a comma somewhere.
+    """
+    pairs, times = np.unique(docs << _BITS | shown, return_counts=True)
+    word, doc = pairs & ((1 << _BITS) - 1), pairs >> _BITS
+    kept = word <= FREQUENT
+    word, doc, times = word[kept], doc[kept], np.minimum(times[kept], _OFTEN)
+    first = np.append(True, docs[1:] != docs[:-1])
+    opening = np.zeros(int(docs.max(initial=-1)) + 1, np.int64)
+    opening[docs[first[: len(docs)]]] = shown[first[: len(docs)]]
+    more = times > 1
+    return [
+        ((opening[doc] << _BITS | word) + _OPENING, doc),
+        ((times[more] << _BITS | word[more]) + _TIMES, doc[more]),
+    ]
 
 
 def _forms(texts: Sequence[str], sizes: Ints) -> list[tuple[Ints, Ints]]:
