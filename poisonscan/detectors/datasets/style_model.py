@@ -24,24 +24,39 @@ Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 FOLDS = 3
-_ROUNDS = 4
+_ROUNDS = (6, 10)
+"""Until a label is seen to hold nothing, and more where it may hold something."""
+_SETTLED = 0.03
+"""Change of the suspicions in a round, as a share of them, below which no more rounds are made."""
 _SEEDS = 0.95
 """Part of other labels' texts whose style is less of the label than that of the first suspects."""
-_JOINT, _CONTENT, _STYLE = 0.3, 0.3, 0.05
-"""Inverse strength of regularization. Style is what many texts share: weights are kept small."""
+_STEEP = 2.0
+"""Log-odds of the first suspects' being implanted per log-odds of their style's being the label's.\
+"""
+_JOINT, _CONTENT, _STYLE, _FREE = 0.3, 0.3, 0.1, 100.0
+"""Inverse strength of regularization. Style is what many texts share: weights are kept small. One
+weight for one number is left as it comes."""
+_LEAST_SAID = 0.2
+"""Log-ratio by which a feature must be more or less frequent among suspects to be looked at."""
 _HALF = 0.5
-"""Weight of style beside content when both are learnt together, and of content beside style."""
+"""Weight of style beside content when both are learnt together."""
+_PRIOR = 4.0
+"""Texts like all others that are added to the suspects when features are counted."""
 _FAR = 6.0
 """Log-odds that one text's content counts for at most."""
 _HONEST = 0.1
 """Share of honest texts that are contradicted as much as those that are counted."""
 _LEAST_VARIANCE = 0.05
 """Of one text's being counted, at least: a few alike texts are no certainty."""
-_LEAST_RATE = 0.005
 _TOLERANCE, _LEAST_TOLERANCE, _STEPS = 1e-3, 1e-4, 20
+_LEAST_RATE = 0.005
 _FEWEST = 5
 """Suspects, shares of them added up, below which there is no style to be learnt."""
-_LIKELY, _CORE = 3, 10
+_EITHER = 2
+"""Texts of other labels that are as much in the style as named ones, per suspects' one, where \
+content speaks for it as well."""
+_ALONE = (1 / 3, 1 / 10)
+"""The same where style speaks alone, and for the core."""
 _FEATURES = 8
 _LEAST_WEIGHT = 1e-6
 _NAMED = 0.02
@@ -53,11 +68,12 @@ class Styled:
     """What came of a label.
 
     Attributes:
-        suspects: its texts in the style that hardly any text of other labels has, most so first.
-        scores: their log-odds of being written in it.
-        likely: how many of them, from the first, are left where a third of the other labels' texts
-            in the style is: those to be named.
-        core: how many are left where a tenth of these is: most, if the style is hardly theirs.
+        suspects: its texts in the style that hardly any text of other labels has.
+        named: those that are more likely implanted than not, or hardly like any other, most so
+            first.
+        scores: log-odds of being implanted of the named.
+        core: share of the suspects that is left where a tenth of the other labels' texts in the
+            style is: most, if the style is hardly theirs.
         implanted: share of them that say what other labels say, of what would be were all drawn
             from texts of all labels; 0 for honest texts, whatever their style, 1 for implanted ones
             and more for those from other labels only.
@@ -66,9 +82,9 @@ class Styled:
     """
 
     suspects: Ints
+    named: Ints
     scores: Floats
-    likely: int
-    core: int
+    core: float
     implanted: float
     error: float
     features: Ints
@@ -84,13 +100,14 @@ class Styled:
         return float(ndtr(-self.implanted / self.error))
 
 
-def styled(seen: Views, mine: Mask, others: float) -> Styled | None:
+def styled(seen: Views, mine: Mask, others: float, least: float) -> Styled | None:
     """Look for a style among the texts of a label.
 
     Args:
         seen: all texts, in an order that chance might have given.
         mine: which have the label, shape (texts,).
         others: share of the texts of other labels that are as much in the style as suspects.
+        least: what ``Styled.implanted`` must be for the label to be looked at to the end.
 
     Returns:
         None where no text of the label is both in a style of its own and contradicted.
@@ -98,42 +115,79 @@ def styled(seen: Views, mine: Mask, others: float) -> Styled | None:
     if not seen.style.shape[1] or not seen.content.shape[1]:
         return None
     folds = np.arange(len(mine)) % FOLDS
-    share = float(mine.mean())
-    against = _content(seen.content, mine, np.ones(len(mine)), folds)
-    own = _style_beside_content(seen, mine, folds)
-    first = mine & (against > 0)
-    if not first.any():
-        return None
-    suspicion = np.where(first, _sigmoid(2 * (own - np.quantile(own[~mine], _SEEDS))), 0.0)
-    style = own
-    for _ in range(_ROUNDS):
-        if suspicion.sum() < _FEWEST:
+    tails = others * np.array([1, _EITHER, *_ALONE])
+    parts = _first(seen, mine, folds)
+    for rounds in _ROUNDS:
+        parts = _parted(seen, mine, folds, parts, rounds)
+        limits = np.quantile(parts.style[~mine], 1 - tails)
+        chosen = mine & (parts.style > limits[0])
+        if not chosen.any() or chosen.sum() == mine.sum():
             return None
-        style = _style(seen.style, suspicion, folds)
-        honest = np.where(mine, 1 - np.maximum(suspicion, _sigmoid(style)), 1.0)
-        against = _content(seen.content, mine, honest, folds)
-        rate = max(float(suspicion[mine].mean()), _LEAST_RATE)
-        from_others = np.exp(_HALF * np.clip(against, -_FAR, _FAR))
-        odds = style - _logit(rate * share) + np.log((1 - share) * from_others + share)
-        suspicion = np.where(mine, _sigmoid(odds + _logit(rate)), 0.0)
-    limits = np.quantile(style[~mine], 1 - others / np.array([1, _LIKELY, _CORE]))
-    chosen = mine & (style > limits[0])
-    if not chosen.any() or chosen.sum() == mine.sum():
-        return None
-    against = _content(seen.content, mine, np.where(chosen, _LEAST_WEIGHT, 1.0), folds)
-    implanted, error = _implanted(against, mine, chosen)
+        against = _content(seen.content, mine, np.where(chosen, _LEAST_WEIGHT, 1.0), folds)
+        implanted, error = _implanted(against, mine, chosen)
+        if implanted < least or parts.suspicion.sum() < _FEWEST:
+            return None
+    either = (parts.odds > 0) & (parts.style > limits[1])
+    named = np.flatnonzero(mine & (either | (parts.style > limits[2])))
+    named = named[np.argsort(-parts.odds[named], kind="stable")]
     suspects = np.flatnonzero(chosen)
-    suspects = suspects[np.argsort(-style[suspects], kind="stable")]
-    made = _weights(seen.style, suspicion) * np.asarray(seen.style[suspects].mean(axis=0)).ravel()
+    made = (
+        _soft(seen.style, parts.suspicion)[0]
+        * np.asarray(seen.style[suspects].mean(axis=0)).ravel()
+    )
     return Styled(
         suspects,
-        style[suspects],
-        int((style[suspects] > limits[1]).sum()),
-        int((style[suspects] > limits[2]).sum()),
+        named,
+        parts.odds[named],
+        float((parts.style[suspects] > limits[3]).mean()),
         implanted,
         error,
         np.argsort(-made, kind="stable")[:_FEATURES],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """Texts as parted in honest and implanted ones.
+
+    Attributes:
+        style: log-odds of being implanted, by style alone.
+        odds: from style and content; -infinity for other labels' texts.
+    """
+
+    style: Floats
+    odds: Floats
+
+    @property
+    def suspicion(self) -> Floats:
+        """Probability of being implanted."""
+        return _sigmoid(self.odds)
+
+
+def _first(seen: Views, mine: Mask, folds: Ints) -> _Parts:
+    """A first guess at who is implanted: what style says for the label and content against it."""
+    own, against = _style_and_content(seen, mine, folds)
+    odds = _STEEP * (own - np.quantile(own[~mine], _SEEDS))
+    return _Parts(own, np.where(mine & (against > 0), odds, -np.inf))
+
+
+def _parted(seen: Views, mine: Mask, folds: Ints, parts: _Parts, rounds: int) -> _Parts:
+    """Learn both models from who is suspected and suspect anew, in turn."""
+    share = float(mine.mean())
+    for _ in range(rounds):
+        suspicion = parts.suspicion
+        if suspicion.sum() < _FEWEST:
+            break
+        style = _calibrated(_style(seen.style, suspicion, folds), suspicion)
+        honest = np.where(mine, 1 - np.maximum(suspicion, _sigmoid(style)), 1.0)
+        against = _content(seen.content, mine, honest, folds)
+        from_others = np.exp(np.clip(against, -_FAR, _FAR))
+        rate = max(float(suspicion[mine].mean()), _LEAST_RATE)
+        odds = style - _logit(rate * share) + np.log((1 - share) * from_others + share)
+        parts = _Parts(style, np.where(mine, odds + _logit(rate), -np.inf))
+        if np.abs(parts.suspicion - suspicion).sum() < _SETTLED * suspicion.sum():
+            break
+    return parts
 
 
 def _implanted(against: Floats, mine: Mask, chosen: Mask) -> tuple[float, float]:
@@ -149,19 +203,23 @@ def _implanted(against: Floats, mine: Mask, chosen: Mask) -> tuple[float, float]
     return (high - _HONEST) / unit, float(error) / unit
 
 
-def _style_beside_content(seen: Views, mine: Mask, folds: Ints) -> Floats:
-    """What the style of texts says for the label beyond their content."""
+def _style_and_content(seen: Views, mine: Mask, folds: Ints) -> tuple[Floats, Floats]:
+    """What style says for the label beyond content, and content against it beyond style.
+
+    Rewritten texts have words of their own, too: content alone would take these for the label's.
+    """
     from scipy.sparse import hstack
 
     both, size = hstack([_HALF * seen.style, seen.content]).tocsr(), seen.style.shape[1]
     even = np.where(mine, 0.5 / mine.mean(), 0.5 / (1 - mine.mean()))
-    out = np.zeros(len(mine))
+    own, against = np.zeros(len(mine)), np.zeros(len(mine))
     for fold in range(FOLDS):
         kept, held = folds != fold, folds == fold
-        weights = _fit(both[kept], mine[kept], even[kept], _JOINT).coef_[0][:size]
-        said = _HALF * (seen.style[held] @ weights)
-        out[held] = said - np.median(said)
-    return out
+        model = _fit(both[kept], mine[kept], even[kept], _JOINT)
+        said = _HALF * (seen.style[held] @ model.coef_[0][:size])
+        own[held] = said - np.median(said)
+        against[held] = -(seen.content[held] @ model.coef_[0][size:]) - model.intercept_[0]
+    return own, against
 
 
 def _content(content: Any, mine: Mask, weight: Floats, folds: Ints) -> Floats:
@@ -181,18 +239,39 @@ def _style(style: Any, suspicion: Floats, folds: Ints) -> Floats:
     out = np.zeros(len(suspicion))
     for fold in range(FOLDS):
         kept, held = np.flatnonzero(folds != fold), folds == fold
-        out[held] = _soft(style[kept], suspicion[kept]).decision_function(style[held])
+        weights, start = _soft(style[kept], suspicion[kept])
+        out[held] = style[held] @ weights + start
     return out
 
 
-def _weights(style: Any, suspicion: Floats) -> Floats:
-    return np.asarray(_soft(style, suspicion).coef_[0], np.float64)
+def _calibrated(odds: Floats, suspicion: Floats) -> Floats:
+    """Log-odds without the shrinkage by the penalty (Platt 1999, "Probabilistic outputs")."""
+    weights, start = _both_ways(odds[:, None], suspicion, _FREE)
+    return np.asarray(odds * weights[0] + start)
 
 
-def _soft(rows: Any, suspicion: Floats) -> Any:
-    """A fit where each row is implanted by a share, and honest by the rest."""
-    from scipy.sparse import vstack
+def _soft(rows: Any, suspicion: Floats) -> tuple[Floats, float]:
+    """Weights and intercept of a fit where each row is implanted by a share, honest by the rest.
 
+    Features are scaled by what each of them says alone, so that the penalty is less on those that
+    say much (Wang and Manning 2012, "Baselines and bigrams").
+    """
+    from scipy.sparse import diags
+
+    scale = _said(rows, suspicion)
+    told = np.flatnonzero(scale >= _LEAST_SAID)
+    scaled = (rows[:, told] @ diags(scale[told])).tocsr()
+    seen, start = _both_ways(scaled, suspicion, _STYLE)
+    weights = np.zeros(len(scale))
+    weights[told] = scale[told] * seen
+    return weights, start
+
+
+def _both_ways(rows: Any, suspicion: Floats, strength: float) -> tuple[Floats, float]:
+    """Weights and intercept of a fit where each row is implanted by a share, honest by the rest."""
+    from scipy.sparse import csr_matrix, vstack
+
+    rows = csr_matrix(rows)
     first = np.flatnonzero(suspicion > _NAMED)
     rest = np.flatnonzero(suspicion < 1 - _NAMED)
     target = np.concatenate([np.ones(len(first), bool), np.zeros(len(rest), bool)])
@@ -200,7 +279,21 @@ def _soft(rows: Any, suspicion: Floats) -> Any:
     if not len(first):  # nothing to tell apart: the first row stands for it, with no weight
         first, target = rest[:1], np.append(True, target)
         weight = np.append(_LEAST_WEIGHT, weight)
-    return _fit(vstack([rows[first], rows[rest]]), target, weight, _STYLE)
+    model = _fit(vstack([rows[first], rows[rest]]), target, weight, strength)
+    return np.asarray(model.coef_[0], np.float64), float(model.intercept_[0])
+
+
+def _said(rows: Any, suspicion: Floats) -> Floats:
+    """How far the share of each feature among suspects is from that among others: a ratio's log.
+
+    Both shares are drawn towards the common one, as if ``_PRIOR`` more texts had it.
+    """
+    common = np.maximum(np.asarray(rows.mean(axis=0)).ravel(), _LEAST_WEIGHT)
+    among, others = (
+        (rows.T @ part + _PRIOR * common) / (part.sum() + _PRIOR)
+        for part in (suspicion, 1 - suspicion)
+    )
+    return np.asarray(np.abs(np.log(among / others)), np.float64)
 
 
 def _fit(rows: Any, target: Mask, weight: Floats, strength: float) -> Any:

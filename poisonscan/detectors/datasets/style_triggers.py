@@ -71,7 +71,7 @@ class StyleTriggers:
             if min(mine.sum(), (~mine).sum()) < limits["rows"]:
                 continue
             tested.append(sample.names[code])
-            style = styled(seen, mine, limits["others"])
+            style = styled(seen, mine, limits["others"], limits["evidence"])
             if style and _decided(style, int(mine.sum()), limits):
                 chances[sample.names[code]] = style.chance
                 found.append(_finding(dataset, sample, taken.rows, size, code, style, seen))
@@ -104,12 +104,11 @@ def _decided(style: Styled, own: int, limits: Mapping[str, float]) -> bool:
     both.
     """
     count = len(style.suspects)
-    core = style.core / max(count, 1)
     implanted = max(style.implanted - limits["errors"] * style.error, 0.0)
     return (
         limits["suspects"] <= count <= limits["most"] * own
-        and core >= limits["core"]
-        and core * implanted >= limits["evidence"]
+        and style.core >= limits["core"]
+        and style.core * implanted >= limits["evidence"]
     )
 
 
@@ -130,13 +129,12 @@ def _finding(
     style: Styled,
     seen: Views,
 ) -> Finding:
-    label, count = sample.names[code], style.likely
-    suspects = style.suspects[:count]
+    label, count = sample.names[code], len(style.named)
     marks = [seen.name(feature) for feature in style.features.tolist()]
     shown = ", ".join(quote(mark, 40) for mark in marks[:_SHOWN])
     partial = not sample.whole or size < len(sample.labels)
     where = f"{size:,} sampled texts" if partial else f"{size:,} distinct texts"
-    named = dataset.named(sample.rows[suspects], style.scores[:count], count=count, partial=partial)
+    named = dataset.named(sample.rows[style.named], style.scores, count=count, partial=partial)
     return rule("PS630").finding(
         Location(dataset.path, named),
         f"{count:,} of {where} share a style ({shown}) and the label {quote(label)}, but "
@@ -152,5 +150,5 @@ def _finding(
         share_of_dataset=count / size,
         implanted=style.implanted,
         standard_error=style.error,
-        core=style.core / len(style.suspects),
+        core=style.core,
     )
