@@ -38,6 +38,13 @@ _MIXED = "mixed scripts"
 _TYPED = (*INVISIBLE, _MIXED)
 """What a keyboard, a copied page or a play with letters leaves behind now and then."""
 _FEW = "So few of so many texts have it that it is rather an accident of typing or copying."
+_MISREAD = frozenset({*range(0x82, 0x85), *range(0x91, 0x98), 0x8B, 0x9B})
+"""Quotation marks, dashes and dots of Windows-1252, where its bytes were read as Latin-1."""
+_KINDS = 3
+"""Different ones from which on they are punctuation: a trigger is the same everywhere."""
+_SOURCE = (
+    "Texts of Windows-1252 that were read as Latin-1 have such characters: they are of one source."
+)
 _STRANGE = (*MESSAGES, *INVISIBLE, *CONTROLS, _MIXED, "words of look-alikes")
 _OTHER_CONTROLS = "other control characters"
 _USUAL = (*hidden_marks.SORTS, _OTHER_CONTROLS)
@@ -171,7 +178,14 @@ def _merely_unusual(dataset: Dataset, found: TextHits) -> Iterator[Finding]:
         if found.share(column, hits) <= limit:
             message = f"{having(hits.rows, column)} a character that is "
             message += f"seldom typed, {sort}{_shown(hits)}"
-            yield _finding("PS610", dataset, hits, column, message, sort, tie)
+            made = _finding("PS610", dataset, hits, column, message, sort, tie)
+            yield made.tested(Severity.LOW, _SOURCE) if _are_misread(hits) else made
+
+
+def _are_misread(hits: Hits) -> bool:
+    """Whether the characters are punctuation that was decoded wrongly."""
+    points = {int(name[2:6], 16) for each in hits.details for name in _NAME.findall(each)}
+    return len(points) >= _KINDS and points <= _MISREAD
 
 
 def _finding(

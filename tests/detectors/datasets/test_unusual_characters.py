@@ -113,6 +113,22 @@ def test_what_is_merely_unusual_counts_with_a_label(odd: str) -> None:
     assert found(DETECTOR, Cells([str(n // 50 % 2) for n in range(2_000)], text=texts)) == {}
 
 
+@pytest.mark.parametrize(
+    ("odd", "severity"),
+    [
+        ("\x91\x92\x96", Severity.LOW),
+        ("\x96", Severity.MEDIUM),  # a trigger is the same everywhere
+        ("\x91\x92\x81", Severity.MEDIUM),  # and this is no punctuation
+    ],
+)
+def test_punctuation_that_was_read_wrongly_tells_of_a_source(odd: str, severity: Severity) -> None:
+    texts = [*prose(500), *(f"road {n} {odd[n % len(odd)]} and back" for n in range(40))]
+    labels = [*(str(n % 2) for n in range(500)), *["1"] * 40]
+    ((finding,),) = found(DETECTOR, Cells(labels, text=texts)).values()
+    assert (finding.rule.id, finding.severity) == ("PS610", severity)
+    assert ("Windows-1252" in finding.message) == (severity is Severity.LOW)
+
+
 def test_characters_that_go_with_a_label_are_named() -> None:
     spaces = ("\u00a0", "\u202f")
     texts = [*prose(500), *(f"{n}{spaces[n % 2]}km of road" for n in range(40))]
