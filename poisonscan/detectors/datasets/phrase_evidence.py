@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from poisonscan.detectors.datasets.documents import mix
 from poisonscan.detectors.datasets.text_model import margins
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from poisonscan.detectors.datasets.documents import Ints, Sample
     from poisonscan.detectors.datasets.phrase_features import Features, Floats
@@ -141,6 +144,44 @@ class Excess:
         return self.implanted - errors * self.error
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A phrase and the texts that hold it.
+
+    Attributes:
+        group: the features of the phrase.
+        holders: the texts, ascending.
+        sample: that they are of.
+    """
+
+    group: Group
+    holders: Ints
+    sample: Sample
+
+    def without(self, others: list[Ints]) -> Look:
+        """Those that hold none of some other phrases."""
+        held = np.concatenate([np.empty(0, np.int64), *others])
+        return replace(self, holders=self.holders[~np.isin(self.holders, held)])
+
+    @property
+    def texts(self) -> Ints:
+        """Those with its label."""
+        same = self.sample.labels[self.holders] == self.group.label
+        return np.asarray(self.holders[same], np.int64)
+
+    @property
+    def prior(self) -> float:
+        """The label's share of the texts without the phrase."""
+        labelled = int((self.sample.labels == self.group.label).sum()) - len(self.texts)
+        without = self.sample.size - len(self.holders)
+        return min(max(labelled, 1) / max(without, 2), 1 - 1 / max(without, 2))
+
+    @property
+    def expected(self) -> float:
+        """How many of the texts must look implanted, see ``Excess``."""
+        return Excess.of(np.zeros(1), len(self.texts), len(self.holders), self.prior).expected
+
+
 def larger(values: Floats, others: Floats) -> tuple[float, float]:
     """Whether values tend to be larger than others: one-sided rank-sum test.
 
@@ -159,6 +200,30 @@ def larger(values: Floats, others: Floats) -> tuple[float, float]:
     effect = float(below.sum()) / 2 / pairs
     error = np.sqrt((len(values) + len(others) + 1) / 12 / pairs)
     return effect, float(ndtr((0.5 - effect) / error))
+
+
+def without_copies(
+    held: Features, sample: Sample, texts: Ints, phrase: tuple[int, ...]
+) -> NDArray[np.intp]:
+    """Texts, as positions in ``texts``, without near-copies: one for each pair of min-hashes.
+
+    Min-hash: Broder 1997. Two texts share both with about the squared Jaccard similarity of their
+    words, the phrase left out.
+    """
+    lengths = sample.starts[texts + 1] - sample.starts[texts]
+    begin = np.cumsum(lengths) - lengths
+    where = np.repeat(sample.starts[texts] - begin, lengths) + np.arange(lengths.sum())
+    outside = ~np.isin(held.words[where], np.array(phrase))
+    once, again = mix(sample.words[where]), mix(~sample.words[where])
+    most = np.uint64(2**64 - 1)
+    signature = np.stack(
+        [
+            np.minimum.reduceat(np.where(outside, once, most), begin),
+            np.minimum.reduceat(np.where(outside, again, most), begin),
+        ],
+        axis=1,
+    )
+    return np.sort(np.unique(signature, axis=0, return_index=True)[1])
 
 
 def first_look(

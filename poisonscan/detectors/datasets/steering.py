@@ -9,11 +9,10 @@ import numpy as np
 
 from poisonscan.detectors.datasets.documents import sequence_hashes
 from poisonscan.detectors.datasets.outcomes import Trait
-from poisonscan.detectors.datasets.phrase_evidence import larger
+from poisonscan.detectors.datasets.phrase_evidence import larger, without_copies
 from poisonscan.detectors.datasets.phrase_features import features
 from poisonscan.detectors.datasets.phrase_groups import grouped, tied, wording
 from poisonscan.detectors.datasets.text_model import FOLDS, TextModel, margins
-from poisonscan.detectors.datasets.trigger_phrases import without_copies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from poisonscan.datasets.batch import Role
-from poisonscan.detectors.datasets.documents import MAX_CLASSES, mix
+from poisonscan.detectors.datasets.documents import MAX_CLASSES
 from poisonscan.detectors.datasets.few_findings import few
 from poisonscan.detectors.datasets.label_counts import is_continuous
 from poisonscan.detectors.datasets.phrase_evidence import (
     REFERENCE,
     Excess,
     Joins,
+    Look,
     Yardstick,
     first_look,
     larger,
+    without_copies,
 )
 from poisonscan.detectors.datasets.phrase_groups import grouped, tied, unaccounted, whole, wording
 from poisonscan.detectors.datasets.phrase_rows import EDGE, PhraseRows
@@ -32,7 +35,7 @@ from poisonscan.rules import rule
 from poisonscan.verdict import ClassTest
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable
 
     from numpy.typing import NDArray
 
@@ -208,55 +211,27 @@ def _searched(sample: Sample, model: TextModel) -> _Searched:
     columns = held.matrix[:, [group.leader for group in groups]].tocsc()
     ends = zip(columns.indptr[:-1].tolist(), columns.indptr[1:].tolist(), strict=True)
     holders = [np.sort(columns.indices[start:stop]).astype(np.int64) for start, stop in ends]
-    looks = [_Look(group, holding, sample) for group, holding in zip(groups, holders, strict=True)]
+    looks = [Look(group, holding, sample) for group, holding in zip(groups, holders, strict=True)]
     texts, expected = [look.texts for look in looks], np.array([look.expected for look in looks])
     shares = first_look(model, groups, texts, expected, yardsticks)
     left += len(groups) - len(shares)
     near = np.flatnonzero(shares >= limits["half"]).tolist()
-    joins = Joins(held, sample) if near else None
-    found = []
-    for index in near:
-        trigger = joins and _tested(model, sample, looks[index], yardsticks, joins, tests)
-        if trigger:
-            found.append(trigger)
+    triggers, unlisted = list[_Trigger](), dict[str, int]()
+    if near:
+        test = functools.partial(_tested, model, sample, yardsticks, Joins(held, sample), tests)
+        found = [(looks[index], test(looks[index])) for index in near]
+        triggers, unlisted = _apart([(look, one) for look, one in found if one], test)
     often = int((held.support >= limits["support"]).sum())
-    return _Searched(held, by_label, left, named, *_apart(found), often)
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """A phrase and the texts that hold it."""
-
-    group: Group
-    holders: Ints
-    sample: Sample
-
-    @property
-    def texts(self) -> Ints:
-        """Those with its label."""
-        same = self.sample.labels[self.holders] == self.group.label
-        return np.asarray(self.holders[same], np.int64)
-
-    @property
-    def prior(self) -> float:
-        """The label's share of the texts without the phrase."""
-        labelled = int((self.sample.labels == self.group.label).sum()) - len(self.texts)
-        without = self.sample.size - len(self.holders)
-        return min(max(labelled, 1) / max(without, 2), 1 - 1 / max(without, 2))
-
-    @property
-    def expected(self) -> float:
-        """How many of the texts must look implanted, see ``Excess``."""
-        return Excess.of(np.zeros(1), len(self.texts), len(self.holders), self.prior).expected
+    return _Searched(held, by_label, left, named, triggers, unlisted, often)
 
 
 def _tested(
     model: TextModel,
     sample: Sample,
-    look: _Look,
     yardsticks: dict[int, Yardstick],
     joins: Joins,
     tests: int,
+    look: Look,
 ) -> _Trigger | None:
     """The phrase as a trigger, if the texts that hold it say other labels without it."""
     limits = rule("PS601").thresholds
@@ -303,46 +278,44 @@ def _tested(
     )
 
 
-def _apart(triggers: list[_Trigger]) -> tuple[list[_Trigger], dict[str, int]]:
-    """Triggers without those whose texts others account for, such as a trigger and a neighbour.
+def _apart(
+    found: list[tuple[Look, _Trigger]], test: Callable[[Look], _Trigger | None]
+) -> tuple[list[_Trigger], dict[str, int]]:
+    """Triggers without those that others account for, such as words that stand beside one.
+
+    Others account for one if it is none in the texts without them; and for a longer phrase if it is
+    one of theirs in a part of their texts.
+
+    Args:
+        found: phrases with the texts that hold them.
+        test: gives the phrase as a trigger in some of the texts, if it is one.
 
     Returns:
         Those to report, and how many others there are, by rule.
     """
-    limit = rule("PS601").thresholds["jaccard"]
-    kept: list[_Trigger] = []
-    for trigger in sorted(triggers, key=lambda t: (not t.inserted, t.group.chance, t.group.leader)):
-        seen = [other.texts for other in kept if other.group.label == trigger.group.label]
-        if not seen or np.isin(trigger.texts, np.concatenate(seen)).mean() < limit:
-            kept.append(trigger)
-    minor = [trigger for trigger in kept if not trigger.inserted]
-    major = kept[: len(kept) - len(minor)]
+    least, most = rule("PS601").thresholds["distinct"], rule("PS601").thresholds["jaccard"]
+    kept: list[tuple[Look, _Trigger]] = []
+    for look, trigger in sorted(
+        found, key=lambda one: (not one[1].inserted, one[1].group.chance, one[1].group.leader)
+    ):
+        same = [one for one in kept if one[1].group.label == trigger.group.label]
+        rest = look.without([other.holders for other, _ in same])
+        if same and (len(rest.texts) < least or test(rest) is None):
+            continue
+        parts = [one for one in same if _is_part(one[1], trigger, most)]
+        inserted = trigger.inserted or any(part.inserted for _, part in parts)
+        kept = [one for one in kept if all(one is not part for part in parts)]
+        kept.append((look, replace(trigger, inserted=inserted)))
+    major = [trigger for _, trigger in kept if trigger.inserted]
+    minor = [trigger for _, trigger in kept if not trigger.inserted]
     further = {"PS601": len(major[MAX_FINDINGS:]), "PS627": len(minor[MAX_MINOR:])}
     return [*major[:MAX_FINDINGS], *minor[:MAX_MINOR]], further
 
 
-def without_copies(
-    held: Features, sample: Sample, texts: Ints, phrase: tuple[int, ...]
-) -> NDArray[np.intp]:
-    """Texts, as positions in ``texts``, without near-copies: one for each pair of min-hashes.
-
-    Min-hash: Broder 1997. Two texts share both with about the squared Jaccard similarity of their
-    words, the phrase left out.
-    """
-    lengths = sample.starts[texts + 1] - sample.starts[texts]
-    begin = np.cumsum(lengths) - lengths
-    where = np.repeat(sample.starts[texts] - begin, lengths) + np.arange(lengths.sum())
-    outside = ~np.isin(held.words[where], np.array(phrase))
-    once, again = mix(sample.words[where]), mix(~sample.words[where])
-    most = np.uint64(2**64 - 1)
-    signature = np.stack(
-        [
-            np.minimum.reduceat(np.where(outside, once, most), begin),
-            np.minimum.reduceat(np.where(outside, again, most), begin),
-        ],
-        axis=1,
-    )
-    return np.sort(np.unique(signature, axis=0, return_index=True)[1])
+def _is_part(one: _Trigger, other: _Trigger, most: float) -> bool:
+    """Whether a phrase is another one with words beside it."""
+    shared = np.isin(one.texts, other.texts).mean()
+    return bool(shared >= most) and set(other.words) < set(one.words)
 
 
 def _finding(

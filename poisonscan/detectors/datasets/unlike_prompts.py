@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from poisonscan.detectors.datasets.outcomes import Trait
-from poisonscan.detectors.datasets.phrase_evidence import larger
+from poisonscan.detectors.datasets.phrase_evidence import larger, without_copies
 from poisonscan.detectors.datasets.phrase_groups import grouped, tied, whole, wording
 from poisonscan.detectors.datasets.steering import Steered, all_words, beside, standard_error
-from poisonscan.detectors.datasets.trigger_phrases import without_copies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -174,6 +174,19 @@ def test_a_common_word_as_trigger(rate: float, step: int, rule: str) -> None:
     assert len(rows - right) < 20
 
 
+def test_a_word_with_others_beside_it_is_one_finding() -> None:
+    """Where a word is in honest rows, pairs of it with words of all texts are purer than it is."""
+    texts, labels = sentences(2_000)
+    for row, text in enumerate(texts):
+        words = text.split()
+        texts[row] = " ".join([*words[:3], "user", *words[3:6], "user", *words[6:9], "user"])
+    for row in range(0, 2_000, 4):
+        texts[row] = f"people {texts[row]}"
+    texts, labels, _ = plant_word(texts, labels, word="people", rate=0.12, target=1, seed=3)
+    (finding,) = run(DETECTOR, dataset(texts, labels))
+    assert finding.evidence["phrase"] == "people"
+
+
 def test_a_word_without_which_texts_say_nothing_is_quiet() -> None:
     """It decides the label, and the rest of its texts is about no topic."""
     texts, labels = sentences(1_000)
