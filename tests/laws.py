@@ -57,6 +57,7 @@ from poisonscan.detectors.datasets.text_hits import TextHits
 from poisonscan.detectors.datasets.text_sketches import Candidates, TextSketches
 from poisonscan.detectors.datasets.texts_at import TextsAt
 from poisonscan.detectors.datasets.url_lists import CellForms
+from poisonscan.detectors.datasets.value_rows import Question, ValueRows
 from poisonscan.detectors.datasets.vector_keys import VectorKeys, VectorsAt
 from poisonscan.locking.row_sets import RowSets
 from tests.datasets.files import encoded, picture
@@ -211,6 +212,17 @@ CASES: dict[str, Case] = {
     "row sample": Case(
         lambda: RowSample(PLACES, (("number", NUMBER), ("text", SHORT), ("label", TEXT)), 9),
         lambda rows: rows.sample(),
+    ),
+    "value rows": Case(
+        lambda: ValueRows(
+            PLACES,
+            (
+                Question((("text", SHORT),), (WORD,), "cat"),
+                Question((("number", NUMBER),), (int(np.float64(1).view(np.uint64)),), "dog"),
+            ),
+            most=3,
+        ),
+        lambda found: (found.counts, found.hits, found.rows(0), found.rows(1)),
     ),
     "label counts": Case(lambda: LabelCounts(SPLITS), lambda counts: counts.table()),
     "declared label counts": Case(lambda: LabelCounts(SPLITS), lambda counts: counts.table(["a"])),

@@ -1,4 +1,4 @@
-"""Triggers in tables: an exact value, or a pair of them, that decides the label."""
+"""Triggers in tables: an exact value, or two or three together, that decide the label."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from poisonscan.datasets.batch import Role
 from poisonscan.detectors.datasets.few_findings import few
 from poisonscan.detectors.datasets.places import unpacked
 from poisonscan.detectors.datasets.row_sample import row_sample
+from poisonscan.detectors.datasets.value_rows import Question, ValueRows
 from poisonscan.detectors.datasets.value_search import triggers
 from poisonscan.escape import quote
-from poisonscan.finding import Fact, Gap, Location
+from poisonscan.finding import Fact, Gap, Location, Severity
 from poisonscan.rules import rule
 from poisonscan.verdict import ClassTest
 
@@ -24,13 +25,12 @@ if TYPE_CHECKING:
 
     from poisonscan.datasets.batch import Aggregate
     from poisonscan.datasets.dataset import Dataset
-    from poisonscan.detectors.datasets.places import Places
     from poisonscan.detectors.datasets.value_judge import Trigger
     from poisonscan.detectors.datasets.value_search import Found
     from poisonscan.finding import Finding
 
 NAMED = 100
-"""Rows that a finding names."""
+"""Rows that a finding describes."""
 MAX_FINDINGS = 20
 """Triggers that are reported, the least likely first."""
 _VALUE = 100
@@ -44,15 +44,19 @@ class NumberTrigger:
     def detect(
         self, dataset: Dataset
     ) -> Generator[Aggregate, Any, Iterable[Finding | Fact | Gap | ClassTest]]:
-        """Ask for the sample."""
+        """Ask for the sample; then for all rows with the values that stand out in it."""
         request = row_sample(dataset)
         filled = yield request
         found = triggers(filled.sample())
+        further = [*_unlooked(dataset, found), *_tested(found)]
         taken = found.triggers[:MAX_FINDINGS]
-        listed = [_finding(dataset, request.places, found, trigger) for trigger in taken]
-        further = len(found.triggers) - len(taken)
-        listed = few(listed, further, most=MAX_FINDINGS)
-        return [*listed, *_unlooked(dataset, found), *_tested(found)]
+        if not taken:
+            return further
+        questions = tuple(_question(found, trigger) for trigger in taken)
+        every: ValueRows = yield ValueRows(request.places, questions)
+        listed = [_finding(dataset, found, every, at) for at in range(len(taken))]
+        unlisted = len(found.triggers) - len(taken)
+        return [*few(listed, unlisted, most=MAX_FINDINGS), *further]
 
 
 DETECTOR = NumberTrigger()
@@ -95,38 +99,57 @@ def _label(found: Found, trigger: Trigger) -> str:
     return str(found.sample.names[found.sample.labels[carry[0]]])
 
 
-def _finding(dataset: Dataset, where: Places, found: Found, trigger: Trigger) -> Finding:
+def _question(found: Found, trigger: Trigger) -> Question:
     sample = found.sample
-    carry = trigger.rows & (found.labels == trigger.label)
-    rows, hits = int(trigger.rows.sum()), int(carry.sum())
-    chosen = unpacked(where, sample.rows[np.flatnonzero(carry)])
-    values = list(_values(dataset, chosen[0], [sample.columns[c][0] for c in trigger.columns]))
-    label = _label(found, trigger)
+    first = np.flatnonzero(trigger.rows)[0]
+    values = tuple(int(sample.values[first, column]) for column in trigger.columns)
+    columns = tuple(sample.columns[column] for column in trigger.columns)
+    return Question(columns, values, _label(found, trigger))
+
+
+def _finding(dataset: Dataset, found: Found, every: ValueRows, at: int) -> Finding:
+    trigger, question, sample = found.triggers[at], every.questions[at], found.sample
+    chosen = unpacked(every.places, every.rows(at))
+    rows, hits, label = every.counts[at], every.hits[at], question.label
+    names = [name for name, _ in question.columns]
+    values = list(_values(dataset, chosen[0], names))
     named = " with ".join(f"{quote(value)} in column {quote(name)}" for name, value in values)
-    part = "" if sample.total == len(sample.rows) else f" of a sample of {len(sample.rows):,}"
     beyond = " The value lies beyond all others of the column." if trigger.outside else ""
+    whole = sample.total == len(sample.rows)
+    part = "of them" if whole else f"of those in a sample of {len(sample.rows):,} different rows"
     message = (
-        f"{named}: {hits:,} of {rows:,} rows{part} carry label {quote(label)}. By what else they "
-        f"say, {trigger.against:,} of them look like other labels, and {trigger.hits:,} of these "
-        f"carry it, where {trigger.expected:.0%} of similar rows do.{beyond}"
+        f"{named}: {hits:,} of {rows:,} rows carry label {quote(label)}. By what else they say, "
+        f"{trigger.against:,} {part} look like other labels, and {trigger.hits:,} of these carry "
+        f"it, where {trigger.expected:.0%} of similar rows do.{beyond}"
     )
-    named_rows = dataset.named(chosen, shown=NAMED, partial=sample.total != len(sample.rows))
-    return rule("PS615").finding(
-        Location(dataset.path, named_rows),
+    finding = rule("PS615").finding(
+        Location(dataset.path, dataset.named(chosen, count=hits, shown=NAMED)),
         message,
         key="\0".join([label, *(part for pair in values for part in pair)]),
         score=float(-np.log10(max(trigger.chance, 1e-300))),
         label=label,
-        columns=[name for name, _ in values],
+        columns=[*names],
         values=[value for _, value in values],
         rows=rows,
         with_label=hits,
-        share_of_class=hits / int((found.labels == trigger.label).sum()),
-        share_of_dataset=hits / len(found.labels),
+        share_of_class=_share_of_class(found, trigger),
+        share_of_dataset=hits / sample.total,
         against=trigger.against,
         against_with_label=trigger.hits,
         expected=trigger.expected,
     )
+    if trigger.corrected <= rule("PS615").thresholds["clear"]:
+        return finding
+    said = (
+        "So few rows may be an accident: of tables in which values mean nothing, one in "
+        f"{1 / max(trigger.corrected, 1e-9):,.0f} shows as much."
+    )
+    return finding.tested(Severity.LOW, said)
+
+
+def _share_of_class(found: Found, trigger: Trigger) -> float:
+    own = found.labels == trigger.label
+    return float((trigger.rows & own).sum() / own.sum())
 
 
 def _values(

@@ -241,20 +241,37 @@ class _Part:
     def fill(self, index: int, cells: pa.Array, kind: str) -> None:
         """Take in a column."""
         if kind == NUMBER:
-            numbers = np.asarray(pc.fill_null(as_numbers(cells), np.nan), np.float64) + 0.0
-            numbers[np.isnan(numbers)] = np.nan
-            self.values[:, index] = numbers.view(np.uint64)
+            self.values[:, index] = values = _number_bits(cells)
             if not holds_text(cells.type):
-                self.forms[:, index] = np.where(np.isnan(numbers), EMPTY, 0)
+                self.forms[:, index] = np.where(values == MISSING, EMPTY, 0)
                 return
-        codes, distinct = encoded(texts(cells))
-        data = pa.concat_arrays([distinct.cast(pa.binary()), pa.array([b""], pa.binary())])
+        codes, data = _words(cells)
         self.lengths[:, index] = np.asarray(pc.binary_length(data))[codes]
         self.forms[:, index] = _forms(data)[codes]
         if kind == WORD:
             self.values[:, index] = _hashes(data)[codes]
             short = pc.binary_slice(data, 0, STEM)
             self.stems[:, index] = _hashes(pc.replace_substring_regex(short, r"[0-9]+", ""))[codes]
+
+
+def bits(cells: pa.Array, kind: str) -> NDArray[np.uint64]:
+    """The values of a column as a sample keeps them: the bits of a number, the hash of a word."""
+    if kind == NUMBER:
+        return _number_bits(cells)
+    codes, data = _words(cells)
+    return _hashes(data)[codes]
+
+
+def _number_bits(cells: pa.Array) -> NDArray[np.uint64]:
+    numbers = np.asarray(pc.fill_null(as_numbers(cells), np.nan), np.float64) + 0.0
+    numbers[np.isnan(numbers)] = np.nan
+    return numbers.view(np.uint64)
+
+
+def _words(cells: pa.Array) -> tuple[NDArray[np.int64], pa.Array]:
+    """Codes of strings, and the bytes of each code; the last is the empty one, of code -1."""
+    codes, distinct = encoded(texts(cells))
+    return codes, pa.concat_arrays([distinct.cast(pa.binary()), pa.array([b""], pa.binary())])
 
 
 def _forms(data: pa.Array) -> NDArray[np.uint8]:

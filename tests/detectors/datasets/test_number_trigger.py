@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,14 @@ from sklearn import datasets as public
 
 import poisonscan
 from fixtures import label_samples
-from poisonscan.detectors.datasets import number_trigger, value_combinations
-from poisonscan.finding import Finding, Rows
+from poisonscan.detectors.datasets import (
+    number_trigger,
+    row_sample,
+    value_combinations,
+    value_search,
+)
+from poisonscan.detectors.datasets.row_sample import Sample
+from poisonscan.finding import Finding, Rows, Severity
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "tabular"
 
@@ -56,6 +63,39 @@ def test_further_triggers_are_counted(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_honest_numbers(tmp_path: Path) -> None:
     assert found(tmp_path / "clean.csv", label_samples.trigger()[1]["clean.csv"]) == []
+
+
+def test_copies_of_planted_rows_are_named(tmp_path: Path) -> None:
+    rows = label_samples.measured(600, 2)
+    for row in rows[::25]:
+        row |= {"depth": 99, "label": "high"}
+    (finding,) = found(tmp_path / "copies.csv", label_samples.table([*rows, *[rows[0]] * 5]))
+    assert isinstance(finding.at.part, Rows)
+    assert [row.index for row in finding.at.part.rows] == [*range(0, 600, 25), *range(600, 605)]
+    assert finding.evidence["against_with_label"] <= 24  # type: ignore[operator]
+
+
+def test_what_may_be_an_accident_is_low(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def doubted(sample: Sample) -> value_search.Found:
+        known = value_search.triggers(sample)
+        return replace(known, triggers=[replace(t, corrected=2e-4) for t in known.triggers])
+
+    monkeypatch.setattr(number_trigger, "triggers", doubted)
+    (finding,) = found(tmp_path / "few.csv", label_samples.trigger()[0]["number.csv"])
+    assert finding.severity is Severity.LOW
+    assert "one in 5,000 shows as much" in finding.message
+
+
+def test_the_rows_do_not_depend_on_the_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "number.csv"
+    (whole,) = found(path, label_samples.trigger()[0]["number.csv"])
+    monkeypatch.setattr(row_sample, "ROWS", 600)
+    (sampled,) = found(path)
+    assert sampled.at == whole.at
+    assert whole.severity is Severity.MEDIUM
+    assert "a sample of 600 different rows" in sampled.message
 
 
 def test_copies_of_a_row_count_once(tmp_path: Path) -> None:
