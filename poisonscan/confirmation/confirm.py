@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 import numpy as np
@@ -12,6 +13,7 @@ from poisonscan.confirmation.outcome import CONFIRMED, NOT_CONFIRMED, Tests, unt
 from poisonscan.confirmation.rows import Learnt, Suspects, learnt
 from poisonscan.confirmation.sample import ROWS, SuspectSample
 from poisonscan.confirmation.stamps import CONTROL_PATCH, CONTROL_WORD, inserted, overlaid, patched
+from poisonscan.confirmation.tables import OF_TABLES, TableConfirmation
 from poisonscan.datasets.batch import Role
 from poisonscan.detectors.datasets.places import places
 from poisonscan.finding import Finding
@@ -49,10 +51,12 @@ def confirm(
         run: passes over the dataset, for what asks for aggregates as detectors do.
     """
     rows = sum(entry.rows or 0 for entry in report.scanned if entry.path == dataset.path)
-    for pictures, rules, role in (
-        (True, OF_PICTURES, Role.ENCODED),
-        (False, OF_TEXTS, Role.TEXT),
-    ):
+    tests: tuple[tuple[frozenset[str], Role, Callable[..., DatasetDetector]], ...] = (
+        (OF_PICTURES, Role.ENCODED, partial(Confirmation, rows=rows, pictures=True)),
+        (OF_TEXTS, Role.TEXT, partial(Confirmation, rows=rows, pictures=False)),
+        (OF_TABLES, Role.CELLS, TableConfirmation),
+    )
+    for rules, role, test in tests:
         found = [at for at, each in enumerate(report.findings) if each.rule.id in rules]
         if not found or not {role, Role.LABEL} <= dataset.offers:
             continue
@@ -61,7 +65,7 @@ def confirm(
             reason = f"there are more than {MOST} findings of its kind"
             report.findings[at] = untested(report.findings[at], reason)
         asked = tuple(report.findings[at] for at in chosen[:MOST])
-        part = run({NAME: Confirmation(asked, rows, pictures)})
+        part = run({NAME: test(asked)})
         report.gaps += [gap for gap in part.gaps if gap not in report.gaps]
         for at, tested in zip(chosen[:MOST], part.findings, strict=False):
             report.findings[at] = tested

@@ -39,6 +39,10 @@ RANKS = 20
 class RestOfRow:
     """Asks how likely rows are to have a label, by the rows that are not among them.
 
+    Attributes:
+        cells: what the rows say, for trees, of shape (n, columns).
+        words: which columns hold ranks of words.
+
     Args:
         sample: the rows.
         labels: code of each row's label, ``int64`` of shape (n,).
@@ -101,7 +105,7 @@ class RestOfRow:
         found = []
         with threadpool_limits(1):
             for learnt in (half, ~half):
-                model = _learn(cells[learnt], is_member[learnt], words)
+                model = learn(cells[learnt], is_member[learnt], words)
                 ranks = rankdata(model.decision_function(cells[~learnt]))
                 has = is_member[~learnt]
                 count = int(has.sum())
@@ -122,7 +126,7 @@ class RestOfRow:
         if not 0 < has.sum() < len(has) or len(rows[0]) < RANKS or not len(kept):
             return None
         with threadpool_limits(1):  # so that sums are in one order
-            model = _learn(self.cells[np.ix_(learnt, kept)], has, [self.words[k] for k in kept])
+            model = learn(self.cells[np.ix_(learnt, kept)], has, [self.words[k] for k in kept])
             return [
                 model.decision_function(self.cells[np.ix_(part, kept)])
                 if len(part)
@@ -147,7 +151,15 @@ def _cells(sample: Sample, column: int, kind: str) -> Floats:
     return np.asarray(rank[codes.reshape(-1)], np.float64)
 
 
-def _learn(cells: Floats, has: Bools, words: list[bool]) -> Any:
+def learn(cells: Floats, has: Bools, words: list[bool], *, balanced: bool = False) -> Any:
+    """Trees that tell some rows from others.
+
+    Args:
+        cells: of shape (n, columns), NaN where nothing is.
+        has: which rows, of shape (n,).
+        words: which columns hold ranks of words.
+        balanced: whether both kinds count alike, however few one is.
+    """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     model = HistGradientBoostingClassifier(
@@ -156,6 +168,7 @@ def _learn(cells: Floats, has: Bools, words: list[bool]) -> Any:
         max_leaf_nodes=LEAVES,
         min_samples_leaf=10,
         categorical_features=words,
+        class_weight="balanced" if balanced else None,
         early_stopping=False,
         random_state=0,
     )

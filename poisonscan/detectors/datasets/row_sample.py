@@ -99,11 +99,15 @@ class Sample:
 
     def distinct(self) -> Sample:
         """The first of rows that say the same and have the same label."""
+        return self.at(np.sort(np.unique(self.contents(), return_index=True)[1]))
+
+    def contents(self) -> NDArray[np.uint64]:
+        """A hash of what each row says and of its label, ``uint64`` of shape (n,)."""
         keys = mixed(self.labels.astype(np.int64))
         for column in range(len(self.columns)):
             for part in (self.values, self.lengths):
                 keys = mixed((keys ^ part[:, column].astype(np.uint64)).view(np.int64))
-        return self.at(np.sort(np.unique(keys, return_index=True)[1]))
+        return keys
 
 
 @dataclass(slots=True, unsafe_hash=True)
