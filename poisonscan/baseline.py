@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -83,10 +83,11 @@ class Baseline:
     def _of_one(cls, report: Report) -> Baseline:
         before = [aside.finding.each() for aside in report.aside if aside.by == "baseline"]
         findings = [*report.each(), *chain.from_iterable(before)]
-        findings.sort(key=lambda finding: finding.severity)  # of several the gravest is the last
-        counts = Counter(finding.fingerprint for finding in findings)
-        entries = (_known(finding, counts[finding.fingerprint]) for finding in findings)
-        return cls({entry.fingerprint: entry for entry in entries})
+        alike: defaultdict[str, list[Finding]] = defaultdict(list)
+        for finding in findings:
+            alike[finding.fingerprint].append(finding)
+        known = {mark: _known(_gravest(same), len(same)) for mark, same in alike.items()}
+        return cls(known)
 
     @classmethod
     def read(cls, path: Path) -> Baseline:
@@ -170,6 +171,10 @@ class Baseline:
             else:
                 kept.append(finding)
         report.findings = kept
+
+
+def _gravest(findings: Iterable[Finding]) -> Finding:
+    return max(findings, key=lambda finding: finding.severity)
 
 
 def _known(finding: Finding, count: int) -> Known:
