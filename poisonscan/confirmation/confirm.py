@@ -149,15 +149,19 @@ def _stamped(finding: Finding, known: Learnt, number: int) -> Tests | None:
 
 def _halves(finding: Finding, known: Learnt, marks: NDArray[np.bool_]) -> Tests | None:
     """What half of the suspects teach, of the class that is most a target; None: too few rows."""
-    trial, found = known.trial, []
-    labels = [label for label in _classes(finding) if label in known.names]
+    trial, held = known.trial, known.held
+    targets = {
+        label: known.names.index(label) for label in _classes(finding) if label in known.names
+    }
+    asked = {name: at for name, at in targets.items() if trial.can_halve(marks, at, held)}
+    if not asked:
+        return None
     taught = trial.taught(marks)
-    for label in labels:
-        target = known.names.index(label)
-        halves = trial.halves(taught, marks, target, known.held)
-        if halves is not None:
-            found.append(Tests(label, trial.accuracy, None, halves, known=False))
-    return max(found, key=lambda tests: tests.rank, default=None)
+    found = [
+        Tests(name, trial.accuracy, None, trial.halves(taught, marks, at, held), known=False)
+        for name, at in asked.items()
+    ]
+    return max(found, key=lambda tests: tests.rank)
 
 
 def _control(finding: Finding, known: Learnt) -> Stamp:

@@ -214,7 +214,12 @@ class Trial:
             halves.append((half, learn(self.vectors, self.labels, weights, self.classes, without)))
         return Taught(without, tuple(halves))
 
-    def halves(self, taught: Taught, suspects: Marks, target: int, held: Marks) -> Halves | None:
+    def can_halve(self, suspects: Marks, target: int, held: Marks) -> bool:
+        """Whether there are enough suspects, and rows of other classes; see ``halves``."""
+        own = self.labels == target
+        return bool((suspects & own).sum() >= LEAST // 2 and (held & ~own).sum() >= LEAST)
+
+    def halves(self, taught: Taught, suspects: Marks, target: int, held: Marks) -> Halves:
         """See whether suspects follow the half of them that they do not belong to.
 
         Rows that have nothing in common but a wrong label teach nothing about each other.
@@ -224,14 +229,9 @@ class Trial:
             suspects: the rows; those of class ``target`` are asked.
             target: the class.
             held: rows that were not learnt from.
-
-        Returns:
-            None where there are too few suspects, or rows of other classes.
         """
         asked = self._some(suspects & (self.labels == target))
         others = self._some(held & (self.labels != target))
-        if len(asked) < LEAST // 2 or len(others) < LEAST:
-            return None
         follow, plain = np.zeros(len(asked), bool), []
         for half, learnt in taught.halves:
             mine = half[asked]
