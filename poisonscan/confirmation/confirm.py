@@ -124,7 +124,7 @@ def _tested(finding: Finding, known: Learnt, number: int) -> Finding:
     if stamped is not None:
         return replace(stamped, halves=halves.halves if halves else None).applied(finding)
     if halves is None:
-        return untested(finding, "there are too few other rows to test it on")
+        return untested(finding, "it names too few rows, or there are too few others")
     return halves.applied(finding)
 
 
