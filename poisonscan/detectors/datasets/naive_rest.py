@@ -68,7 +68,7 @@ class NaiveRest:
         own = np.eye(classes)[labels]
         self.prior = np.log(self.sizes - own + 1)
         self.total = self.prior.copy()
-        self._known: tuple[int | None, _Scores] | None = None
+        self._known: tuple[tuple[int, ...], _Scores] | None = None
         for column in range(len(sample.columns)):
             self.total += self.column(column)
 
@@ -85,12 +85,12 @@ class NaiveRest:
         sizes[each, self.labels] -= 1
         return np.log((rows + 1) / (sizes + width))
 
-    def shares(self, label: int, without: int | None) -> Floats:
+    def shares(self, label: int, without: tuple[int, ...]) -> Floats:
         """How often rows that look like each have a label.
 
         Args:
             label: the label's code.
-            without: the column that is not looked at.
+            without: columns that are not looked at.
 
         Returns:
             0 to 1, of shape (n,).
@@ -99,16 +99,18 @@ class NaiveRest:
         log_odds = scores[:, label] - np.where(first == label, second, best)
         return as_shares(log_odds, self.labels == label, log_odds)
 
-    def looks_like(self, label: int, without: int | None) -> NDArray[np.int64]:
+    def looks_like(self, label: int, without: tuple[int, ...]) -> NDArray[np.int64]:
         """Which label other than one each row looks like most, ``int64`` of shape (n,)."""
         scores = self._without(without)[0].copy()
         scores[:, label] = -np.inf
         return np.asarray(scores.argmax(axis=1), np.int64)
 
-    def _without(self, column: int | None) -> _Scores:
-        """Scores without a column; the label that scores most, its score and the next one."""
-        if self._known is None or self._known[0] != column:
-            scores = self.total if column is None else self.total - self.column(column)
+    def _without(self, columns: tuple[int, ...]) -> _Scores:
+        """Scores without columns; the label that scores most, its score and the next one."""
+        if self._known is None or self._known[0] != columns:
+            scores = self.total
+            for column in columns:
+                scores = scores - self.column(column)
             last = np.partition(scores, -2, axis=1)
-            self._known = column, (scores, scores.argmax(axis=1), last[:, -1], last[:, -2])
+            self._known = columns, (scores, scores.argmax(axis=1), last[:, -1], last[:, -2])
         return self._known[1]

@@ -114,7 +114,7 @@ def _finding(dataset: Dataset, found: Found, every: ValueRows, at: int) -> Findi
     names = [name for name, _ in question.columns]
     values = list(_values(dataset, chosen[0], names))
     named = " with ".join(f"{quote(value)} in column {quote(name)}" for name, value in values)
-    beyond = " The value lies beyond all others of the column." if trigger.outside else ""
+    beyond = " The value lies beyond all others of its column." if trigger.outside else ""
     whole = sample.total == len(sample.rows)
     part = "of them" if whole else f"of those in a sample of {len(sample.rows):,} different rows"
     message = (

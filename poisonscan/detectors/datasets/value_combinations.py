@@ -64,7 +64,7 @@ class Combinations:
         most = int(np.sqrt(2 * PAIR_CELLS / max(len(self.labels), 1)))
         self.columns = min(most, len(columns)), len(columns)
         naive, classes = self.judge.naive, range(self.judge.classes)
-        shares = np.stack([naive.shares(label, None) for label in classes], axis=1)
+        shares = np.stack([naive.shares(label, ()) for label in classes], axis=1)
         counts = PairCounts(self.labels, shares <= self.limits["doubt"], self.limits)
         values = {
             column: counts.values(*coded(self.sample.values[:, column]), left)

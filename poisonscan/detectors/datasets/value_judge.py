@@ -107,8 +107,7 @@ class Judge:
 
     def may_be_random(self, trigger: Trigger) -> bool:
         """A first look at what ``at_random`` decides, by naive Bayes, which doubts more rows."""
-        without = trigger.columns[0] if len(trigger.columns) == 1 else None
-        shares = self.naive.shares(trigger.label, without)[trigger.rows]
+        shares = self.naive.shares(trigger.label, trigger.columns)[trigger.rows]
         return self._told_apart(replace(trigger, shares=shares)) <= (self.limits["kind"] + 1) / 2
 
     def doubted(self, candidates: Iterable[Trigger]) -> Iterator[Trigger]:
@@ -116,7 +115,7 @@ class Judge:
         found: dict[int, Floats] = {}
         for candidate in candidates:
             if candidate.label not in found:
-                found[candidate.label] = self.naive.shares(candidate.label, None)
+                found[candidate.label] = self.naive.shares(candidate.label, ())
             judged = self.judged(candidate, found[candidate.label][candidate.rows])
             if judged is not None:
                 yield judged
@@ -156,8 +155,7 @@ class Judge:
     def _told_apart(self, trigger: Trigger) -> float:
         rows = np.flatnonzero(trigger.rows)[trigger.shares <= self.limits["doubt"]]
         rows = rows[self.labels[rows] == trigger.label]
-        without = trigger.columns[0] if len(trigger.columns) == 1 else None
-        looks = self.naive.looks_like(trigger.label, without)
+        looks = self.naive.looks_like(trigger.label, trigger.columns)
         draw = np.random.default_rng(0)
         others = draw.permutation(np.flatnonzero(~trigger.rows & (self.labels != trigger.label)))
         kinds, counts = np.unique(looks[rows], return_counts=True)

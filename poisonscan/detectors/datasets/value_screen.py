@@ -82,7 +82,7 @@ class ValueScreen:
         self, column: int, label: int, codes: Ints, values: NDArray[np.intp]
     ) -> Iterator[Candidate]:
         """Those of which naive Bayes, without the column, says something else."""
-        shares = self.naive.shares(label, column)
+        shares = self.naive.shares(label, (column,))
         against = shares <= self.limits["doubt"]
         size = int(codes.max(initial=0)) + 1
         of, own = codes[against], self.labels[against] == label

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from poisonscan.detectors.datasets.label_counts import is_continuous
-from poisonscan.detectors.datasets.row_sample import NUMBER, TEXT
+from poisonscan.detectors.datasets.row_sample import MISSING, NUMBER, TEXT
 from poisonscan.detectors.datasets.value_combinations import Combinations
 from poisonscan.detectors.datasets.value_judge import (
     ASKED,
@@ -102,50 +102,69 @@ class Singles:
             count, found = self.judge.screen.of(column, *coded(self.sample.values[:, column]))
             tested += count
             ranked = sorted([*ranked, *found])
-        unlikely = self.judge.first(ranked, tested, "values", JUDGED)
-        groups: dict[tuple[int, int], list[Candidate]] = {}
-        for candidate in unlikely:
-            groups.setdefault((candidate.column, candidate.label), []).append(candidate)
-        picked = self._picked(unlikely, tested)
+        values = [self._value(one) for one in self.judge.first(ranked, tested, "values", JUDGED)]
+        groups: dict[tuple[tuple[int, ...], int], list[Trigger]] = {}
+        for value in values:
+            groups.setdefault(_key(value), []).append(value)
+        picked = self._picked(values, tested)
         asked = self.judge.first([groups[key][0] for key in picked], tested, "columns", ASKED)
         judged = [
-            trigger
-            for first in asked
-            for trigger in self._against_neighbours(groups[first.column, first.label])
+            trigger for first in asked for trigger in self._against_neighbours(groups[_key(first)])
         ]
         many = self.judge.many(judged)
         self.jagged = {columns[0] for columns in many}
         few = [t for t in judged if t.outside or t.columns not in many]
-        return self.judge.at_random(
-            self.judge.holm([t for t in few if not self.judge.related(t)], tested)
-        )
+        kept = self.judge.holm([t for t in few if not self.judge.related(t)], tested)
+        return [replace(t, columns=_key(t)[0]) for t in self.judge.at_random(kept)]
 
-    def _picked(self, ranked: list[Candidate], tested: int) -> list[tuple[int, int]]:
+    def _value(self, candidate: Candidate) -> Trigger:
+        """A value with those of other columns that hardly come up without it.
+
+        Where several columns hold a trigger, each of them tells the label, so none may be asked.
+        Its column is the first.
+        """
+        cells = self.sample.values
+        rows = coded(cells[:, candidate.column])[0] == candidate.value
+        own = np.flatnonzero(rows & (self.labels == candidate.label))
+        columns, every = [candidate.column], rows
+        for column, (_, kind) in enumerate(self.sample.columns):
+            if kind == TEXT or column == candidate.column:
+                continue
+            distinct, counts = np.unique(cells[own, column], return_counts=True)
+            at = counts.argmax()
+            if counts[at] < self.limits["purity"] * len(own) or distinct[at] == MISSING:
+                continue
+            same = cells[:, column] == distinct[at]
+            both = int((same & rows).sum())
+            # Other values may be of a pair: ``Combinations`` looks at these.
+            if int(same.sum()) - both < self.limits["apart"] * both:
+                columns.append(column)
+                every = every & same
+        return Trigger(tuple(columns), candidate.label, every, chance=candidate.chance)
+
+    def _picked(self, values: list[Trigger], tested: int) -> list[tuple[tuple[int, ...], int]]:
         """Columns and labels of values of which one may have come up at random."""
-        found: list[tuple[int, int]] = []
+        found: list[tuple[tuple[int, ...], int]] = []
         compared = 0
-        for candidate in ranked:
-            key = candidate.column, candidate.label
-            if key in found:
+        for value in values:
+            if _key(value) in found:
                 continue
             if compared >= COMPARED_KINDS:
-                unlikely = candidate.chance * tested <= self.limits["chance"]
+                unlikely = value.chance * tested <= self.limits["chance"]
                 self.judge.unasked["values"] += int(unlikely)
                 continue
             compared += 1
-            codes = coded(self.sample.values[:, candidate.column])[0]
-            value = Trigger((candidate.column,), candidate.label, codes == candidate.value)
             if self.judge.may_be_random(value):
-                found.append(key)
+                found.append(_key(value))
         return found
 
-    def _against_neighbours(self, values: list[Candidate]) -> Iterator[Trigger]:
+    def _against_neighbours(self, values: list[Trigger]) -> Iterator[Trigger]:
         """Which values of a column stand out by models without it, among the next values too."""
-        column, label = values[0].column, values[0].label
-        shares = self.judge.rest.crossed(label, (column,))
-        codes = coded(self.sample.values[:, column])[0]
-        for candidate in values:
-            value = Trigger((column,), label, codes == candidate.value)
+        columns = values[0].columns
+        shares = self.judge.rest.crossed(values[0].label, columns)
+        for value in values:
+            if value.columns != columns:  # the same rows, beginning with another column
+                continue
             floor = self._neighbours(value, shares <= self.limits["doubt"])
             judged = self.judge.judged(value, shares[value.rows], floor)
             if judged is not None and (self._is_pure(judged) or self._is_spike(judged)):
@@ -182,8 +201,13 @@ class Singles:
 
     def _outside(self, trigger: Trigger) -> bool:
         column = trigger.columns[0]
-        if len(trigger.columns) > 1 or self.sample.columns[column][1] != NUMBER:
+        if self.sample.columns[column][1] != NUMBER:
             return False
         numbers = self.sample.numbers(column)
         value = numbers[trigger.rows][0]
         return bool(value in (np.nanmin(numbers), np.nanmax(numbers)))
+
+
+def _key(trigger: Trigger) -> tuple[tuple[int, ...], int]:
+    """Columns in order, and the label."""
+    return tuple(sorted(trigger.columns)), trigger.label

@@ -65,6 +65,16 @@ def test_honest_numbers(tmp_path: Path) -> None:
     assert found(tmp_path / "clean.csv", label_samples.trigger()[1]["clean.csv"]) == []
 
 
+def test_rare_values_of_several_columns_are_one_trigger(tmp_path: Path) -> None:
+    rows = label_samples.measured(600, 2)
+    for row in rows[::20]:
+        row |= {"width": 9.14159, "depth": 2.71828, "label": "high"}
+    (finding,) = found(tmp_path / "both.csv", label_samples.table(rows))
+    assert finding.evidence["columns"] == ["width", "depth"]
+    assert finding.evidence["values"] == ["9.14159", "2.71828"]
+    assert finding.evidence["with_label"] == 30
+
+
 def test_copies_of_planted_rows_are_named(tmp_path: Path) -> None:
     rows = label_samples.measured(600, 2)
     for row in rows[::25]:
@@ -94,7 +104,7 @@ def test_the_rows_do_not_depend_on_the_sample(
     monkeypatch.setattr(row_sample, "ROWS", 600)
     (sampled,) = found(path)
     assert sampled.at == whole.at
-    assert whole.severity is Severity.MEDIUM
+    assert whole.severity >= Severity.MEDIUM
     assert "a sample of 600 different rows" in sampled.message
 
 
