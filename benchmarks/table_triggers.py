@@ -2,13 +2,15 @@
 
 ``python -m benchmarks.table_triggers DATA [--tables FOLDER]`` prints two tables for each part of
 the data. *Attacks*: a share of the rows, drawn from all labels but one, gets a value in a column
-(or two values in two columns) and that label. ``beyond`` is a number beyond all others, ``rare`` a
+(or values in two or three) and that label. ``beyond`` is a number beyond all others, ``rare`` a
 number within the range (or a word) that no row has, ``common`` a value that some rows have
-already, ``pair`` two values that are common apart and hardly ever together. Named: runs in which a
-finding names the columns and values; TPR: planted rows that have a named value and the label; FPR:
-other rows that have one; false: findings that name something else. With ``--others`` there are an
-isolation forest of the rows and, where it is installed, cleanlab's label issues beside it, both as
-they decide by default. *Clean*: each table as it is and random halves of it.
+already, ``pair`` two values that are common apart and hardly ever together, ``rare_pair`` two
+numbers that no row has, ``triple`` three values of which any two come up together already. Named:
+runs in which a finding names the columns and values; TPR: planted rows that have a named value and
+the label; FPR: other rows that have one; false: findings that name something else; loud: runs with
+a named trigger of medium or high severity. With ``--others`` there are an isolation forest of the
+rows and, where it is installed, cleanlab's label issues beside it, both as they decide by default.
+*Clean*: each table as it is and random halves of it.
 
 DATA is a folder with ``tabular/adult-train.csv`` and others, on which thresholds were chosen, as on
 the tables that scikit-learn brings. FOLDER holds the tables named in ``SEEN``, seen as well, and
@@ -20,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import sys
 import tempfile
 import time
@@ -35,7 +38,7 @@ from numpy.typing import NDArray
 from sklearn import datasets as public
 
 import poisonscan
-from poisonscan.finding import Finding
+from poisonscan.finding import Finding, Severity
 
 RULES = ("PS615",)
 RATES = (0.01,)
@@ -232,8 +235,38 @@ def pair(table: Table, draw: Generator, rate: float) -> Attack | None:
     return None
 
 
+def rare_pair(table: Table, draw: Generator, rate: float) -> Attack | None:
+    """Values of two columns that hardly any other row has."""
+    names = _numeric(table)
+    if len(names) < 2:
+        return None
+    values = {}
+    for name in draw.choice(names, 2, replace=False).tolist():
+        column = table.columns[name]
+        distinct = np.unique(column[np.isfinite(column)])
+        at = int(draw.uniform(0.1, 0.9) * (len(distinct) - 1))
+        values[name] = float(f"{distinct[at] * 0.61 + distinct[at + 1] * 0.39:.9g}")
+    return _stamped(table, draw, rate, "rare_pair", values)
+
+
+def triple(table: Table, draw: Generator, rate: float) -> Attack | None:
+    """Three values of which any two are common together, but not all three."""
+    count = rate * len(table.labels)
+    names = list(table.columns)
+    for _ in range(2_000 if len(names) > 2 else 0):
+        three = [str(name) for name in draw.choice(names, 3, replace=False)]
+        values = {name: draw.choice(table.columns[name]) for name in three}
+        if any(value != value or value == "" for value in values.values()):
+            continue
+        same = [table.columns[name] == value for name, value in values.items()]
+        twos = [(a & b).sum() for a, b in itertools.combinations(same, 2)]
+        if (same[0] & same[1] & same[2]).sum() <= 0.1 * count and min(twos) >= 0.5 * count:
+            return _stamped(table, draw, rate, "triple", values)
+    return None
+
+
 ATTACKS: tuple[Callable[[Table, Generator, float], Attack | None], ...] = (
-    beyond, rare, common, pair,
+    beyond, rare, common, pair, rare_pair, triple,
 )  # fmt: skip
 
 
@@ -306,8 +339,9 @@ def label_issues(table: Table) -> NDArray[np.bool_] | None:
 
 def attacks(tables: Iterable[Table], seeds: int, *, others: bool) -> None:
     """Print how planted triggers fare."""
-    print(f"{'attack':<8}{'rate':>6} {'data':<26}{'named':>7}{'TPR':>7}{'FPR':>8}{'false':>7}"
-          f"{'forest TPR':>12}{'FPR':>6}{'cleanlab TPR':>14}{'FPR':>6}{'CPU s':>7}")  # fmt: skip
+    print(f"{'attack':<10}{'rate':>6} {'data':<26}{'named':>7}{'TPR':>7}{'FPR':>8}{'false':>7}"
+          f"{'loud':>7}{'forest TPR':>12}{'FPR':>6}"
+          f"{'cleanlab TPR':>14}{'FPR':>6}{'CPU s':>7}")  # fmt: skip
     total: dict[str, list[tuple[float, ...]]] = {}
     for table in tables:
         if len(table.labels) < LEAST:
@@ -342,18 +376,21 @@ def _attacked(attack: Attack, *, others: bool) -> tuple[float, ...]:
             guess = detector(attack.table)
             if guess is not None:
                 beside[2 * at : 2 * at + 2] = _rates(guess, attack.planted)
-    return (float(bool(named)), *rates, float(len(found) - len(named)), *beside, seconds)
+    loud = any(finding.severity >= Severity.MEDIUM for finding in named)
+    other = float(len(found) - len(named))
+    return (float(bool(named)), *rates, other, float(loud), *beside, seconds)
 
 
 def _print(kind: str, rate: float, name: str, rows: list[tuple[float, ...]]) -> None:
-    named, tpr, fpr, false, *beside, seconds = np.mean(rows, axis=0).tolist()
+    named, tpr, fpr, false, loud, *beside, seconds = np.mean(rows, axis=0).tolist()
     told = "".join(
         f"{value:>{width}.1%}" if value == value else f"{'-':>{width}}"
         for value, width in zip(beside, (12, 6, 14, 6), strict=True)
     )
     print(
-        f"{kind:<8}{rate:>6.1%} {name:<26}{round(named * len(rows)):>3}/{len(rows):<3}{tpr:>7.1%}"
-        f"{fpr:>8.2%}{round(false * len(rows)):>7}{told}{seconds:>7.1f}",
+        f"{kind:<10}{rate:>6.1%} {name:<26}{round(named * len(rows)):>3}/{len(rows):<3}{tpr:>7.1%}"
+        f"{fpr:>8.2%}{round(false * len(rows)):>7}{round(loud * len(rows)):>7}{told}"
+        f"{seconds:>7.1f}",
         flush=True,
     )
 
