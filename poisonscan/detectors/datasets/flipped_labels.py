@@ -39,8 +39,8 @@ _FACT = "flipped labels"
 ESTIMATE = "labels that look wrong"
 """Fact that every report shows: more labels look wrong than ``rate``, but too few for a finding."""
 _UNKNOWN = (
-    "More rows of that label look like the other one than like their own: the model does not know "
-    "the class, and it may be one that people, too, tell apart by little."
+    "They are more rows than one of the two labels has that look like it: the model does not know "
+    "that class, and it may be one that people, too, tell apart by little."
 )
 _NAMED = 100
 """Rows that one finding names."""

@@ -38,7 +38,9 @@ class Flips:
         scores: probability of each that it was flipped.
         looked: rows that the rate is a share of.
         least: rate that honest labels may reach: what the fitted one was tested against.
-        unknown: more rows with the given label look like the other one than like it.
+        chance: probability that honest labels look like this.
+        unknown: these rows are more than those of the given label that look like it, or than those
+            of the true one that do: the classifier knows one of the two too little.
     """
 
     given: int | None
@@ -48,12 +50,31 @@ class Flips:
     scores: Floats
     looked: int
     least: float
+    chance: float
     unknown: bool = False
 
-    @property
-    def chance(self) -> float:
-        """Probability that honest labels look like this."""
-        return self.floor.chance(self.least)
+
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """How often the surer half of the rows of a predicted class has another label.
+
+    Attributes:
+        rate: share of these rows.
+        low: lower end of its interval (Clopper and Pearson 1934).
+        high: upper end.
+        below: share of the other half.
+        back: share of sure rows of the other class that have the label of this one.
+        least: share that honest labels may reach.
+        chance: probability of so many, were it so.
+    """
+
+    rate: float
+    low: float
+    high: float
+    below: float
+    back: float
+    least: float
+    chance: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +117,16 @@ class Judged:
         predicted, margins = self.predicted, self.margins
         classes = self.scores.shape[1]
         drop = self._drop(classes * (classes - 1))
+        tables = self._tables()
         found = []
         for true, given in self._crowded(predicted, margins):
             mine = np.flatnonzero((predicted == true) & np.isin(self.labels, (true, given)))
             ahead = self.scores[mine, true] - self.scores[mine, given]
             flipped = self.labels[mine] == given
             fit = floor(ahead, flipped, 0.5, drop)
-            if fit.low <= self.limits["rate_of_pair"]:
-                continue
+            rows, sure = mine[flipped], ahead[flipped]
+            of_given = int((predicted[self.labels == given] == given).sum())
+            known = min(of_given, len(mine) - len(rows)) >= len(rows)
             others = predicted != true
             wrong = predicted[others] != self.labels[others]
             elsewhere = floor(margins[others], wrong, 1 - 1 / classes, drop)
@@ -111,13 +134,70 @@ class Judged:
             # overlap, or that it cannot tell, it must leave less unsaid than is flipped.
             own = max(fit.honest, elsewhere.honest)
             usual = self.limits["times_others"] * elsewhere.rate / (classes - 1)
-            if fit.low > max(usual, own):
-                least = max(usual, own, self.limits["rate_of_pair"])
-                rows, sure = mine[flipped], ahead[flipped]
+            least = max(usual, own, self.limits["rate_of_pair"])
+            if fit.low > least:
                 flips = _flips(given, true, fit, rows, sure, len(mine), least)
-                known = int((predicted[self.labels == given] == given).sum())
-                found.append(replace(flips, unknown=known < len(rows)))
+                found.append(replace(flips, unknown=not known))
+            elif known and (lasting := self._lasting(true, given, *tables)) is not None:
+                found.append(self._named(lasting, true, given, fit))
         return found
+
+    def _tables(self) -> tuple[Ints, Ints]:
+        """Rows of each predicted and given label: of the surer half of each predicted, the rest."""
+        classes = self.scores.shape[1]
+        sure = self._sure()
+        tables = np.zeros((2, classes, classes), np.int64)
+        np.add.at(tables, ((~sure).astype(np.int64), self.predicted, self.labels), 1)
+        return tables[0], tables[1]
+
+    def _sure(self) -> Mask:
+        """Which rows are the surer half of those of their predicted class."""
+        predicted, margins = self.predicted, self.margins
+        sure = np.zeros(len(predicted), bool)
+        for label in np.unique(predicted).tolist():
+            mine = predicted == label
+            sure |= mine & (margins >= np.median(margins[mine]))
+        return sure
+
+    def _lasting(self, true: int, given: int, sure: Ints, unsure: Ints) -> Lasting | None:
+        """Whether sure rows of a class have another label too often, about as often as unsure ones.
+
+        Honest contradictions die out with the margin, and go both ways. So the share among sure
+        rows is tested against that of other classes and of the way back (binomial, Bonferroni over
+        all pairs), and must be no less than ``lasting`` of the share among unsure rows.
+        """
+        from scipy.stats import beta, binom
+
+        hits, size = int(sure[true, given]), int(sure[true, given] + sure[true, true])
+        others = np.delete(sure, true, axis=0)
+        right = np.trace(sure) - sure[true, true]
+        elsewhere = 1 - right / max(others.sum(), 1)
+        back = sure[given, true] / max(sure[given, true] + sure[given, given], 1)
+        limits = self.limits
+        least = max(limits["rate_of_pair"], elsewhere, limits["times_others"] * back)
+        looks = len(sure) * (len(sure) - 1)
+        chance = float(binom.sf(hits - 1, size, min(least, 1.0)))
+        below = unsure[true, given] / max(unsure[true, given] + unsure[true, true], 1)
+        if chance * looks >= limits["chance"] or hits / size < limits["lasting"] * below:
+            return None
+        end = limits["chance"] / looks
+        low = float(beta.ppf(end, hits, size - hits + 1))
+        high = float(beta.isf(end, hits + 1, max(size - hits, 1)))
+        return Lasting(hits / size, low, high, float(below), float(back), float(least), chance)
+
+    def _named(self, lasting: Lasting, true: int, given: int, fit: Floor) -> Flips:
+        """The rows of flips that last, with how likely each of the contradicted ones is flipped."""
+        rows = np.flatnonzero((self.predicted == true) & (self.labels == given))
+        flipped = lasting.rate - lasting.back
+        unsure = min(flipped / max(lasting.below, flipped), 1.0)
+        scores = np.where(self._sure()[rows], flipped / lasting.rate, unsure)
+        likely = np.flatnonzero(scores >= 0.5)
+        order = likely[np.lexsort((rows[likely], -self.margins[rows[likely]]))]
+        looked = int(((self.predicted == true) & np.isin(self.labels, (true, given))).sum())
+        told = replace(fit, rate=lasting.rate, low=lasting.low, high=lasting.high)
+        return Flips(
+            given, true, told, rows[order], scores[order], looked, lasting.least, lasting.chance
+        )
 
     def anywhere(self, without: list[Flips], elsewhere: Mask) -> Flips | None:
         """Flips that no pair of labels explains, and no file.
@@ -208,7 +288,7 @@ def _flips(
     chance = fit.posterior(margins)
     likely = np.flatnonzero(chance >= 0.5)
     order = likely[np.lexsort((rows[likely], -margins[likely]))]
-    return Flips(given, true, fit, rows[order], chance[order], looked, least)
+    return Flips(given, true, fit, rows[order], chance[order], looked, least, fit.chance(least))
 
 
 @dataclass(frozen=True, slots=True)

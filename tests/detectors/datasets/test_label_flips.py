@@ -1,0 +1,60 @@
+"""Flips from one class to another, from scores that a classifier could have given."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from poisonscan.detectors.datasets.label_flips import Judged
+from poisonscan.rules import rule
+
+ROWS, CLASSES = 160, 8
+
+
+def judged(contradicted: NDArray[np.float64], back: float = 0.0) -> Judged:
+    """Rows taken for a class each, the surest last.
+
+    Args:
+        contradicted: which part of those taken for class 0 has the label 1, at each margin.
+        back: which part of those taken for class 1 has the label 0.
+    """
+    margins = np.tile(np.linspace(0.1, 1, ROWS), CLASSES)
+    predicted = np.repeat(np.arange(CLASSES), ROWS)
+    scores = np.zeros((len(margins), CLASSES))
+    scores[np.arange(len(margins)), predicted] = margins
+    labels = predicted.copy()
+    turn = np.floor(np.cumsum(contradicted))  # as regular as can be: nothing turns on a draw
+    labels[:ROWS][np.diff(turn, prepend=0) > 0] = 1
+    way = np.floor(np.cumsum(np.full(ROWS, back)))
+    labels[ROWS : 2 * ROWS][np.diff(way, prepend=0) > 0] = 0
+    return Judged(scores, labels, rule("PS308").thresholds)
+
+
+@pytest.mark.parametrize("rate", [0.15, 0.2])
+def test_a_sixth_of_a_small_class_among_eight_is_found(rate: float) -> None:
+    given = judged(np.full(ROWS, rate))
+    (flips,) = given.targeted()
+    assert (flips.true, flips.given, flips.unknown) == (0, 1, False)
+    assert flips.floor.low < rate < flips.floor.high
+    assert set(flips.rows.tolist()) == set(np.flatnonzero(given.labels[:ROWS] == 1).tolist())
+    assert flips.chance < 1e-4
+
+
+def test_contradictions_that_die_out_are_no_flips() -> None:
+    """Of sure rows as many have the other label as above, of unsure ones three times as many."""
+    contradicted = np.where(np.arange(ROWS) < ROWS // 2, 0.45, 0.15)
+    assert judged(contradicted).targeted() == []
+
+
+def test_contradictions_both_ways_are_no_flips() -> None:
+    assert judged(np.full(ROWS, 0.15), back=0.1).targeted() == []
+
+
+def test_few_flips_are_no_finding() -> None:
+    assert judged(np.full(ROWS, 0.04)).targeted() == []
+
+
+def test_a_label_that_most_rows_of_a_class_have_is_no_flip() -> None:
+    """The classifier takes more rows of another class for this one than there are in it."""
+    assert judged(np.full(ROWS, 0.6)).targeted() == []
