@@ -162,16 +162,17 @@ class Judged:
     def _lasting(self, true: int, given: int, sure: Ints, unsure: Ints) -> Lasting | None:
         """Whether sure rows of a class have another label too often, about as often as unsure ones.
 
-        Honest contradictions die out with the margin, and go both ways. So the share among sure
-        rows is tested against that of other classes and of the way back (binomial, Bonferroni over
-        all pairs), and must be no less than ``lasting`` of the share among unsure rows.
+        Honest contradictions die out with the margin, go both ways, and are of several labels. So
+        the share among sure rows is tested against that of other classes, of any other label, and
+        of the way back (binomial, Bonferroni over all pairs), and must be no less than ``lasting``
+        of the share among unsure rows.
         """
         from scipy.stats import beta, binom
 
         hits, size = int(sure[true, given]), int(sure[true, given] + sure[true, true])
         others = np.delete(sure, true, axis=0)
         right = np.trace(sure) - sure[true, true]
-        elsewhere = 1 - right / max(others.sum(), 1)
+        elsewhere = max(1 - right / max(others.sum(), 1), _most_mixed(sure, given))
         back = sure[given, true] / max(sure[given, true] + sure[given, given], 1)
         limits = self.limits
         least = max(limits["rate_of_pair"], elsewhere, limits["times_others"] * back)
@@ -289,6 +290,20 @@ def _flips(
     likely = np.flatnonzero(chance >= 0.5)
     order = likely[np.lexsort((rows[likely], -margins[likely]))]
     return Flips(given, true, fit, rows[order], chance[order], looked, least, fit.chance(least))
+
+
+def _most_mixed(sure: Ints, given: int) -> float:
+    """The largest share of a predicted class that another one's label has, but for one label.
+
+    Args:
+        sure: rows of each predicted and given label.
+        given: the label that is left out, of every predicted class.
+    """
+    own = np.diagonal(sure)[:, None]
+    shares = np.where(sure >= _LEAST, sure / np.maximum(sure + own, 1), 0.0)
+    np.fill_diagonal(shares, 0)
+    shares[:, given] = 0
+    return float(shares.max())
 
 
 @dataclass(frozen=True, slots=True)

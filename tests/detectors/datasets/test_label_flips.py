@@ -51,6 +51,13 @@ def test_contradictions_both_ways_are_no_flips() -> None:
     assert judged(np.full(ROWS, 0.15), back=0.1).targeted() == []
 
 
+def test_several_labels_that_are_mixed_up_as_much_are_no_flips() -> None:
+    given = judged(np.full(ROWS, 0.15))
+    labels = given.labels.copy()
+    labels[4 * ROWS : 5 * ROWS : 6] = 6
+    assert Judged(given.scores, labels, given.limits).targeted() == []
+
+
 def test_few_flips_are_no_finding() -> None:
     assert judged(np.full(ROWS, 0.04)).targeted() == []
 
