@@ -37,8 +37,8 @@ LEARNED: Final = frozenset({"PS630"})
 """Rules whose detector learns whatever texts of a label share. It learns a trigger phrase, too, and
 then also names honest rows that are a little like those with the phrase."""
 BY_SIGHT: Final = frozenset({"PS601", "PS602", "PS603", "PS604", "PS610", "PS611"})
-"""Rules that say by the character what rows share. If that is ``OF_OTHER`` of their rows, and
-``LEARNT`` of those of a rule that learned it, it is told with their rows only."""
+"""Rules that say by the character what rows share. A rule that learned it is told with their rows
+only, if it has ``LEARNT`` of these and they are ``LEARNT`` of its own."""
 LEARNT: Final = 0.5
 _PRECISION: Final = ("very-high", "high", "medium", "low")
 
@@ -97,7 +97,7 @@ def _narrow(findings: list[Finding], found: list[tuple[int, Numbers]]) -> None:
             continue
         for at, seen in by_sight:
             common = len(np.intersect1d(rows, seen, assume_unique=True))
-            if common >= max(LEAST, OF_OTHER * len(seen), LEARNT * len(rows)):
+            if common >= max(LEAST, LEARNT * max(len(seen), len(rows))):
                 findings[learned] = replace(findings[learned], at=findings[at].at)
                 found[place] = (learned, seen)
                 break

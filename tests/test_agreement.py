@@ -59,6 +59,8 @@ def test_a_style_that_is_a_phrase_has_the_rows_with_the_phrase_only() -> None:
     assert shape(report) == [["PS601", "PS630"]]
     rows = [each.at.part for each in report.each()]
     assert all(isinstance(part, Rows) and part.count == 50 for part in rows)
+    missed = merged(finding("PS630", range(70)), finding("PS601", range(30, 100)))
+    assert shape(missed) == [["PS601", "PS630"]]  # what it learned has not all of the phrase's rows
     small = merged(finding("PS630", range(120)), finding("PS601", range(10, 60)))
     assert sorted(shape(small)) == [["PS601"], ["PS630"]]  # the style is more than the phrase
     other = merged(finding("PS630", range(120)), finding("PS601", range(90, 160)))
