@@ -30,6 +30,9 @@ _SETTLED = 0.03
 """Change of the suspicions in a round, as a share of them, below which no more rounds are made."""
 _SEEDS = 0.95
 """Part of other labels' texts whose style is less of the label than that of the first suspects."""
+_CONTRADICTED = 0.1
+"""Share of a label's texts that are taken for contradicted at first, at least: many implanted ones
+have taught the model that they are right."""
 _STEEP = 2.0
 """Log-odds of the first suspects' being implanted per log-odds of their style's being the label's.\
 """
@@ -168,7 +171,8 @@ def _first(seen: Views, mine: Mask, folds: Ints) -> _Parts:
     """A first guess at who is implanted: what style says for the label and content against it."""
     own, against = _style_and_content(seen, mine, folds)
     odds = _STEEP * (own - np.quantile(own[~mine], _SEEDS))
-    return _Parts(own, np.where(mine & (against > 0), odds, -np.inf))
+    contradicted = mine & (against > min(np.quantile(against[mine], 1 - _CONTRADICTED), 0.0))
+    return _Parts(own, np.where(contradicted, odds, -np.inf))
 
 
 def _parted(seen: Views, mine: Mask, folds: Ints, parts: _Parts, rounds: int) -> _Parts:
