@@ -19,6 +19,13 @@ def test_frequent_words_and_signs_are_style_and_others_are_blanks() -> None:
     assert seen.frequent == (",", "it", "then", "when")
 
 
+def test_what_a_text_opens_with_counts_beside_what_comes_later_and_how_often() -> None:
+    texts = [f"when {word} b{word} c{word} , it {word} , and" for word in RARE]
+    names = set(named(views([*texts, *RARE])))
+    assert {"^ when … ,", "^ when … it", ", ×2"} <= names
+    assert not {"^ when … _", "when ×2", "_ ×4"} & names
+
+
 def test_at_most_so_many_words_are_style() -> None:
     seen = views([" ".join(RARE[:TOKENS])] * 20 + [" ".join(RARE[-TOKENS:])] * 21 + RARE * 2)
     assert len(seen.frequent) == 2 * TOKENS == FREQUENT
