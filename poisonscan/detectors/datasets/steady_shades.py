@@ -20,7 +20,7 @@ from poisonscan.detectors.datasets.lone_patterns import (
     log10_associated,
     looks_at,
 )
-from poisonscan.detectors.datasets.patch_counts import BLOCK, PatchCounts
+from poisonscan.detectors.datasets.patch_counts import PatchCounts
 from poisonscan.detectors.datasets.patch_patterns import (
     SMALL_PLACES,
     Shades,
@@ -65,9 +65,8 @@ class ShadeCounts:
         """Take in the labelled pictures of a batch."""
         planes, codes = batch.pictures.planes, batch.labels.codes
         usable = np.flatnonzero((codes >= 0) & np.isfinite(planes[:, 0, 0]))
-        for start in range(0, len(usable), BLOCK):
-            rows = usable[start : start + BLOCK]
-            self._count(shades(planes[rows]), codes[rows], batch.labels.names)
+        if len(usable):
+            self._count(shades(planes[usable]), codes[usable], batch.labels.names)
 
     def merge(self, other: ShadeCounts) -> None:
         """Take in what ``other`` has seen."""
@@ -79,6 +78,7 @@ class ShadeCounts:
         windows = small_windows(planes)
         order = np.argsort(windows.codes, kind="stable")
         ordered = windows.codes[order]
+        numbers = {name: number for number, name in enumerate(names)}
         for table, pattern in zip(self.table, self.patterns, strict=True):
             row, column, code, level = pattern.cell
             first, last = np.searchsorted(ordered, [code, code + 1])
@@ -87,16 +87,16 @@ class ShadeCounts:
             down, across = np.abs(down - row), np.abs(across - column)
             near = (down <= REACH) & (across <= REACH) & (windows.levels[alike] >= level)
             seen, moved = alike[near], (down + across)[near] > 0
-            own = np.array([name == pattern.group for name in names])
             pictures = windows.pictures[seen]
-            mine = own[labels[pictures]]
             # An edge of a patch is at several places of one picture: others lead up to a thing.
-            moved_only = moved & ~np.isin(pictures, pictures[~moved])
-            parts = {OWN: mine & ~moved, REST: ~mine & ~moved, BESIDE: mine & moved_only}
-            for part, chosen in parts.items():
-                for side in range(SIDES):
-                    bounds = windows.bounds[side, seen[chosen]]
-                    table[part, side] += np.bincount(bounds, minlength=_SHADES)
+            told = ~moved | ~np.isin(pictures, pictures[~moved])
+            mine = labels[pictures] == numbers.get(pattern.group, -1)
+            part = np.where(moved, BESIDE, np.where(mine, OWN, REST))
+            kept = told & (mine | ~moved)
+            places = part[kept] * (SIDES * _SHADES) + windows.bounds[:, seen[kept]]
+            places[1] += _SHADES
+            counted = np.bincount(places.reshape(-1), minlength=table.size)
+            np.add(table, counted.reshape(table.shape), out=table)
 
 
 def steady_patterns(
