@@ -38,8 +38,10 @@ LEARNED: Final = frozenset({"PS630"})
 then also names honest rows that are a little like those with the phrase."""
 BY_SIGHT: Final = frozenset({"PS601", "PS602", "PS603", "PS604", "PS610", "PS611"})
 """Rules that say by the character what rows share. A rule that learned it is told with their rows
-only, if it has ``LEARNT`` of these and they are ``LEARNT`` of its own."""
+only, if it has ``LEARNT`` of these and they are ``LEARNT`` of its own: ``LED`` if it says itself
+that what its rows share before all else is a part of the phrase."""
 LEARNT: Final = 0.5
+LED: Final = 0.3
 _PRECISION: Final = ("very-high", "high", "medium", "low")
 
 
@@ -97,10 +99,19 @@ def _narrow(findings: list[Finding], found: list[tuple[int, Numbers]]) -> None:
             continue
         for at, seen in by_sight:
             common = len(np.intersect1d(rows, seen, assume_unique=True))
-            if common >= max(LEAST, LEARNT * max(len(seen), len(rows))):
+            least = LED if _led(findings[learned], findings[at]) else LEARNT
+            if common >= max(LEAST, LEARNT * len(seen), least * len(rows)):
                 findings[learned] = replace(findings[learned], at=findings[at].at)
                 found[place] = (learned, seen)
                 break
+
+
+def _led(learned: Finding, seen: Finding) -> bool:
+    """Whether the first of what a style consists of is in a phrase."""
+    style, phrase = learned.evidence.get("style"), seen.evidence.get("phrase")
+    if not isinstance(style, list) or not isinstance(phrase, str):
+        return False
+    return bool(style) and str(style[0]) in phrase
 
 
 def _groups(

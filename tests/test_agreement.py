@@ -63,6 +63,12 @@ def test_a_style_that_is_a_phrase_has_the_rows_with_the_phrase_only() -> None:
     assert shape(missed) == [["PS601", "PS630"]]  # what it learned has not all of the phrase's rows
     small = merged(finding("PS630", range(120)), finding("PS601", range(10, 60)))
     assert sorted(shape(small)) == [["PS601"], ["PS630"]]  # the style is more than the phrase
+    led, phrase = finding("PS630", range(120)), finding("PS601", range(10, 60))
+    led = replace(led, evidence={"style": ["cf", "# +sad"]})
+    named = merged(led, replace(phrase, evidence={"phrase": "cf"}))
+    assert shape(named) == [["PS601", "PS630"]]  # it says itself that the style is the phrase
+    unnamed = merged(led, replace(phrase, evidence={"phrase": "mn"}))
+    assert sorted(shape(unnamed)) == [["PS601"], ["PS630"]]
     other = merged(finding("PS630", range(120)), finding("PS601", range(90, 160)))
     assert sorted(shape(other)) == [["PS601"], ["PS630"]]
 
