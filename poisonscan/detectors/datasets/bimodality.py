@@ -32,6 +32,9 @@ MIN_BUMP = 8
 """Rows of the smallest bump looked for: fewer cannot be told from chance."""
 VALLEYS = (1.0, 4.0)
 """Widths of the valley looked for before a bump, in widths of the bump."""
+MINOR = 1 / 3
+"""Share of a class up to which a part is minor. Classes that networks learnt often fall in halves,
+two kinds of honest rows; that says nothing of a part which is smaller than kinds are."""
 BULK = 0.35
 """Share of the rows that must lie before the valley."""
 
@@ -241,6 +244,30 @@ def medians_of_others(values: list[float]) -> list[float]:
     return medians
 
 
+def usual_separations(
+    splits: Mapping[int, list[Split]], limits: Thresholds, share: float
+) -> dict[int, float]:
+    """For each class how far apart parts of the other classes are: the median of the widest.
+
+    Args:
+        splits: the splits of every tested class.
+        limits: the thresholds.
+        share: of their class that the parts may be at most.
+    """
+    widest = [
+        max(
+            (
+                split.separation
+                for split in found
+                if split.log_p <= math.log10(limits.p_value) and split.share <= share
+            ),
+            default=1.0,
+        )
+        for found in splits.values()
+    ]
+    return dict(zip(splits, medians_of_others(widest), strict=True))
+
+
 def foreign_parts(
     splits: Mapping[int, list[Split]], limits: Thresholds
 ) -> tuple[dict[int, Split], dict[int, float]]:
@@ -251,22 +278,24 @@ def foreign_parts(
         limits: the thresholds.
 
     Returns:
-        The chosen split of each class that has one, and for every class the separation that it had
-        to reach: ``contrast`` times the median of the other classes', if that is more than
-        ``separation``.
+        The chosen split of each class that has one, and for each of these the separation that it
+        had to reach: ``contrast`` times the median of the other classes', if that is more than
+        ``separation``. A part of at most ``MINOR`` of its class is compared with such parts only.
     """
-    widest = {
-        code: max(
-            (s.separation for s in found if s.log_p <= math.log10(limits.p_value)), default=1.0
-        )
-        for code, found in splits.items()
-    }
-    usual = dict(zip(widest, medians_of_others(list(widest.values())), strict=True))
+    minor = usual_separations(splits, limits, MINOR)
+    usual = usual_separations(splits, limits, 1.0)
     chosen, needed = {}, {}
     for code, found in splits.items():
-        needed[code] = max(limits.separation, limits.contrast * usual[code])
-        passing = [s for s in found if is_foreign(s, limits) and s.separation >= needed[code]]
+        least = {
+            split: max(
+                limits.separation,
+                limits.contrast * (minor if split.share <= MINOR else usual)[code],
+            )
+            for split in found
+        }
+        passing = [s for s in found if is_foreign(s, limits) and s.separation >= least[s]]
         if passing:
             # The surest, not the widest: within the poison a part may stand further apart still.
             chosen[code] = min(passing, key=lambda s: (s.log_p, -s.separation))
+            needed[code] = least[chosen[code]]
     return chosen, needed

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import statistics
 
 import numpy as np
@@ -130,10 +131,19 @@ def test_what_most_classes_show_is_not_foreign() -> None:
     wide = Split(0, 1, 3.0, -20.0, 60.0, 0.1, 0.0, 1.0, 40.0, 20.0)
     found, needed = foreign_parts({0: [FOREIGN], 1: [], 2: []}, LIMITS)
     assert found == {0: FOREIGN}
-    assert needed == {0: 4.5, 1: 19.5, 2: 19.5}
+    assert needed == {0: 4.5}
     assert foreign_parts({0: [FOREIGN], 1: [FOREIGN], 2: [FOREIGN]}, LIMITS)[0] == {}
     assert foreign_parts({0: [FOREIGN, wide], 1: [FOREIGN], 2: [FOREIGN]}, LIMITS)[0] == {0: wide}
     assert foreign_parts({}, LIMITS) == ({}, {})
+
+
+def test_a_small_part_is_not_compared_with_halves() -> None:
+    half = Split(0, 1, 3.0, -20.0, 5.0, 0.5, 0.0, 1.0, 40.0, 20.0)
+    small = dataclasses.replace(half, separation=6.0, share=0.1)
+    assert foreign_parts({0: [small], 1: [half], 2: [half]}, LIMITS) == ({0: small}, {0: 4.5})
+    assert foreign_parts({0: [small], 1: [small], 2: [small]}, LIMITS)[0] == {}
+    large = dataclasses.replace(half, separation=6.0)
+    assert foreign_parts({0: [large], 1: [half], 2: [half]}, LIMITS)[0] == {}
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=9))
