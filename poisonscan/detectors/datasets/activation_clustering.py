@@ -1,4 +1,4 @@
-"""Activation clustering: a class that k-means cuts into two parts with nothing in between."""
+"""Activation clustering: a class that has a cluster with nothing between it and the rest."""
 
 from __future__ import annotations
 
@@ -28,6 +28,11 @@ CLIP = 30.0
 """Coordinates are cut off here, in spreads of the class: single far rows must not be a cluster."""
 CLUSTERED_ROWS = 5_000
 """Rows that k-means runs on; enough to find two centres in ten dimensions."""
+CLUSTERS = (2, 3, 4)
+"""Numbers of clusters that a class is cut into. Two alone, as Chen et al. cut, are often two kinds
+of honest rows."""
+LINES = 2 * (1 + 3 + 4)
+"""Lines between clusters that are looked along in a class: all cuts, in two spaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,59 +68,83 @@ def half_width(values: Floats) -> Floats:
     return np.asarray(np.maximum(widths / 1.349, 1e-9))
 
 
-def cluster_axis(rows: Floats, seed: int = 0) -> ClusterAxis | None:
-    """Cut a class in two by k-means and find the line that separates the parts best.
+def cluster_axes(rows: Floats, seed: int = 0) -> list[ClusterAxis]:
+    """Cut a class by k-means, coarser and finer, and find the lines that separate its parts best.
+
+    Two clusters are often two kinds of honest rows: the poison is a third, which only finer cuts
+    lay open. And a class is cut as the other classes see it, where what only this class has is
+    long, and again with its own variances made alike, where no honest direction outweighs others.
 
     Args:
         rows: distinct rows, of shape (n, k).
         seed: of the sample and of the starting centres.
 
     Returns:
-        Fisher's linear discriminant of the two clusters, or None if there are no two.
+        Fisher's linear discriminant of every cluster against the rest; none where there are no two.
     """
+    if len(rows) > CLUSTERED_ROWS:
+        rows = rows[np.random.default_rng(seed).choice(len(rows), CLUSTERED_ROWS, replace=False)]
+    centred = rows - np.median(rows, axis=0)
+    maps = (np.diag(1 / half_width(rows)), _own_whitening(rows))
+    found = (
+        _discriminants(np.clip(centred @ scale, -CLIP, CLIP), clusters, seed) @ scale.T
+        for scale in maps
+        for clusters in CLUSTERS
+    )
+    lines = np.concatenate(list(found))
+    lengths = np.linalg.norm(lines, axis=1)
+    return [ClusterAxis(line / size) for line, size in zip(lines, lengths, strict=True) if size > 0]
+
+
+def _own_whitening(rows: Floats) -> Floats:
+    """A matrix of shape (k, k) that gives a class unit covariance."""
+    values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(rows.T)))
+    floor = max(1e-3 * float(np.median(values)), 1e-9)
+    return np.asarray(vectors / np.sqrt(np.maximum(values, floor)))
+
+
+def _discriminants(scaled: Floats, clusters: int, seed: int) -> Floats:
+    """Fisher's discriminants of clusters, each against the rest, of shape (found, k)."""
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
 
-    if len(rows) > CLUSTERED_ROWS:
-        rows = rows[np.random.default_rng(seed).choice(len(rows), CLUSTERED_ROWS, replace=False)]
-    width = half_width(rows)
-    scaled = np.clip((rows - np.median(rows, axis=0)) / width, -CLIP, CLIP)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than clusters
-        second = KMeans(n_clusters=2, n_init=4, random_state=seed).fit_predict(scaled) == 1
-    first, other = scaled[~second], scaled[second]
-    if min(len(first), len(other)) < 2:
-        return None
-    within = np.cov(first.T) * (len(first) - 1) + np.cov(other.T) * (len(other) - 1)
-    within = np.atleast_2d(within) / (len(scaled) - 2)
-    within += np.eye(len(within)) * (1e-2 * np.trace(within) / len(within) + 1e-9)
-    weights = np.linalg.solve(within, other.mean(axis=0) - first.mean(axis=0)) / width
-    length = float(np.linalg.norm(weights))
-    return ClusterAxis(weights / length) if length > 0 else None
+        of = KMeans(n_clusters=clusters, n_init=4, random_state=seed).fit_predict(scaled)
+    lines = [np.zeros((0, scaled.shape[1]))]
+    for cluster in range(clusters if clusters > 2 else 1):  # the second of two is the rest
+        first, other = scaled[of == cluster], scaled[of != cluster]
+        if min(len(first), len(other)) < 2:
+            continue
+        within = np.cov(first.T) * (len(first) - 1) + np.cov(other.T) * (len(other) - 1)
+        within = np.atleast_2d(within) / (len(scaled) - 2)
+        within += np.eye(len(within)) * (1e-2 * np.trace(within) / len(within) + 1e-9)
+        lines.append(np.linalg.solve(within, other.mean(axis=0) - first.mean(axis=0))[None])
+    return np.concatenate(lines)
 
 
-def split_by_clusters(
-    lineup: Lineup, code: int, rows: Floats, axis: ClusterAxis, looks: int
-) -> list[Split]:
-    """The split of a class along the line between its clusters, if it has one.
+def splits_by_clusters(
+    lineup: Lineup, code: int, rows: Floats, axes: list[ClusterAxis], looks: int
+) -> dict[Split, ClusterAxis]:
+    """The splits of a class along lines between its clusters, with the line of each.
 
     Args:
         lineup: all classes.
         code: the class.
         rows: its distinct rows, of shape (n, k).
-        axis: the line.
+        axes: the lines.
         looks: tests made over all classes.
     """
-    along = axis.scores(rows)
-    split = split_along(
-        0,
-        along,
-        axis.scores(lineup.outside(code)),
-        looks,
-        float(along[:, 0].var()),
-        lineup.contrast.participation(code, axis.weights),
-    )
-    return [] if split is None else [split]
+    others = lineup.outside(code)
+    found: dict[Split, ClusterAxis] = {}
+    for axis in axes:
+        along = axis.scores(rows)
+        variance = float(along[:, 0].var())
+        coordinates = lineup.contrast.participation(code, axis.weights)
+        split = split_along(0, along, axis.scores(others), looks, variance, coordinates)
+        if split is not None:
+            found[split] = axis
+    return found
 
 
 def _excess(split: Split, axis: ClusterAxis, coordinates: Floats) -> Floats:
@@ -147,20 +176,19 @@ class ActivationClustering:
         if isinstance(lineup, str):
             return [Fact("activation clustering", lineup)]
         tested = lineup.testable()
-        axes: dict[int, ClusterAxis] = {}
-        splits: dict[int, list[Split]] = {}
-        for code, rows in tested.items():
-            axis = cluster_axis(rows)
-            if axis is not None:
-                axes[code] = axis
-                splits[code] = split_by_clusters(lineup, code, rows, axis, 2 * len(tested))
+        looks = 2 * LINES
+        lines = {
+            code: splits_by_clusters(lineup, code, rows, cluster_axes(rows), looks * len(tested))
+            for code, rows in tested.items()
+        }
+        splits = {code: list(found) for code, found in lines.items()}
         broken = rule("PS402")
         found, needed = foreign_parts(splits, Thresholds.of(broken.thresholds))
         findings = [
             lineup.finding(
                 broken,
                 code,
-                functools.partial(_excess, split, axes[code]),
+                functools.partial(_excess, split, lines[code][split]),
                 f"form a cluster of their own, {split.separation:.1f} spreads away from the rest "
                 f"of the class ({needed[code]:.1f} or more are reported)",
                 split.separation,
@@ -173,7 +201,7 @@ class ActivationClustering:
             for code, split in found.items()
         ]
         fact = Fact("activation clustering", lineup.tested(tested))
-        return [*findings, fact, *lineup.gaps(), *lineup.tests(broken, tested, found, 2)]
+        return [*findings, fact, *lineup.gaps(), *lineup.tests(broken, tested, found, looks)]
 
 
 DETECTOR = ActivationClustering()

@@ -6,8 +6,9 @@ import pytest
 from poisonscan.detectors.datasets import moments
 from poisonscan.detectors.datasets.activation_clustering import (
     DETECTOR,
+    LINES,
     ClusterAxis,
-    cluster_axis,
+    cluster_axes,
     half_width,
 )
 from poisonscan.limits import LimitReached
@@ -27,7 +28,7 @@ def test_a_second_cluster_is_found(classes: int, seed: int) -> None:
     assert finding.rule.id == "PS402"
     assert finding.key == finding.evidence["label"] == "1"
     assert finding.score is not None
-    assert finding.score > 5
+    assert finding.score > 7
     assert "60 of" in finding.message
 
 
@@ -94,17 +95,28 @@ def test_the_line_between_clusters_that_no_coordinate_shows() -> None:
     draw = np.random.default_rng(0)
     rows = draw.normal(size=(1_000, 10))
     rows[:200] += 4  # 4 spreads in each coordinate, 13 along the diagonal
-    axis = cluster_axis(rows)
-    assert axis is not None
+    axis = cluster_axes(rows)[0]
     assert abs(axis.weights.sum()) / np.sqrt(10) > 0.95
     along = axis.scores(rows)
     assert along.shape == (1_000, 11)
     assert (np.sign(along[:200, 0] - along[:, 0].mean()) == np.sign(axis.weights.sum())).all()
 
 
+def test_a_class_of_two_kinds_has_a_line_to_the_third() -> None:
+    draw = np.random.default_rng(0)
+    rows = draw.normal(size=(1_000, 10))
+    rows[:400, 0] += 20
+    rows[:60, 1:] += 4
+    axes = cluster_axes(rows)
+    assert len(axes) == LINES
+    towards = np.array([abs(axis.weights[1:].sum()) / 3 for axis in axes])
+    assert towards[0] < 0.5  # two clusters alone are the two kinds
+    assert towards.max() > 0.95
+
+
 def test_rows_without_two_clusters_have_no_line() -> None:
-    assert cluster_axis(np.ones((50, 3))) is None
-    assert cluster_axis(np.vstack([np.zeros((49, 3)), np.ones((1, 3))])) is None
+    assert cluster_axes(np.ones((50, 3))) == []
+    assert cluster_axes(np.vstack([np.zeros((49, 3)), np.ones((1, 3))])) == []
 
 
 def test_the_width_of_half_the_rows_ignores_the_other_half() -> None:
