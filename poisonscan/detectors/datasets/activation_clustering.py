@@ -107,8 +107,10 @@ def _discriminants(scaled: Floats, clusters: int, seed: int) -> Floats:
     """Fisher's discriminants of clusters, each against the rest, of shape (found, k)."""
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
 
-    with warnings.catch_warnings():
+    # Of many short fits threads would mostly wait for each other.
+    with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than clusters
         of = KMeans(n_clusters=clusters, n_init=4, random_state=seed).fit_predict(scaled)
     lines = [np.zeros((0, scaled.shape[1]))]
