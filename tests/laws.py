@@ -42,7 +42,6 @@ from poisonscan.detectors.datasets.picture_keys import PictureKeys, PlanesAt
 from poisonscan.detectors.datasets.picture_kinds import PictureKinds
 from poisonscan.detectors.datasets.picture_statistics import SIZE
 from poisonscan.detectors.datasets.picture_views import Seen, View
-from poisonscan.detectors.datasets.places import FILE_BITS
 from poisonscan.detectors.datasets.preferences import BUCKETS, ByPreference, Direction, Preferences
 from poisonscan.detectors.datasets.row_keys import RowKeys
 from poisonscan.detectors.datasets.row_sample import NUMBER, TEXT, RowSample
@@ -82,7 +81,7 @@ WINDOWS = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3), np.uint8)
 WINDOWS[0] = WINDOWS[1] = 0
 NAMED = (
     (np.arange(0, 12, 3).tobytes(), 0.7),
-    (np.arange(1 << FILE_BITS, 9 | 1 << FILE_BITS, 2).tobytes(), 1.0),
+    (numbered(1, np.arange(0, 9, 2)).tobytes(), 1.0),
 )
 """Rows of two findings, and how many of them are wanted."""
 _SOME = np.array([numbered(shard, i) for shard in range(3) for i in range(0, 12, 2)], np.int64)

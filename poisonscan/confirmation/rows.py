@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from poisonscan.confirmation.sample import SUSPECTS, Sampled, luck
 from poisonscan.confirmation.trial import HELD, LEAST, MOST_WEIGHT, Trial
-from poisonscan.detectors.datasets.places import FILE_BITS
+from poisonscan.detectors.datasets.places import starts
 from poisonscan.finding import Rows
 
 if TYPE_CHECKING:
@@ -61,8 +61,7 @@ class Suspects:
         listed = cast("ListedRows | None", part.every if isinstance(part, Rows) else None)
         if listed is None or listed.left_out or not 0 < len(listed) <= LISTED:
             return cls(b"", 0, 1.0, whole=False)
-        starts = np.array([(file << FILE_BITS) + start for file, start in where], np.int64)
-        every = np.unique(starts[listed.shard] + listed.position)
+        every = np.unique(starts(where)[listed.shard] + listed.position)
         part_of = max(share, min(1.0, SUSPECTS / len(every)))
         return cls(every.tobytes(), len(every), part_of, whole=True)
 

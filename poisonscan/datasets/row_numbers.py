@@ -1,4 +1,4 @@
-"""A row as one number: its shard above 40 bits of its position in the shard.
+"""A row as one number: its shard or file above 40 bits of its position in there.
 
 One column of integers sorts, joins and takes memory like half of two.
 """
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BITS: Final = 40
+POSITIONS: Final = 1 << _BITS
+"""Above all positions."""
 
 
 @overload
@@ -38,4 +40,4 @@ def numbered(
 def located(numbers: NDArray[np.int64] | NDArray[np.uint64]) -> NDArray[np.int64]:
     """Shard and position in the shard of rows with such numbers, ``int64`` of shape (n, 2)."""
     whole = numbers.astype(np.int64)
-    return np.stack([whole >> _BITS, whole & ((1 << _BITS) - 1)], axis=1)
+    return np.stack([whole >> _BITS, whole & (POSITIONS - 1)], axis=1)

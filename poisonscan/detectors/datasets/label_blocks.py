@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from poisonscan.datasets.batch import Role
-from poisonscan.detectors.datasets.places import FILE_BITS, Places, packed
+from poisonscan.datasets.row_numbers import located, numbered
+from poisonscan.detectors.datasets.places import Places, packed
 from poisonscan.limits import LimitReached
 
 if TYPE_CHECKING:
@@ -72,9 +73,9 @@ class LabelBlocks:
         if codes is None:
             return
         lookup[used] = codes
-        rows = packed(batch, self.places)
-        file = int(rows[0] >> FILE_BITS)
-        blocks = (rows[there] & ((1 << FILE_BITS) - 1)) // (BLOCK << self.level)
+        rows = located(packed(batch, self.places)[there])
+        file = int(rows[0, 0])
+        blocks = rows[:, 1] // (BLOCK << self.level)
         first, last = int(blocks[0]), int(blocks[-1])
         width = len(self._names)
         counts = np.bincount(
@@ -207,7 +208,7 @@ class RowsWithin:
         labels = batch.labels
         rows = packed(batch, self.places)
         for index, (file, first, last, name) in enumerate(self.wanted):
-            low, high = (file << FILE_BITS) + first, (file << FILE_BITS) + last
+            low, high = numbered(file, first), numbered(file, last)
             if name not in labels.names or not ((rows >= low) & (rows < high)).any():
                 continue
             code = labels.names.index(name)

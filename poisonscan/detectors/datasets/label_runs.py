@@ -10,11 +10,12 @@ import numpy as np
 from scipy import stats
 
 from poisonscan.datasets.batch import Role
+from poisonscan.datasets.row_numbers import POSITIONS
 from poisonscan.detectors.datasets.few_findings import few
 from poisonscan.detectors.datasets.label_blocks import LabelBlocks, RowsWithin
 from poisonscan.detectors.datasets.label_counts import is_continuous
 from poisonscan.detectors.datasets.label_drift import drift
-from poisonscan.detectors.datasets.places import FILE_BITS, files, places, unpacked
+from poisonscan.detectors.datasets.places import files, places, unpacked
 from poisonscan.escape import quote
 from poisonscan.finding import Fact, Location, Severity
 from poisonscan.rules import rule
@@ -97,7 +98,7 @@ DETECTOR = LabelRuns()
 def _finding(dataset: Dataset, claim: _Claim, rows: NDArray[np.int64], count: int) -> Finding:
     file, first, last, label = claim.stretch
     path = files(dataset)[file]
-    whole = last == 1 << FILE_BITS
+    whole = last == POSITIONS
     found = rule("PS306").finding(
         Location(dataset.path, dataset.named(rows, count=count)),
         claim.message,
@@ -139,7 +140,7 @@ def _files(dataset: Dataset, blocks: Blocks) -> Iterator[_Claim]:
                 f"{len(group) - 1:,} files of {quote(split)} have {other:.1%}: none of them "
                 f"differs from the rest like this (effect w {each.effect:.2f})."
             )
-            stretch = (file, 0, 1 << FILE_BITS, blocks.names[label])
+            stretch = (file, 0, POSITIONS, blocks.names[label])
             yield _Claim(stretch, message, each.effect)
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from poisonscan.datasets.row_numbers import numbered
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -15,9 +17,6 @@ if TYPE_CHECKING:
 
 Places = tuple[tuple[int, int], ...]
 """Of each shard the number of its file, and which row of the file is its first."""
-
-FILE_BITS = 40
-"""Rows of a file are numbered in so many bits, below the number of the file."""
 
 
 def files(dataset: Dataset) -> tuple[str, ...]:
@@ -42,13 +41,19 @@ def places(dataset: Dataset) -> Places:
 def packed(batch: Batch, where: Places) -> NDArray[np.int64]:
     """File and row of each row of a batch as one number, ``int64`` of shape (rows,)."""
     file, start = where[batch.shard]
-    first = (file << FILE_BITS) + start + batch.start
+    first = numbered(file, start + batch.start)
     return np.arange(first, first + batch.size, dtype=np.int64)
+
+
+def starts(where: Places) -> NDArray[np.int64]:
+    """The packed first row of each shard, ``int64`` of shape (shards,)."""
+    table = np.array(where, np.int64).reshape(-1, 2)
+    return numbered(table[:, 0], table[:, 1])
 
 
 def unpacked(where: Places, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Shard and position in the shard of packed rows, ``int64`` of shape (n, 2)."""
-    starts = np.array([(file << FILE_BITS) + start for file, start in where], np.int64)
-    order = np.argsort(starts, kind="stable")
-    shards = order[np.searchsorted(starts[order], rows, side="right") - 1]
-    return np.stack([shards, rows - starts[shards]], axis=1)
+    first = starts(where)
+    order = np.argsort(first, kind="stable")
+    shards = order[np.searchsorted(first[order], rows, side="right") - 1]
+    return np.stack([shards, rows - first[shards]], axis=1)
