@@ -164,8 +164,8 @@ class Judged:
 
         Honest contradictions die out with the margin, go both ways, and are of several labels. So
         the share among sure rows is tested against that of other classes, of any other label, and
-        of the way back (binomial, Bonferroni over all pairs), and must be no less than ``lasting``
-        of the share among unsure rows.
+        of the way back (binomial, Bonferroni over all pairs), their number against that of the way
+        back, and the share must be no less than ``lasting`` of that among unsure rows.
         """
         from scipy.stats import beta, binom
 
@@ -178,8 +178,12 @@ class Judged:
         least = max(limits["rate_of_pair"], elsewhere, limits["times_others"] * back)
         looks = len(sure) * (len(sure) - 1)
         chance = float(binom.sf(hits - 1, size, min(least, 1.0)))
+        # Of two labels of unlike sizes the smaller has the larger share of what overlaps, though as
+        # many rows go one way as the other: flips make one way longer (exact test of McNemar 1947).
+        returned = int(sure[given, true])
+        even = float(binom.sf(hits - 1, hits + returned, 0.5))
         below = unsure[true, given] / max(unsure[true, given] + unsure[true, true], 1)
-        if chance * looks >= limits["chance"] or hits / size < limits["lasting"] * below:
+        if max(chance * looks, even) >= limits["chance"] or hits / size < limits["lasting"] * below:
             return None
         end = limits["chance"] / looks
         low = float(beta.ppf(end, hits, size - hits + 1))

@@ -51,6 +51,23 @@ def test_contradictions_both_ways_are_no_flips() -> None:
     assert judged(np.full(ROWS, 0.15), back=0.1).targeted() == []
 
 
+@pytest.mark.parametrize(("returned", "found"), [(36, False), (6, True)])
+def test_a_small_class_is_contradicted_as_often_as_it_contradicts(
+    returned: int, found: bool
+) -> None:
+    """Of two labels that overlap the rarer one has the larger share of the same rows."""
+    sizes = (ROWS, 8 * ROWS)
+    predicted = np.repeat([0, 1], sizes)
+    margins = np.concatenate([np.linspace(0.1, 1, size) for size in sizes])
+    scores = np.zeros((len(predicted), 2))
+    scores[np.arange(len(predicted)), predicted] = margins
+    labels = predicted.copy()
+    labels[: sizes[0] : 5] = 1
+    labels[sizes[0] + 5 :: sizes[1] // returned] = 0
+    flips = Judged(scores, labels, rule("PS308").thresholds).targeted()
+    assert [(each.true, each.given) for each in flips] == ([(0, 1)] if found else [])
+
+
 def test_several_labels_that_are_mixed_up_as_much_are_no_flips() -> None:
     given = judged(np.full(ROWS, 0.15))
     labels = given.labels.copy()
