@@ -160,8 +160,8 @@ def failures() -> tuple[type[Exception], ...]:
 
 
 @functools.lru_cache(maxsize=2)
-def loaded(path: str, layer: str, device: str, threads: int) -> Loaded:
-    """A loaded network, once in each process and for each device.
+def loaded(path: str, layer: str, device: str) -> Loaded:
+    """A loaded network, once in each process and for each device; torch has one thread then.
 
     Raises:
         OptionError: libraries are missing, or the folder cannot be used.
@@ -178,7 +178,7 @@ def loaded(path: str, layer: str, device: str, threads: int) -> Loaded:
         )
         raise OptionError(message) from error
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # it would warn of forks
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)  # a process forked from one that had more would wait for ever
     try:
         with _silence(), _offline():
             return Loaded(folder, layer, device)

@@ -99,7 +99,8 @@ class Network:
         Args:
             model: what the user says.
             columns: those of what the dataset holds: ``pictures``, ``texts`` or both.
-            threads: of torch; onnxruntime has one.
+            threads: of torch when rows are looked at; onnxruntime has one. Here it has one: OpenMP
+                does not look after forks, so a process forked from one that had more would hang.
 
         Returns:
             None if it takes nothing that the dataset holds.
@@ -111,7 +112,7 @@ class Network:
         if model.device not in DEVICES:
             message = f"{quote(model.device, 40)} is no device; there are {', '.join(DEVICES)}"
             raise OptionError(message)
-        runner = _runner(model, threads)
+        runner = _runner(model)
         form = next((form for form in runner.forms() if form.takes in columns), None)
         if form is None:
             return None
@@ -131,7 +132,7 @@ class Network:
             raise OptionError(message)
         network = replace(network, dimension=tried.shape[1])
         network = replace(network, device=_device(network, model.device))
-        return replace(network, kept=_kept(network, model))
+        return replace(network, runner=_runner(model, threads), kept=_kept(network, model))
 
     def run(self, values: Any) -> NDArray[np.float32]:
         """What the network gives for what its form made of some rows."""

@@ -29,7 +29,7 @@ class TorchRunner:
 
     Attributes:
         model: the folder, and the layer that is read.
-        threads: of torch.
+        threads: of torch when rows are looked at, which is done in processes of their own.
     """
 
     model: OwnModel
@@ -67,7 +67,10 @@ class TorchRunner:
             values: as its form gives them.
             device: ``cpu`` or ``cuda``.
         """
+        import torch
+
         network = self._loaded(device)
+        torch.set_num_threads(self.threads)
         return network.texts(values) if isinstance(values, TextBatch) else network.pictures(values)
 
     def no_cuda(self) -> str:
@@ -91,7 +94,7 @@ class TorchRunner:
         return failures()
 
     def _loaded(self, device: str) -> Loaded:
-        return loaded(self.model.file, self.model.layer, device, self.threads)
+        return loaded(self.model.file, self.model.layer, device)
 
     def _picture_form(self, network: Loaded) -> PictureForm:
         config, said = network.parts["pictures"].config, network.folder.pictures

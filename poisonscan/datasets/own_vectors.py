@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,8 @@ def seen_by(found: Sequence[Dataset], model: OwnModel) -> list[Dataset]:
     Raises:
         OptionError: none has, or the network cannot be used.
     """
+    # A torch that was used before may have threads that a forked process would wait for.
+    cores = 1 if "torch" in sys.modules else usable_cores()
     out = []
     for dataset in found:
         columns: dict[str, tuple[str, ...]] = {}
@@ -63,7 +66,7 @@ def seen_by(found: Sequence[Dataset], model: OwnModel) -> list[Dataset]:
         if Role.TEXT in dataset.offers:
             columns["texts"] = dataset.roles["text"]
         # Parts are read in processes of their own; where there is one, torch has all cores.
-        threads = usable_cores() if len(dataset.shards) == 1 else 1
+        threads = cores if len(dataset.shards) == 1 else 1
         network = Network.open(model, columns, threads) if columns else None
         out.append(dataset if network is None else replace(dataset, vectors=network))
     if not any(isinstance(dataset.vectors, Network) for dataset in out):

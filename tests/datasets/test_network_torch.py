@@ -333,3 +333,14 @@ def test_cuda_that_is_not_there(folders: Path) -> None:
     with pytest.raises(OptionError, match=r"cuda cannot be used: .*--device cpu"):
         _open(folders / "bert", device="cuda")
     assert _open(folders / "bert").device == "cpu"
+
+
+def test_opening_leaves_no_threads_that_a_forked_process_would_wait_for(folders: Path) -> None:
+    import torch
+
+    torch.set_num_threads(2)
+    network = Network.open(OwnModel(str(folders / "bert")), {"texts": ("text",)}, threads=2)
+    assert torch.get_num_threads() == 1
+    assert network is not None
+    network.vectors([b"w1"])
+    assert torch.get_num_threads() == 2
