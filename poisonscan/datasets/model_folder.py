@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from poisonscan.datasets.errors import OptionError
 from poisonscan.datasets.text_form import MAX_TOKENS
 from poisonscan.escape import quote
-from poisonscan.sources.disk import hold
+from poisonscan.sources.disk import IGNORED, hold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -197,7 +197,7 @@ def _modules(folder: _Reader) -> tuple[str, str, bool]:
         about = module if isinstance(module, dict) else {}
         kind, place = str(about.get("type", "")), str(about.get("path", ""))
         own = kind.startswith("sentence_transformers.") and kind.rpartition(".")[2] in _MODULES
-        if not own or (place and not _NAME.fullmatch(place)):
+        if not own or (place and not _NAME.fullmatch(place)) or place in IGNORED:
             known = ", ".join(_MODULES)
             message = (
                 f"{quote(os.fspath(folder.folder))} has a module {quote(kind, 100)};"

@@ -143,7 +143,8 @@ def test_modules_that_are_not_known_are_refused(folder: Path) -> None:
     dense = {"path": "2", "type": f"{_OWN}.Dense"}
     foreign = {"path": "", "type": "mine.Transformer"}
     astray = {"path": "..", "type": f"{_OWN}.Transformer"}
-    wrong: list[object] = [[*MODULES, dense], [foreign], [astray], MODULES[:1], {}, [3]]
+    unscanned = [{"path": "node_modules", "type": f"{_OWN}.Transformer"}, MODULES[1]]
+    wrong: list[object] = [[*MODULES, dense], [foreign], [astray], unscanned, MODULES[:1], {}, [3]]
     for modules in wrong:
         write(folder, "modules.json", modules)
         with pytest.raises(OptionError, match=r"are known|is made of"):
