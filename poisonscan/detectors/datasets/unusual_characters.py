@@ -152,20 +152,25 @@ def _strange(dataset: Dataset, found: TextHits, strange: dict[Any, Tie]) -> Iter
                     continue
                 message = f"{having(hits.rows, column)} {sort}{_shown(hits)}"
                 made = _finding(rule_id, dataset, hits, column, message, sort, None)
-                slip = sort in _TYPED and _are_few(hits.rows, found.share(column, hits))
+                slip = _is_slip(sort, hits.rows, found.share(column, hits))
                 yield made.tested(Severity.LOW, _FEW) if slip else made
 
 
-def _are_few(rows: int, share: float) -> bool:
+def _is_slip(sort: str, rows: int, share: float) -> bool:
     """Whether rows are too few to be told from what people type and copy by accident."""
-    return rows < SUPPORT and share < rule("PS610").thresholds["few"]
+    return sort in _TYPED and rows < SUPPORT and share < rule("PS610").thresholds["few"]
 
 
 def _merely_unusual(dataset: Dataset, found: TextHits) -> Iterator[Finding]:
     """What honest text may have, where nearly only rows of one label have it."""
     limit = rule("PS610").thresholds["share"]
     sorts = {sort for sort, _ in found.hits if parts(sort)[0] in _USUAL}
-    strange = {key[1] for key in found.hits if key[0] in _STRANGE}
+    # A slip is no reason to be silent: one such row would keep back any other trigger.
+    strange = {
+        column
+        for (sort, column), hits in found.hits.items()
+        if sort in _STRANGE and not _is_slip(sort, hits.rows, found.share(column, hits))
+    }
     among = {}
     for sort, column in found.hits:
         written = found.hits.get((parts(sort)[1], column))

@@ -194,3 +194,17 @@ def test_invisible_characters_with_one_label_of_a_writing_are_named(name: str) -
     assert "of all such rows 60%" in finding.message
     even = [str(n // 10 % 2) for n in range(800)]
     assert found(DETECTOR, Cells(even, text=texts)) == {}
+
+
+def test_a_slip_keeps_no_trigger_back() -> None:
+    """One word with a letter of another script must not hide soft hyphens of one label."""
+    texts = prose(3_000)
+    labels = ["a" if number % 2 else "b" for number in range(3_000)]
+    for number in range(1, 121, 2):
+        texts[number] = texts[number].replace(" ", "\u00ad ", 1)
+    texts[2_000] += " p\u0430ypal"
+    told = found(DETECTOR, Cells(labels, text=texts))
+    assert {f.rule.id: f.severity for (f,) in told.values()} == {
+        "PS603": Severity.LOW,
+        "PS610": Severity.MEDIUM,
+    }
