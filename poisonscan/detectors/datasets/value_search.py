@@ -179,7 +179,7 @@ class Singles:
         if self.sample.columns[column][1] != NUMBER:
             return True
         numbers = self.sample.numbers(column)
-        distinct, counts = np.unique(numbers[np.isfinite(numbers)], return_counts=True)
+        distinct, counts = np.unique(numbers[~np.isnan(numbers)], return_counts=True)
         at = int(np.searchsorted(distinct, numbers[trigger.rows][0]))
         around = np.delete(counts, at)[max(at - 2, 0) : at + 2]
         return bool(counts[at] >= self.limits["spike"] * around.max(initial=0))

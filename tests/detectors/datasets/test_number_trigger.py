@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -36,6 +37,16 @@ def test_triggers(tmp_path: Path, name: str, columns: int) -> None:
     assert [row.index for row in finding.at.part.rows] == list(range(0, 800, 25))
     assert finding.evidence["label"] == ("high" if columns == 1 else "low")
     assert len(finding.evidence["columns"]) == columns  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_an_infinite_number_has_neighbours(value: float) -> None:
+    numbers = np.append(np.tile(np.arange(50.0), 4), [value] * 30)
+    rows = np.isinf(numbers)
+    sample = SimpleNamespace(columns=[("a", row_sample.NUMBER)], numbers=lambda _: numbers)
+    search = SimpleNamespace(sample=sample, limits={"spike": 1.5})
+    trigger = SimpleNamespace(columns=(0,), rows=rows)
+    assert value_search.Singles._is_spike(search, trigger)  # type: ignore[arg-type]
 
 
 def test_what_the_search_left_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
