@@ -334,7 +334,7 @@ class Crowded:
 def crowded(judged: Judged, parts: Ints) -> list[Crowded]:
     """Files with far more contradicted labels among confident rows than the others.
 
-    ClassTest against the others' share, once more as large, plus ``rate``: files that are a little
+    Tested against the others' share, once more as large, plus ``rate``: files that are a little
     harder than others are none (binomial, Holm's bound replaced by Bonferroni's).
 
     Args:
