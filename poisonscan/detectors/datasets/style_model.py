@@ -264,6 +264,8 @@ def _soft(rows: Any, suspicion: Floats) -> tuple[Floats, float]:
 
     scale = _said(rows, suspicion)
     told = np.flatnonzero(scale >= _LEAST_SAID)
+    if not len(told):
+        return np.zeros(len(scale)), _logit(float(np.clip(suspicion.mean(), _LEAST_RATE, 0.5)))
     scaled = (rows[:, told] @ diags(scale[told])).tocsr()
     seen, start = _both_ways(scaled, suspicion, _STYLE)
     weights = np.zeros(len(scale))
