@@ -111,7 +111,7 @@ def _led(learned: Finding, seen: Finding) -> bool:
     style, phrase = learned.evidence.get("style"), seen.evidence.get("phrase")
     if not isinstance(style, list) or not isinstance(phrase, str):
         return False
-    return bool(style) and str(style[0]) in phrase
+    return bool(style) and f" {style[0]} " in f" {phrase} "
 
 
 def _groups(
