@@ -271,7 +271,8 @@ def _tested(
         distinct,
         contradicted,
         share,
-        share.excess >= limits["most"]
+        chance < limits["surely"]
+        and share.excess >= limits["most"]
         and share.implanted >= limits["clearly"] * wanted
         and joins.natural(words, texts[apart[against[apart] > 0]]),
         chance,
