@@ -43,6 +43,8 @@ _BRIEF: Final = frozenset({
 })  # fmt: skip
 _FORMATS_SHOWN: Final = 8
 _DETECTORS_NAMED: Final = 3
+_GIVEN_BY: Final = {"no label": "--label-column NAME"}
+"""Options that give what detectors lack."""
 _COLUMNS: Final = 40
 _EXCERPT: Final = (24, 100)
 _MESSAGE: Final = 4_000
@@ -360,7 +362,8 @@ def _is_brief(name: str, value: Json) -> bool:
 
 
 def _without(why: str, detectors: Json) -> str:
-    """``no label: 10 detectors``, or their names if they are few."""
+    """``no label: 10 detectors``, or their names if they are few, and what mends it."""
+    why = f"{why} ({_GIVEN_BY[why]} gives it)" if why in _GIVEN_BY else why
     if isinstance(detectors, list) and len(detectors) > _DETECTORS_NAMED:
         return f"{safe(why)}: {plural(len(detectors), 'detector')} (-v names them)"
     return f"{safe(why)}: {in_words(detectors)}"
