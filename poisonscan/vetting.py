@@ -22,6 +22,9 @@ from poisonscan.targets import TargetError, files_of, root_of
 if TYPE_CHECKING:
     from poisonscan.datasets.own_model import OwnModel
 
+_SETTINGS = ("config.json", "modules.json")
+"""Of which a folder of transformers or sentence-transformers has one."""
+
 
 def vetted(model: OwnModel, scan: Callable[[list[Blob], Report], object]) -> OwnModel:
     """The model with the place where it is, once nothing was found there.
@@ -35,6 +38,7 @@ def vetted(model: OwnModel, scan: Callable[[list[Blob], Report], object]) -> Own
             or above is found in it, or it could not be checked whole.
     """
     place = located(model.file)
+    _check_settings(place)
     blobs, report = files_of([place], root_of([place], None))
     scan(blobs, report)
     shown = quote(model.file)
@@ -60,6 +64,21 @@ def vetted(model: OwnModel, scan: Callable[[list[Blob], Report], object]) -> Own
         )
         raise TargetError(message)
     return replace(model, file=place)
+
+
+def _check_settings(place: str) -> None:
+    """A folder without settings is refused before all that lies in it is scanned.
+
+    Raises:
+        TargetError: it is one.
+    """
+    folder = Path(place)
+    if folder.is_dir() and not any((folder / name).is_file() for name in _SETTINGS):
+        message = (
+            f"the model {quote(place)} is not used: it holds no config.json, so what network"
+            " its weights are for is not known: give the folder that save_pretrained wrote"
+        )
+        raise TargetError(message)
 
 
 @contextlib.contextmanager

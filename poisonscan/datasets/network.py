@@ -112,6 +112,7 @@ class Network:
         if model.device not in DEVICES:
             message = f"{quote(model.device, 40)} is no device; there are {', '.join(DEVICES)}"
             raise OptionError(message)
+        _check_loads(model)
         runner = _runner(model)
         form = next((form for form in runner.forms() if form.takes in columns), None)
         if form is None:
@@ -195,6 +196,30 @@ def taken(model: OwnModel) -> Collection[str]:
         OptionError: as ``Network.open`` does.
     """
     return [form.takes for form in _runner(model).forms()]
+
+
+def _check_loads(model: OwnModel) -> None:
+    """Load a folder's network in a process with limits first: its settings may ask for anything.
+
+    Raises:
+        OptionError: it cannot be loaded.
+    """
+    if Path(model.file).is_dir():
+        (outcome,) = LocalEngine(1).map(_fails_to_load, [model])
+        if isinstance(outcome, Failure):
+            message = f"{quote(model.file)} cannot be loaded: {quote(outcome.reason, 300)}"
+            raise OptionError(message)
+        if outcome:
+            raise OptionError(outcome)
+
+
+def _fails_to_load(model: OwnModel) -> str:
+    """Why a network cannot be loaded; empty if it can."""
+    try:
+        taken(model)
+    except OptionError as error:
+        return str(error)
+    return ""
 
 
 def _runner(model: OwnModel, threads: int = 1) -> Runner:
