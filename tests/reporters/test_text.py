@@ -208,7 +208,9 @@ def test_detectors_that_could_not_be_applied_are_counted() -> None:
         "not applicable": {"no label": ["a", "b", "c", "d"], "no text": ["e f"]}
     }
     report = Report(("d",), scanned=[Scanned("d", "dataset", "csv", 1, 1, facts)])
-    assert "no label: 4 detectors (-v names them); no text: e f" in plain(report)
+    said = " ".join(plain(report).split())
+    lacking = "no label (--label-column NAME gives it)"
+    assert f"{lacking}: 4 detectors (-v names them); no text: e f" in said
     assert "no label: a, b, c, d" in plain(report, 1)
 
 
