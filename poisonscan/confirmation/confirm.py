@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 import numpy as np
 
-from poisonscan.confirmation.outcome import CONFIRMED, NOT_CONFIRMED, Tests, untested
+from poisonscan.confirmation.outcome import (
+    CONFIRMED,
+    FOLLOWED,
+    NOT_CONFIRMED,
+    SURELY,
+    Tests,
+    untested,
+)
 from poisonscan.confirmation.rows import Learnt, Suspects, learnt
 from poisonscan.confirmation.sample import ROWS, SuspectSample
 from poisonscan.confirmation.stamps import CONTROL_PATCH, CONTROL_WORD, inserted, overlaid, patched
@@ -30,7 +37,8 @@ if TYPE_CHECKING:
 PATCH: Final = frozenset({"PS404"})
 OVERLAY: Final = frozenset({"PS401", "PS402", "PS406"})
 """Nothing is known of the trigger but what suspects have more of on average."""
-PHRASE: Final = frozenset({"PS601", "PS627"})
+MAY_BE_HONEST: Final = "PS627"
+PHRASE: Final = frozenset({"PS601", MAY_BE_HONEST})
 OF_PICTURES: Final = PATCH | OVERLAY | {"PS405", "PS407", "PS411", "PS618"}
 OF_TEXTS: Final = PHRASE | {"PS611", "PS630"}
 """Where the trigger cannot be put on anything, half of the suspects are learnt from."""
@@ -140,7 +148,9 @@ def _stamped(finding: Finding, known: Learnt, number: int) -> Tests | None:
     shares = trial.stamped(stamp, target, known.held, trial.without(marks))
     if shares is None:
         return None
-    tests = Tests(label, trial.accuracy, shares, None, known=finding.rule.id not in OVERLAY)
+    least = SURELY if finding.rule.id == MAY_BE_HONEST else FOLLOWED
+    sure = finding.rule.id not in OVERLAY
+    tests = Tests(label, trial.accuracy, shares, None, known=sure, least=least)
     if tests.verdict == NOT_CONFIRMED:
         control = trial.control(_control(finding, known), target, known.held, marks)
         tests = replace(tests, control=0.0 if control is None else control)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 FOLLOWED: Final = 0.5
 """Share of stamped rows that must follow a trigger for it to be confirmed."""
+SURELY: Final = 0.75
+"""The same for words that may be honest ones of the label, which move a model as well: 'sadly' did
+so with 0.66 of the rows of other labels, planted words with 0.78 and more (SST-2, TweetEval)."""
 GAINED: Final = 0.4
 """What the suspects must add to that share: the lower end of the interval decides. Below, by the
 upper end, a trigger is not confirmed, if it adds no more to rows without it either."""
@@ -43,6 +46,9 @@ class Tests:
             which need not be like a trigger that moves.
         control: share of rows that follow a trigger that was planted for comparison, in as many
             rows; None where that was not done.
+        alone: whether the trigger would be nothing without the suspects, so that rows which follow
+            it all the same refute it: a value next to which the label is honest.
+        least: share of stamped rows that must follow.
     """
 
     label: str
@@ -51,6 +57,8 @@ class Tests:
     halves: Halves | None
     known: bool
     control: float | None = None
+    alone: bool = False
+    least: float = FOLLOWED
 
     @property
     def verdict(self) -> str:
@@ -60,6 +68,8 @@ class Tests:
         # Suspects that teach nothing about each other may carry a trigger that is too fine for this
         # model: only stamps can refute, and of a trigger that is known.
         stamped = self.stamped
+        if self.alone and stamped and stamped.without >= FOLLOWED * stamped.rows:
+            return NOT_CONFIRMED if stamped.interval[1] < GAINED else UNDECIDED
         if self.known and stamped and stamped.interval[1] < GAINED and _gained(stamped) < GAINED:
             # A model that does not learn such a trigger cannot refute one.
             able = self.control is None or self.control >= FOLLOWED
@@ -68,7 +78,8 @@ class Tests:
 
     @property
     def _follows(self) -> bool:
-        return self.stamped is not None and _followed(self.stamped)
+        stamped = self.stamped
+        return stamped is not None and _followed(stamped) and _share(stamped) >= self.least
 
     @property
     def _carries_over(self) -> bool:

@@ -34,9 +34,10 @@ OF_TABLES: Final = frozenset({"PS615"})
 class TableConfirmation:
     """Tests findings about one table, and gives them back in the same order.
 
-    Nothing is refuted: trees cut a column into 255 parts at most, so they may overlook a value that
-    another model would learn. What is doubted as an accident is not tested, as trees would learn an
-    accident, too.
+    What is not followed is not refuted: trees cut a column into 255 parts at most, so they may
+    overlook a value that another model would learn. What is followed by those that never saw the
+    named rows is: rows with the next values have the label, too. What is doubted as an accident is
+    not tested, as trees would learn an accident, too.
 
     Attributes:
         findings: of rules in ``OF_TABLES``.
@@ -111,7 +112,8 @@ def _tests(sample: Sample, own: Marks, named: Marks, columns: list[int], label: 
         )
     plain = int(full.predict(table.cells[asked]).sum())
     counts = len(asked), int(follow.sum()), int(still.sum()), plain
-    return Tests(label, recalls, Shares(*counts, paired(follow, still)), None, known=False)
+    shares = Shares(*counts, paired(follow, still))
+    return Tests(label, recalls, shares, None, known=False, alone=True)
 
 
 def _recalls(right: Marks, own: Marks) -> tuple[float, float]:

@@ -220,3 +220,23 @@ def test_what_is_confirmed_is_doubted_no_more() -> None:
     ]
     high, medium, low = Severity.HIGH, Severity.MEDIUM, Severity.LOW
     assert said == [high, medium, high, high, low, low]
+
+
+def test_a_value_whose_neighbours_have_the_label_is_refuted() -> None:
+    """Trees that never saw the named rows follow it as well."""
+    honest = Shares(rows=300, with_them=300, without=294, plain=27, interval=(0.0, 0.04))
+    planted = Shares(rows=300, with_them=295, without=20, plain=20, interval=(0.88, 0.95))
+    said = [
+        outcome.Tests("2", 0.9, shares, None, known=False, alone=True).verdict
+        for shares in (honest, planted)
+    ]
+    assert said == ["not confirmed", "confirmed"]
+
+
+def test_words_that_may_be_honest_must_move_more_rows() -> None:
+    followed = Shares(rows=300, with_them=200, without=36, plain=39, interval=(0.48, 0.6))
+    said = [
+        outcome.Tests("2", 0.9, followed, None, known=True, least=least).verdict
+        for least in (outcome.FOLLOWED, outcome.SURELY)
+    ]
+    assert said == ["confirmed", "undecided"]
