@@ -138,12 +138,16 @@ def _finding(dataset: Dataset, found: Found, every: ValueRows, at: int) -> Findi
         against_with_label=trigger.hits,
         expected=trigger.expected,
     )
-    if trigger.corrected <= rule("PS615").thresholds["clear"]:
+    limits = rule("PS615").thresholds
+    if trigger.corrected > limits["clear"]:
+        said = (
+            "So few rows may be an accident: of tables in which values mean nothing, one in "
+            f"{1 / max(trigger.corrected, 1e-9):,.0f} shows as much."
+        )
+    elif trigger.hits < limits["purity"] * trigger.against:
+        said = "So many of them have other labels that the value may mean something."
+    else:
         return finding
-    said = (
-        "So few rows may be an accident: of tables in which values mean nothing, one in "
-        f"{1 / max(trigger.corrected, 1e-9):,.0f} shows as much."
-    )
     return finding.tested(Severity.LOW, said)
 
 
