@@ -41,7 +41,7 @@ BY_SIGHT: Final = frozenset({"PS601", "PS602", "PS603", "PS604", "PS610", "PS611
 only, if it has ``LEARNT`` of these and they are ``LEARNT`` of its own: ``LED`` if it says itself
 that what its rows share before all else is a part of the phrase."""
 LEARNT: Final = 0.5
-LED: Final = 0.3
+LED: Final = 0.1
 _PRECISION: Final = ("very-high", "high", "medium", "low")
 
 
