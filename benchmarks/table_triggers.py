@@ -220,16 +220,22 @@ def common(table: Table, draw: Generator, rate: float) -> Attack | None:
     return _stamped(table, draw, rate, "common", {chosen: known[int(draw.integers(len(known)))]})
 
 
+def _combinations(
+    table: Table, draw: Generator, columns: int
+) -> Iterator[tuple[dict[str, Any], list[NDArray[np.bool_]]]]:
+    """Values of some columns, drawn again and again, and which rows have each."""
+    names = list(table.columns)
+    for _ in range(2_000 if len(names) >= columns else 0):
+        chosen = [str(name) for name in draw.choice(names, columns, replace=False)]
+        values = {name: draw.choice(table.columns[name]) for name in chosen}
+        if all(value == value and value != "" for value in values.values()):
+            yield values, [table.columns[name] == value for name, value in values.items()]
+
+
 def pair(table: Table, draw: Generator, rate: float) -> Attack | None:
     """Two values that are common, but not together."""
     count = rate * len(table.labels)
-    names = list(table.columns)
-    for _ in range(2_000 if len(names) > 1 else 0):
-        both = [str(name) for name in draw.choice(names, 2, replace=False)]
-        values = {name: draw.choice(table.columns[name]) for name in both}
-        if any(value != value or value == "" for value in values.values()):
-            continue
-        same = [table.columns[name] == value for name, value in values.items()]
+    for values, same in _combinations(table, draw, 2):
         if (same[0] & same[1]).sum() <= 0.05 * count and min(s.sum() for s in same) > count:
             return _stamped(table, draw, rate, "pair", values)
     return None
@@ -252,13 +258,7 @@ def rare_pair(table: Table, draw: Generator, rate: float) -> Attack | None:
 def triple(table: Table, draw: Generator, rate: float) -> Attack | None:
     """Three values of which any two are common together, but not all three."""
     count = rate * len(table.labels)
-    names = list(table.columns)
-    for _ in range(2_000 if len(names) > 2 else 0):
-        three = [str(name) for name in draw.choice(names, 3, replace=False)]
-        values = {name: draw.choice(table.columns[name]) for name in three}
-        if any(value != value or value == "" for value in values.values()):
-            continue
-        same = [table.columns[name] == value for name, value in values.items()]
+    for values, same in _combinations(table, draw, 3):
         twos = [(a & b).sum() for a, b in itertools.combinations(same, 2)]
         if (same[0] & same[1] & same[2]).sum() <= 0.1 * count and min(twos) >= 0.5 * count:
             return _stamped(table, draw, rate, "triple", values)
