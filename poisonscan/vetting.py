@@ -74,10 +74,9 @@ def _check_settings(place: str) -> None:
     """
     folder = Path(place)
     if folder.is_dir() and not any((folder / name).is_file() for name in _SETTINGS):
-        message = (
-            f"the model {quote(place)} is not used: it holds no config.json, so what network"
-            " its weights are for is not known: give the folder that save_pretrained wrote"
-        )
+        from poisonscan.datasets.model_folder import NO_SETTINGS
+
+        message = f"the model {quote(place)} is not used: it {NO_SETTINGS}"
         raise TargetError(message)
 
 

@@ -27,6 +27,10 @@ MAX_SETTINGS: Final = 16 << 20
 """Bytes of a file of settings; those of the largest index of shards known have 10 MiB."""
 MAX_TOKENIZER: Final = 256 << 20
 """Bytes of ``tokenizer.json``; those of vocabularies of 250,000 tokens have 35 MiB."""
+NO_SETTINGS: Final = (
+    "holds no config.json, so what network the weights are for is not known: give the folder that"
+    " save_pretrained wrote"
+)
 MAX_DEPTH: Final = 32
 """Objects in objects of settings."""
 _WEIGHTS: Final = "model.safetensors"
@@ -81,10 +85,7 @@ class ModelFolder:
         folder = _Reader(Path(path))
         inner, pooling, normalized = _modules(folder)
         if not folder.has(inner + "config.json"):
-            message = (
-                f"{quote(path)} holds no config.json, so what network the weights are for is not"
-                " known: give the folder that save_pretrained wrote"
-            )
+            message = f"{quote(path)} {NO_SETTINGS}"
             raise OptionError(message)
         config = folder.settings(inner + "config.json")
         for setting, why in _REFUSED.items():
