@@ -149,8 +149,8 @@ def _stamped(finding: Finding, known: Learnt, number: int) -> Tests | None:
     if shares is None:
         return None
     least = SURELY if finding.rule.id == MAY_BE_HONEST else FOLLOWED
-    sure = finding.rule.id not in OVERLAY
-    tests = Tests(label, trial.accuracy, shares, None, known=sure, least=least)
+    is_known = finding.rule.id not in OVERLAY
+    tests = Tests(label, trial.accuracy, shares, None, known=is_known, least=least)
     if tests.verdict == NOT_CONFIRMED:
         control = trial.control(_control(finding, known), target, known.held, marks)
         tests = replace(tests, control=0.0 if control is None else control)

@@ -65,11 +65,11 @@ class Tests:
         """What they say together: one that confirms is enough."""
         if self._follows or self._carries_over:
             return CONFIRMED
-        # Suspects that teach nothing about each other may carry a trigger that is too fine for this
-        # model: only stamps can refute, and of a trigger that is known.
         stamped = self.stamped
         if self.alone and stamped and stamped.without >= FOLLOWED * stamped.rows:
             return NOT_CONFIRMED if stamped.interval[1] < GAINED else UNDECIDED
+        # Suspects that teach nothing about each other may carry a trigger that is too fine for this
+        # model: only stamps can refute, and of a trigger that is known.
         if self.known and stamped and stamped.interval[1] < GAINED and _gained(stamped) < GAINED:
             # A model that does not learn such a trigger cannot refute one.
             able = self.control is None or self.control >= FOLLOWED
