@@ -259,8 +259,7 @@ def _tested(
     order = np.lexsort((texts, -against))
     pure = share.excess >= limits["pure"]  # else some of the texts are honest, and look like it
     lowest = -np.inf if pure else np.quantile(yardstick.others, _OUTLYING)
-    at_random = pure and chance < limits["surely"]  # honest words come closer to this than to that
-    wanted = share.expected if at_random else share.excess
+    wanted = share.expected if pure else share.excess  # honest words come closer to the first
     return _Trigger(
         group,
         len(look.holders),
