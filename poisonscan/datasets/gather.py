@@ -22,10 +22,11 @@ from poisonscan.datasets.naming import called, family, split_of
 from poisonscan.datasets.numbers import Embedding, Numbers
 from poisonscan.datasets.own_vectors import seen_by, with_activations
 from poisonscan.datasets.pictures import Pictures
-from poisonscan.datasets.roles import Roles, assign, unread_pictures, vector_length
+from poisonscan.datasets.roles import Roles, assign, vector_length
 from poisonscan.datasets.sampling import limited
 from poisonscan.datasets.shards import DatasetOptions, Shard
 from poisonscan.datasets.tables import layout, parts, read
+from poisonscan.datasets.unseen_pictures import unseen_pictures
 from poisonscan.datasets.words import Words
 from poisonscan.escape import quote
 from poisonscan.finding import Gap, Json, Skipped
@@ -201,7 +202,7 @@ def _open_table(group: Group, options: DatasetOptions) -> tuple[Dataset, list[Ga
     sample = _sample(group, merged)
     with reading(first.path, 0):
         roles = assign(merged, sample, options)
-        unread = unread_pictures(merged, sample, roles)
+        unseen = unseen_pictures(merged, sample, roles)
         vectors = _vectors(sample, roles)
     shards = [shard for one, each in group for shard in _placed(one, each)]
     label = next(iter(roles.columns.get("label", ())), "")
@@ -219,15 +220,7 @@ def _open_table(group: Group, options: DatasetOptions) -> tuple[Dataset, list[Ga
         | ({"rows": f"the objects in field {quote(first.field, 60)}"} if first.start else {})
         | ({"configuration": entry.config} if entry.config else {}),
     )
-    return dataset, [Gap(first.path, _not_read(name, merged)) for name in unread]
-
-
-def _not_read(column: str, found: Layout) -> str:
-    kind = quote(found.schema.field(column).type, 60)
-    return (
-        f"column {quote(column)} ({kind}) seems to hold pictures, in no form that is read: not"
-        " looked at; store the bytes of picture files, or lists of rows of pixels"
-    )
+    return dataset, [Gap(first.path, reason) for reason in unseen]
 
 
 def _home(entry: Entry) -> str:

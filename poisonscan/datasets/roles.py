@@ -20,7 +20,7 @@ from poisonscan.datasets.encoding import encoded
 from poisonscan.datasets.errors import OptionError
 from poisonscan.datasets.numbers import list_lengths
 from poisonscan.datasets.picture_files import looks_like_picture
-from poisonscan.datasets.pixel_lists import NAMES, hold_pixels, is_list
+from poisonscan.datasets.pixel_lists import hold_pixels, is_list
 from poisonscan.datasets.words import holds_text
 from poisonscan.escape import quote
 
@@ -87,8 +87,6 @@ MIN_EVEN = 0.9
 MAX_DATE = 60
 """Bytes of the longest cell of a column of dates."""
 _DATE = r"(?i)\b(?:jan|feb|mar|apr|may|june?|july?|aug|sep|oct|nov|dec)[a-z]*\.? \d{1,2},? \d{4}\b"
-_TEXT_OF_PICTURES = ("data:image/", "iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR")
-"""How pictures begin in base64: PNG, JPEG, GIF and WebP."""
 MIN_COUNTER = 32
 """Rows of a sample from which values that count up are an identifier."""
 
@@ -129,7 +127,7 @@ def assign(found: Layout, sample: pa.Table, options: DatasetOptions) -> Roles:
     roles: dict[str, tuple[str, ...]] = {
         role: (name,) for role, name in given.items() if name is not None
     }
-    read = [_Column(sample, field, found) for field in found.schema]
+    read = [SampledColumn(sample, field, found) for field in found.schema]
     guess = _Guess(found, read, roles)
     for role in ("label", "image", "features", "id", "text", "numeric"):
         if role not in roles:
@@ -158,7 +156,7 @@ def _check_type(role: str, field: pa.Field) -> None:
         raise OptionError(message)
 
 
-class _Column:
+class SampledColumn:
     """A column and its sample."""
 
     def __init__(self, sample: pa.Table, field: pa.Field, found: Layout) -> None:
@@ -174,18 +172,22 @@ class _Column:
 
     @property
     def is_string(self) -> bool:
+        """Strings of any length."""
         return bool(pa.types.is_string(self.type) or pa.types.is_large_string(self.type))
 
     @property
     def is_number(self) -> bool:
+        """Integers or floats."""
         return bool(pa.types.is_integer(self.type) or pa.types.is_floating(self.type))
 
     @cached_property
     def distinct(self) -> pa.Array:
+        """Its values, each once."""
         return encoded(self.values)[1]
 
     @property
     def rows(self) -> int:
+        """Values that are there."""
         return len(self.values) - int(self.values.null_count)
 
     def is_discrete(self, limit: int) -> bool:
@@ -237,10 +239,10 @@ class _Guess:
     """Guesses, one method a role, that leave alone the columns that have a role."""
 
     found: Layout
-    columns: list[_Column]
+    columns: list[SampledColumn]
     roles: dict[str, tuple[str, ...]]
 
-    def free(self) -> list[_Column]:
+    def free(self) -> list[SampledColumn]:
         taken = {name for names in self.roles.values() for name in names}
         return [column for column in self.columns if column.name not in taken]
 
@@ -263,7 +265,7 @@ class _Guess:
                 return (last.name,)
         return self._beside_numbers(free)
 
-    def _beside_numbers(self, free: list[_Column]) -> tuple[str, ...]:
+    def _beside_numbers(self, free: list[SampledColumn]) -> tuple[str, ...]:
         """The first or last column of a table that else holds numbers, if its words are classes."""
         numbers = [c for c in free if c.is_number]
         others = [c for c in free if not c.is_number]
@@ -277,7 +279,7 @@ class _Guess:
 
     def image(self) -> tuple[str, ...]:
         for column in self.free():
-            if column.picture or _holds_pictures(column):
+            if column.picture or holds_pictures(column):
                 return (column.name,)
         return ()
 
@@ -295,7 +297,7 @@ class _Guess:
         free = self.free()
         return tuple(c.name for c in free if c.key in IDS or c.counts_up() or self._numbers(c))
 
-    def _numbers(self, column: _Column) -> bool:
+    def _numbers(self, column: SampledColumn) -> bool:
         """Whether this is the first column, without a name, in which rows have their names."""
         if column is not self.columns[0] or column.key not in UNNAMED:
             return False
@@ -311,7 +313,7 @@ class _Guess:
 
 
 def _conversation(
-    columns: list[_Column], roles: Mapping[str, tuple[str, ...]], given: Mapping[str, str]
+    columns: list[SampledColumn], roles: Mapping[str, tuple[str, ...]], given: Mapping[str, str]
 ) -> dict[str, tuple[str, ...]]:
     """What is asked and answered. These columns may be text as well.
 
@@ -341,7 +343,7 @@ def _conversation(
     return found
 
 
-def _holds_messages(column: _Column) -> bool:
+def _holds_messages(column: SampledColumn) -> bool:
     if is_messages(column.type):
         return True
     return column.is_string and column.key in MESSAGES and holds_exchanges(column.distinct)
@@ -370,7 +372,8 @@ def vector_length(lists: pa.Array, share: float = 0.9) -> int:
     return int(found[counts.argmax()])
 
 
-def _holds_pictures(column: _Column) -> bool:
+def holds_pictures(column: SampledColumn) -> bool:
+    """Whether a column holds picture files or lists of pixels, by what is in it."""
     if is_list(column.type):
         return hold_pixels(column.values, column.key)
     values = column.values
@@ -389,26 +392,3 @@ def _heads(values: pa.Array) -> list[bytes]:
     head = encoded(values.drop_null().slice(0, 16))[1]
     starts: list[bytes] = pc.binary_slice(head.cast(pa.binary()), 0, 16).to_pylist()
     return starts
-
-
-def unread_pictures(found: Layout, sample: pa.Table, roles: Roles) -> list[str]:
-    """Columns that hold pictures by their name or their text, in no form that is read.
-
-    Args:
-        found: the columns.
-        sample: the first rows, with every column, each column in one chunk.
-        roles: of the columns.
-    """
-    taken = {name for names in roles.columns.values() for name in names}
-    columns = [_Column(sample, field, found) for field in found.schema if field.name not in taken]
-    return [column.name for column in columns if column.rows and _hides_pictures(column)]
-
-
-def _hides_pictures(column: _Column) -> bool:
-    if column.is_string:
-        texts = column.values.drop_null().slice(0, 16).to_pylist()
-        return all(text.startswith(_TEXT_OF_PICTURES) for text in texts)
-    simple = column.is_number or pa.types.is_boolean(column.type)
-    if simple or pa.types.is_null(column.type) or column.key not in NAMES:
-        return False
-    return not _holds_pictures(column)  # of two such columns one is looked at

@@ -1,0 +1,48 @@
+"""That a column of pictures beside the one that is looked at is told of."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+import poisonscan
+from poisonscan.finding import Report
+
+ROWS = 40
+
+
+def test_a_second_column_of_pictures_is_a_gap(tmp_path: Path) -> None:
+    (gap,) = report(tmp_path, picture=pictures(0), mask=pictures(1)).gaps
+    assert "column 'mask' holds pictures too" in gap.reason
+    assert "here 'picture'" in gap.reason
+
+
+def test_who_chooses_a_column_of_pictures_is_not_told_of_others(tmp_path: Path) -> None:
+    asked = {"picture": pictures(0), "mask": pictures(1)}
+    assert not report(tmp_path, image_column="mask", **asked).gaps
+
+
+def test_one_column_of_pictures_leaves_no_gap(tmp_path: Path) -> None:
+    assert not report(tmp_path, picture=pictures(0), caption=pa.array(["a b c"] * ROWS)).gaps
+
+
+def pictures(seed: int) -> pa.Array:
+    values = np.random.default_rng(seed).integers(0, 256, (ROWS, 8, 8), np.uint8)
+    files = []
+    for value in values:
+        file = io.BytesIO()
+        Image.fromarray(value).save(file, "PNG")
+        files.append(file.getvalue())
+    return pa.array(files)
+
+
+def report(folder: Path, *, image_column: str | None = None, **columns: Any) -> Report:
+    table = pa.table({**columns, "label": pa.array(["a", "b"] * (ROWS // 2))})
+    pq.write_table(table, folder / "rows.parquet")
+    return poisonscan.scan(
+        folder / "rows.parquet", kind="dataset", root=folder, image_column=image_column
+    )
