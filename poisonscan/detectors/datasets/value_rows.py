@@ -54,17 +54,20 @@ class ValueRows:
     )
     counts: list[int] = field(default_factory=list, init=False, compare=False)
     hits: list[int] = field(default_factory=list, init=False, compare=False)
-    _rows: list[NDArray[np.int64]] = field(default_factory=list, init=False, compare=False)
+    _rows: list[list[NDArray[np.int64]]] = field(default_factory=list, init=False, compare=False)
+    _kept: list[int] = field(default_factory=list, init=False, compare=False)
 
     def __post_init__(self) -> None:
         self.counts = [0] * len(self.questions)
         self.hits = [0] * len(self.questions)
-        self._rows = [np.empty(0, np.int64) for _ in self.questions]
+        self._rows = [[] for _ in self.questions]
+        self._kept = [0] * len(self.questions)
 
     def update(self, batch: Batch) -> None:
         """Take in a batch."""
         names = np.array([name[:NAME] for name in batch.labels.names] + [""], object)
         labelled = batch.labels.codes >= 0
+        every = packed(batch, self.places)
         known: dict[tuple[str, str], NDArray[np.uint64]] = {}
         for at, question in enumerate(self.questions):
             rows = labelled.copy()
@@ -76,18 +79,24 @@ class ValueRows:
             self.counts[at] += int(rows.sum())
             self.hits[at] += int(own.sum())
             if own.any():
-                self._take(at, packed(batch, self.places)[own])
+                self._take(at, every[own])
 
     def merge(self, other: ValueRows) -> None:
         """Take in what ``other`` has seen."""
-        for at, rows in enumerate(other._rows):
+        for at in range(len(self.questions)):
             self.counts[at] += other.counts[at]
             self.hits[at] += other.hits[at]
-            self._take(at, rows)
+            self._take(at, other.rows(at))
 
     def rows(self, question: int) -> NDArray[np.int64]:
         """Packed places of the first ``most`` rows with the values and the label, in order."""
-        return self._rows[question]
+        first = np.sort(np.concatenate([np.empty(0, np.int64), *self._rows[question]]))[: self.most]
+        self._rows[question], self._kept[question] = [first], len(first)
+        return first
 
     def _take(self, question: int, rows: NDArray[np.int64]) -> None:
-        self._rows[question] = np.sort(np.append(self._rows[question], rows))[: self.most]
+        """Keep rows, which are sorted only once they are twice as many as are kept."""
+        self._rows[question].append(rows)
+        self._kept[question] += len(rows)
+        if self._kept[question] > 2 * self.most:
+            self.rows(question)
