@@ -54,12 +54,12 @@ def vetted(model: OwnModel, scan: Callable[[list[Blob], Report], object]) -> Own
         why = f"{quote(gap.path)}: {gap.reason}" if gap else "it is no model of a known format"
         message = f"the model {shown} is not used, as it could not be checked: {why}"
         raise TargetError(message)
-    form = report.scanned[0].format
-    if Path(place).is_file() and form != "ONNX":
+    others = [entry.format for entry in report.scanned if entry.format != "ONNX"]
+    if Path(place).is_file() and others:
         message = (
-            f"the model {shown} is not used: it is {form}. What is run are ONNX files and folders"
-            " of transformers with config.json and safetensors. Weights alone do not say what"
-            " network they are for, and pickles are never loaded: export the network with"
+            f"the model {shown} is not used: it is {others[0]}. What is run are ONNX files and"
+            " folders of transformers with config.json and safetensors. Weights alone do not say"
+            " what network they are for, and pickles are never loaded: export the network with"
             " torch.onnx.export or save_pretrained"
         )
         raise TargetError(message)

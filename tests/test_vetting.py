@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 import sys
+import zipfile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -98,6 +99,11 @@ def test_files_that_are_no_network_say_what_to_do(table: Path, tmp_path: Path) -
         message = rf"{re.escape(name)}' is not used: it is {form}\..*pickles are never loaded"
         with pytest.raises(TargetError, match=message):
             poisonscan.scan(table, model=OwnModel(str(tmp_path / name)))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(network(tmp_path / "net.onnx"), "net.onnx")
+        archive.write(tmp_path / "w.safetensors", "w.safetensors")
+    with pytest.raises(TargetError, match=r"a\.zip' is not used: it is (zip|safetensors)\."):
+        poisonscan.scan(table, model=OwnModel(str(tmp_path / "a.zip")))
     with pytest.raises(TargetError, match="no model of a known format"):
         poisonscan.scan(table, model=OwnModel(str(table)))
 
