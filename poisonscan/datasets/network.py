@@ -118,20 +118,7 @@ class Network:
         if form is None:
             return None
         network = cls(runner, form, columns[form.takes])
-        try:
-            tried = network.run(form.trials()[0])
-        except OptionError:
-            raise
-        except runner.failures() as error:
-            message = f"{quote(model.file)} does not run: {quote(error, 300)}"
-            raise OptionError(message) from None
-        if len(tried) != 1 or not 1 <= tried.shape[1] <= MAX_NUMBERS:
-            message = (
-                f"the layer gives an array of shape {tried.shape} for one row; one of shape"
-                f" (1, up to {MAX_NUMBERS:,}) is expected"
-            )
-            raise OptionError(message)
-        network = replace(network, dimension=tried.shape[1])
+        network = replace(network, dimension=_dimension(network, model))
         network = replace(network, device=_device(network, model.device))
         return replace(network, runner=_runner(model, threads), kept=_kept(network, model))
 
@@ -231,6 +218,40 @@ def _runner(model: OwnModel, threads: int = 1) -> Runner:
     from poisonscan.datasets.network_torch import TorchRunner
 
     return TorchRunner(model, threads)
+
+
+def _dimension(network: Network, model: OwnModel) -> int:
+    """How many numbers there are for a row: it is tried with one row, and with two.
+
+    Raises:
+        OptionError: it does not run, or does not give each row numbers of its own.
+    """
+    found: list[NDArray[np.float32]] = []
+    for rows, values in enumerate(network.form.trials(), 1):
+        try:
+            tried = network.run(values)
+        except OptionError:
+            raise
+        except network.runner.failures() as error:
+            message = f"{quote(model.file)} does not run: {quote(error, 300)}"
+            raise OptionError(message) from None
+        least, most = (found[0].shape[1],) * 2 if found else (1, MAX_NUMBERS)
+        if len(tried) != rows or not least <= tried.shape[1] <= most:
+            numbers = f"{most:,}" if found else f"up to {most:,}"
+            message = (
+                f"the layer gives an array of shape {tried.shape} for {plural(rows, 'row')}; one of"
+                f" shape ({rows}, {numbers}) is expected"
+            )
+            raise OptionError(message)
+        found.append(tried)
+    vectors = np.concatenate(found)
+    if (vectors == vectors[0]).all():
+        message = (
+            f"{network.runner.name} gives {len(vectors)} different rows the same numbers, so that"
+            " nothing can be seen in them: name another layer with --layer"
+        )
+        raise OptionError(message)
+    return int(vectors.shape[1])
 
 
 def _device(network: Network, wanted: str) -> str:

@@ -89,11 +89,15 @@ class OnnxRunner:
         except self.failures():
             if len(values) == 1:
                 raise
-            # A network that was exported for one picture at a time.
-            parts = [self.run(values[i : i + 1], device) for i in range(len(values))]
-            return np.concatenate(parts)
+            return self._one_by_one(values, device)
         array = np.asarray(found, np.float32)
-        return array.reshape(array.shape[0] if array.ndim else 1, -1)
+        array = array.reshape(array.shape[0] if array.ndim else 1, -1)
+        alone = len(values) > 1 and len(array) != len(values)
+        return self._one_by_one(values, device) if alone else array
+
+    def _one_by_one(self, values: NDArray[np.float32], device: str) -> NDArray[np.float32]:
+        """What a network gives that was exported for one picture at a time."""
+        return np.concatenate([self.run(values[i : i + 1], device) for i in range(len(values))])
 
     def no_cuda(self) -> str:
         """Why CUDA cannot be used; empty if it may be."""

@@ -46,3 +46,26 @@ def network(
     )
     path.write_bytes(onnx_model(graph))
     return str(path)
+
+
+def odd_network(path: Path) -> str:
+    """Layers that do not give each picture numbers of its own.
+
+    ``fixed`` (1, 2) knows no pictures, ``one`` (1, 3 n) has those of all in one row.
+    """
+    row = field(1, 1) + field(1, 2) + field(2, 1) + field(8, "r") + field(9, WEIGHTS[:1].tobytes())
+    sides = field(1, 2) + field(2, 7) + field(8, "s")
+    sides += field(9, np.array([1, -1], np.int64).tobytes())
+    graph = (
+        field(1, _node("GlobalAveragePool", ("x",), "pooled"))
+        + field(1, _node("Reshape", ("pooled", "s"), "one"))
+        + field(1, _node("Add", ("r", "r"), "fixed"))
+        + field(2, "graph")
+        + field(5, row)
+        + field(5, sides)
+        + field(11, _value("x", ("n", 3, 8, 8)))
+        + field(12, _value("one", (1, "m")))
+        + field(12, _value("fixed", (1, 2)))
+    )
+    path.write_bytes(onnx_model(graph))
+    return str(path)

@@ -15,7 +15,8 @@ import poisonscan
 from poisonscan import OwnModel
 from poisonscan.datasets.errors import OptionError
 from poisonscan.datasets.network import Network
-from tests.datasets.networks import WEIGHTS, network
+from poisonscan.datasets.network_onnx import OnnxRunner
+from tests.datasets.networks import WEIGHTS, network, odd_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,6 +95,25 @@ def test_what_is_refused(tmp_path: Path) -> None:
             _open(own)
 
 
+def test_every_row_has_numbers_of_its_own(tmp_path: Path) -> None:
+    """Not those of another picture, or of none, though numpy would spread them over all."""
+    file = odd_network(tmp_path / "odd.onnx")
+    assert np.allclose(_vectors(OwnModel(file, "one")), MEANS, atol=1e-6)
+    with pytest.raises(OptionError, match=r"gives 3 different rows the same numbers.*--layer"):
+        _open(OwnModel(file, "fixed"))
+
+
+def test_the_same_number_of_vectors_as_of_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def first(_self: OnnxRunner, values: np.ndarray, _device: str) -> np.ndarray:
+        return values[:1].reshape(1, -1)
+
+    monkeypatch.setattr(OnnxRunner, "run", first)
+    with pytest.raises(OptionError, match=r"shape \(1, 192\) for 2 rows; one of shape \(2, 192\)"):
+        _open(OwnModel(network(tmp_path / "net.onnx")))
+
+
 def _folder(path: Path) -> Path:
     for number, picture in enumerate(PICTURES[:60]):
         below = path / ("cat" if number % 2 else "dog")
@@ -167,7 +187,7 @@ def test_vectors_are_kept_and_taken_for_the_same_only(
     own = OwnModel(file, "means", cache=str(folder))
     found, counted = _vectors(own), _count(monkeypatch)
     assert np.array_equal(_vectors(own), found)
-    assert counted == [1]  # the trial of the network
+    assert counted == [1, 2]  # the trials of the network
     others = PICTURES.copy()
     others[3, 0, 0, 0] ^= 1
     asks: tuple[Callable[[], object], ...] = (
@@ -179,7 +199,7 @@ def test_vectors_are_kept_and_taken_for_the_same_only(
     for asked in asks:
         counted.clear()
         asked()
-        assert sum(counted) > 1
+        assert sum(counted) > 3
     assert len(_kept(folder)) == 5
 
 
