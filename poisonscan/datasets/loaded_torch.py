@@ -51,9 +51,10 @@ class Loaded:
         network = _network(folder, layer)
         network.train(mode=False).requires_grad_(requires_grad=False).to(device)
         self.parts = _parts(network, folder)
-        self.tokenizer = _tokenizer(folder) if "texts" in self.parts else None
+        self.tokenizer: Any = _tokenizer(folder) if "texts" in self.parts else None
         if self.tokenizer is not None:
-            _check_vocabulary(self.tokenizer, self.parts["texts"], folder.path)
+            words = self.tokenizer.get_vocab(with_added_tokens=True)
+            _check_tokens(max(words.values(), default=0), self.parts["texts"], folder.path)
 
     def pictures(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Vectors of pictures, of shape (pictures, numbers).
@@ -74,13 +75,12 @@ class Loaded:
         """Vectors of texts, of shape (texts, numbers)."""
         import torch
 
-        tokenizer: Any = self.tokenizer
-        tokenizer.enable_truncation(batch.form.tokens)
-        cut = tokenizer.encode_batch(batch.texts)
-        given = {
-            "input_ids": torch.tensor([each.ids for each in cut], device=self.device),
-            "attention_mask": torch.tensor([each.attention_mask for each in cut]).to(self.device),
-        }
+        self.tokenizer.enable_truncation(batch.form.tokens)
+        cut = self.tokenizer.encode_batch(batch.texts)
+        ids = torch.tensor([each.ids for each in cut])
+        _check_tokens(int(ids.max()), self.parts["texts"], self.folder.path)
+        mask = torch.tensor([each.attention_mask for each in cut])
+        given = {"input_ids": ids.to(self.device), "attention_mask": mask.to(self.device)}
         found = self._ask("texts", given)
         if found.ndim == 3:
             if batch.form.pooling == "cls":
@@ -91,6 +91,26 @@ class Loaded:
         if batch.form.normalized:
             found = torch.nn.functional.normalize(found, dim=1)
         return _array(found)
+
+    def refuses(self, tokens: int) -> str:
+        """Why the network does not run on so many tokens, whatever they are; empty if it does.
+
+        Raises:
+            OptionError: there is no such layer.
+        """
+        import torch
+
+        # The last one that is no padding: some give positions to these only.
+        last = _vocabulary(self.parts["texts"]) - 1
+        token = last - (last == self.tokenizer.padding["pad_id"])
+        ids = torch.full((1, tokens), token, device=self.device)
+        try:
+            self._ask("texts", {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+        except OptionError:
+            raise
+        except failures() as error:
+            return quote(error, 300)
+        return ""
 
     def _ask(self, kind: str, given: dict[str, Any]) -> Any:
         """The tensor that is read."""
@@ -310,14 +330,23 @@ def _tokenizer(folder: ModelFolder) -> Any:
     return tokenizer
 
 
-def _check_vocabulary(tokenizer: Any, part: Any, path: str) -> None:
+def _vocabulary(part: Any) -> int:
+    """How many tokens a network has vectors for."""
+    return int(part.get_input_embeddings().num_embeddings)
+
+
+def _check_tokens(most: int, part: Any, path: str) -> None:
     """A token that the network has no vector for would end a process that uses a GPU.
 
+    Args:
+        most: the largest token.
+        part: the network.
+        path: of its folder.
+
     Raises:
-        OptionError: there is one.
+        OptionError: it is too large.
     """
-    known = part.get_input_embeddings().num_embeddings
-    most = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
+    known = _vocabulary(part)
     if most >= known:
         message = f"{quote(path)}: the tokenizer has token {most}, the network {known:,} of them"
         raise OptionError(message)

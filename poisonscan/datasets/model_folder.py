@@ -198,7 +198,7 @@ def _modules(folder: _Reader) -> tuple[str, str, bool]:
         about = module if isinstance(module, dict) else {}
         kind, place = str(about.get("type", "")), str(about.get("path", ""))
         own = kind.startswith("sentence_transformers.") and kind.rpartition(".")[2] in _MODULES
-        if not own or (place and not _NAME.fullmatch(place)) or place in IGNORED:
+        if not own or (place and not _NAME.fullmatch(place)) or place.lower() in IGNORED:
             known = ", ".join(_MODULES)
             message = (
                 f"{quote(os.fspath(folder.folder))} has a module {quote(kind, 100)};"

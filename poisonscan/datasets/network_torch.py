@@ -14,6 +14,7 @@ from poisonscan.datasets.model_folder import ModelFolder
 from poisonscan.datasets.picture_form import PictureForm
 from poisonscan.datasets.text_form import TextBatch, TextForm
 from poisonscan.escape import quote
+from poisonscan.plural import plural
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,11 +119,13 @@ class TorchRunner:
         form = TextForm(max(1, tokens), folder.pooling, folder.normalized)
         reserved = (getattr(config, "pad_token_id", None) or 0) + 1
         fewer = replace(form, tokens=max(1, form.tokens - reserved))
-        try:
-            network.texts(form.trials()[0])
-        except failures():
-            return fewer
-        return form
+        for each in (form, fewer):
+            why = network.refuses(each.tokens)
+            if not why:
+                return each
+        asked = plural(fewer.tokens, "token")
+        message = f"{quote(self.model.file)} does not run on {asked}: {why}"
+        raise OptionError(message)
 
 
 def _sides(size: Any) -> tuple[object, object]:

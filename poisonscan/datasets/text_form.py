@@ -62,8 +62,8 @@ class TextForm:
         return (value.as_buffer() for value in found.values), found.indices
 
     def trials(self) -> list[TextBatch]:
-        """What a network is tried with: as many tokens as it takes, then texts of two lengths."""
-        return [TextBatch(self, ["a " * self.tokens]), TextBatch(self, ["a", "a b c"])]
+        """What a network is tried with: a long text, then two of different lengths."""
+        return [TextBatch(self, ["a " * self.tokens]), TextBatch(self, ["a", "1, 2: b c"])]
 
     def vectors(
         self, items: Sequence[bytes | pa.Buffer | str], run: Run, dimension: int

@@ -255,6 +255,44 @@ def test_folders_that_do_not_fit_are_refused(folders: Path, tmp_path: Path) -> N
             _open(folder)
 
 
+def _retold(folder: Path, to: Path, change: Callable[[Any], None]) -> Path:
+    """A copy of a folder with another tokenizer."""
+    shutil.copytree(folder, to)
+    said = json.loads((to / "tokenizer.json").read_text())
+    change(said)
+    (to / "tokenizer.json").write_text(json.dumps(said))
+    return to
+
+
+def test_how_many_tokens_it_takes_does_not_depend_on_the_tokenizer(
+    folders: Path, tmp_path: Path
+) -> None:
+    """One that has no token for the words of a trial and leaves them out."""
+
+    def leave_out(said: Any) -> None:
+        said["model"] = {"type": "BPE", "merges": [], "vocab": {"w": 4, "1": 5, **said_of(said)}}
+
+    def said_of(said: Any) -> dict[str, int]:
+        return {word: said["model"]["vocab"][word] for word in WORDS[:4]}
+
+    folder = _retold(folders / "roberta", tmp_path / "few", leave_out)
+    assert "the first 23 tokens" in _open(folder).source
+    assert np.isfinite(_texts(folder, ["w1 " * 100])).all()
+
+
+def test_tokens_that_templates_and_padding_add_are_checked(folders: Path, tmp_path: Path) -> None:
+    def begin(said: Any) -> None:
+        said["post_processor"]["special_tokens"]["[CLS]"]["ids"] = [44]
+
+    with pytest.raises(OptionError, match="token 44, the network 44"):
+        _open(_retold(folders / "bert", tmp_path / "template", begin))
+    padded = _retold(folders / "bert", tmp_path / "padding", lambda _: None)
+    settings = json.loads((padded / "config.json").read_text())
+    (padded / "config.json").write_text(json.dumps({**settings, "pad_token_id": 44}))
+    with pytest.raises(OptionError, match=r"token 44, the network 44|cannot be loaded"):
+        _open(padded)
+
+
 def test_what_else_lies_in_a_folder_has_no_say(folders: Path, tmp_path: Path) -> None:
     """Not even unseen by a scan: the library is given no folder."""
     folder = tmp_path / "more"
