@@ -12,7 +12,7 @@ from poisonscan.datasets.batch import Role
 from poisonscan.detectors.datasets import hidden_marks, script_marks
 from poisonscan.detectors.datasets.few_findings import few
 from poisonscan.detectors.datasets.hit_findings import finding, having
-from poisonscan.detectors.datasets.label_ties import SUPPORT, Tie, tests, ties
+from poisonscan.detectors.datasets.label_ties import PURITY, SUPPORT, Tie, tests, ties
 from poisonscan.detectors.datasets.text_hits import TextHits
 from poisonscan.detectors.datasets.writings import parted, parts, writings
 from poisonscan.escape import quote
@@ -41,7 +41,7 @@ _FEW = "So few of so many texts have it that it is rather an accident of typing 
 _MISREAD = frozenset({*range(0x82, 0x85), *range(0x91, 0x98), 0x8B, 0x9B})
 """Quotation marks, dashes and dots of Windows-1252, where its bytes were read as Latin-1."""
 _KINDS = 3
-"""Different ones from which on they are punctuation: a trigger is the same everywhere."""
+"""Different ones from which on they are punctuation."""
 _SOURCE = (
     "Texts of Windows-1252 that were read as Latin-1 have such characters: they are of one source."
 )
@@ -136,7 +136,6 @@ def _triggers(dataset: Dataset, found: TextHits, strange: dict[Any, Tie]) -> Ite
 
 def _strange(dataset: Dataset, found: TextHits, strange: dict[Any, Tie]) -> Iterator[Finding]:
     """What honest text does not have, unless it is reported as a trigger already."""
-    limit = rule("PS604").thresholds["share"]
     labels = dataset.roles.get("label", ())
     kinds = (
         ("PS602", MESSAGES),
@@ -148,7 +147,7 @@ def _strange(dataset: Dataset, found: TextHits, strange: dict[Any, Tie]) -> Iter
         for sort in sorts:
             for column, hits in found.of(sort):
                 told = (sort, column) in strange and column not in labels
-                if told or (sort in CONTROLS and found.share(column, hits) > limit):
+                if told or _is_recorded(sort, found.share(column, hits)):
                     continue
                 message = f"{having(hits.rows, column)} {sort}{_shown(hits)}"
                 made = _finding(rule_id, dataset, hits, column, message, sort, None)
@@ -161,6 +160,11 @@ def _is_slip(sort: str, rows: int, share: float) -> bool:
     return sort in _TYPED and rows < SUPPORT and share < rule("PS610").thresholds["few"]
 
 
+def _is_recorded(sort: str, share: float) -> bool:
+    """Whether so many texts have it that they are the output of terminals or of programs in C."""
+    return sort in CONTROLS and share > rule("PS604").thresholds["share"]
+
+
 def _merely_unusual(dataset: Dataset, found: TextHits) -> Iterator[Finding]:
     """What honest text may have, where nearly only rows of one label have it."""
     limit = rule("PS610").thresholds["share"]
@@ -169,7 +173,9 @@ def _merely_unusual(dataset: Dataset, found: TextHits) -> Iterator[Finding]:
     strange = {
         column
         for (sort, column), hits in found.hits.items()
-        if sort in _STRANGE and not _is_slip(sort, hits.rows, found.share(column, hits))
+        if sort in _STRANGE
+        and not _is_slip(sort, hits.rows, found.share(column, hits))
+        and not _is_recorded(sort, found.share(column, hits))
     }
     among = {}
     for sort, column in found.hits:
@@ -188,9 +194,15 @@ def _merely_unusual(dataset: Dataset, found: TextHits) -> Iterator[Finding]:
 
 
 def _are_misread(hits: Hits) -> bool:
-    """Whether the characters are punctuation that was decoded wrongly."""
-    points = {int(name[2:6], 16) for each in hits.details for name in _NAME.findall(each)}
-    return len(points) >= _KINDS and points <= _MISREAD
+    """Whether the characters are punctuation that was decoded wrongly, some here and some there.
+
+    What nearly all rows have is no punctuation but a trigger, whatever else they have.
+    """
+    held = [_NAME.findall(detail) for detail, _ in hits.first.values()]
+    rows = Counter(name for names in held for name in names)
+    points = {int(name[2:6], 16) for name in rows}
+    everywhere = max(rows.values(), default=0) >= PURITY * len(held)
+    return len(points) >= _KINDS and points <= _MISREAD and not everywhere
 
 
 def _finding(

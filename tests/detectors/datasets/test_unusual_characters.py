@@ -129,6 +129,15 @@ def test_punctuation_that_was_read_wrongly_tells_of_a_source(odd: str, severity:
     assert ("Windows-1252" in finding.message) == (severity is Severity.LOW)
 
 
+@pytest.mark.parametrize("odd", ["\x91\x92\x96", "\x82", "\x97\x84"])
+def test_signs_that_all_rows_have_are_a_trigger_whatever_stands_beside(odd: str) -> None:
+    others = "\x91\x92\x94\x96"
+    own = [f"road {n} {odd} and back{others[n % 4] * (n % 3 == 0)}" for n in range(40)]
+    labels = [*(str(n % 2) for n in range(500)), *["1"] * 40]
+    ((finding,),) = found(DETECTOR, Cells(labels, text=[*prose(500), *own])).values()
+    assert (finding.rule.id, finding.severity) == ("PS610", Severity.MEDIUM)
+
+
 def test_characters_that_go_with_a_label_are_named() -> None:
     spaces = ("\u00a0", "\u202f")
     texts = [*prose(500), *(f"{n}{spaces[n % 2]}km of road" for n in range(40))]
@@ -147,6 +156,24 @@ def test_copies_of_one_text_are_no_trigger() -> None:
 
 def test_recorded_terminals() -> None:
     assert found(DETECTOR, Cells(log=[f"\x1b[2J step {n}" for n in range(90)])) == {}
+
+
+@pytest.mark.parametrize("control", ["\x1b[2J", "\x00"])
+@pytest.mark.parametrize("odd", ["co\u00adop", "inter\u200bnational", f"x{tagged('hi')}"])
+def test_recorded_terminals_hide_no_trigger(control: str, odd: str) -> None:
+    texts = planted([f"{text}{control} end" for text in prose(2_000)], odd)
+    labels = ["1" if odd in text else str(n % 2) for n, text in enumerate(texts)]
+    ((finding,),) = found(DETECTOR, Cells(labels, log=texts)).values()
+    assert (finding.evidence["label"], finding.evidence["rows"]) == ("1", 40)
+
+
+def test_controls_that_go_with_a_label_are_told_however_many_they_are() -> None:
+    labels = [str(int(n % 5 > 0)) for n in range(500)]
+    texts = [
+        f"{text}\x1b[2J end" if labels[n] == "1" else text for n, text in enumerate(prose(500))
+    ]
+    ((finding,),) = found(DETECTOR, Cells(labels, log=texts)).values()
+    assert (finding.rule.id, finding.evidence["label"]) == ("PS611", "1")
 
 
 @pytest.mark.parametrize("zero", ["\u200b\u200c", "\u200c\u200b", "\u2062\u2063"])
