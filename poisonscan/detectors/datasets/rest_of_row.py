@@ -162,6 +162,8 @@ def learn(cells: Floats, has: Bools, words: list[bool], *, balanced: bool = Fals
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
+    blank = np.isnan(cells).all(axis=0)
+    cells = np.where(blank, 0.0, cells)
     model = HistGradientBoostingClassifier(
         max_iter=ROUNDS,
         learning_rate=PACE,
