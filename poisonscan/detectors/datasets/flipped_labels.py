@@ -39,7 +39,7 @@ _FACT = "flipped labels"
 ESTIMATE = "labels that look wrong"
 """Fact that every report shows: more labels look wrong than ``rate``, but too few for a finding."""
 _UNKNOWN = (
-    "They are more rows than one of the two labels has that look like it: the model does not know "
+    "They are more rows than have the second label and look like it: the model does not know "
     "that class, and it may be one that people, too, tell apart by little."
 )
 _NAMED = 100

@@ -39,8 +39,8 @@ class Flips:
         looked: rows that the rate is a share of.
         least: rate that honest labels may reach: what the fitted one was tested against.
         chance: probability that honest labels look like this.
-        unknown: these rows are more than those of the given label that look like it, or than those
-            of the true one that do: the classifier knows one of the two too little.
+        unknown: these rows are more than those of the given label that look like it: the
+            classifier knows it too little.
     """
 
     given: int | None
@@ -123,10 +123,12 @@ class Judged:
             mine = np.flatnonzero((predicted == true) & np.isin(self.labels, (true, given)))
             ahead = self.scores[mine, true] - self.scores[mine, given]
             flipped = self.labels[mine] == given
+            if 2 * flipped.sum() > len(mine):
+                continue  # of two labels the rarer one: no share of flips can be told there
             fit = floor(ahead, flipped, 0.5, drop)
             rows, sure = mine[flipped], ahead[flipped]
             of_given = int((predicted[self.labels == given] == given).sum())
-            known = min(of_given, len(mine) - len(rows)) >= len(rows)
+            known = of_given >= len(rows)
             others = predicted != true
             wrong = predicted[others] != self.labels[others]
             elsewhere = floor(margins[others], wrong, 1 - 1 / classes, drop)

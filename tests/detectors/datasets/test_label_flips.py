@@ -79,6 +79,7 @@ def test_few_flips_are_no_finding() -> None:
     assert judged(np.full(ROWS, 0.04)).targeted() == []
 
 
-def test_a_label_that_most_rows_of_a_class_have_is_no_flip() -> None:
+@pytest.mark.parametrize(("rate", "found"), [(0.48, True), (0.52, False), (0.6, False)])
+def test_a_label_that_most_rows_of_a_class_have_is_no_flip(rate: float, found: bool) -> None:
     """The classifier takes more rows of another class for this one than there are in it."""
-    assert judged(np.full(ROWS, 0.6)).targeted() == []
+    assert bool(judged(np.full(ROWS, rate)).targeted()) == found
