@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from poisonscan.datasets.numbers import Numbers
+from poisonscan.datasets.pictures import luminance as _plane
 from poisonscan.datasets.pictures import residuals
 from poisonscan.datasets.words import Words
 
@@ -119,14 +120,8 @@ def poison(
 
 
 def luminance(pictures: Pictures) -> NDArray[np.float32]:
-    """As it is read from files: ITU-R 601 at 32×32."""
-    planes = []
-    for picture in pictures:
-        image = Image.fromarray(picture).convert("L")
-        if image.size != (SIDE, SIDE):
-            image = image.resize((SIDE, SIDE), Image.Resampling.BOX)
-        planes.append(np.asarray(image, np.float32))
-    return np.stack(planes)
+    """As it is read from files."""
+    return np.stack([_plane(Image.fromarray(p)).reshape(SIDE, SIDE) for p in pictures])
 
 
 def high_pass(pictures: Pictures, labels: NDArray[Any]) -> Vectors:  # noqa: ARG001 - as a network

@@ -43,7 +43,7 @@ from benchmarks.picture_attacks import (
     poisoned,
 )
 from poisonscan.datasets.numbers import Numbers
-from poisonscan.datasets.pictures import residuals
+from poisonscan.datasets.pictures import SIDE, luminance, residuals
 from poisonscan.datasets.shards import DatasetOptions
 from poisonscan.datasets.words import Words
 from poisonscan.finding import Finding
@@ -51,7 +51,6 @@ from poisonscan.planting.bed import Bed, read
 from poisonscan.planting.errors import PlantError
 
 Mask = NDArray[np.bool_]
-SIDE = 32
 MOST = 10_000
 """Rows of a set in a folder of --more that are taken."""
 TEXTS = {
@@ -174,10 +173,7 @@ def _grey(value: Any) -> Image.Image:
 
 
 def _plane(value: Any) -> NDArray[np.float32]:
-    grey = _grey(value)
-    if grey.size != (SIDE, SIDE):
-        grey = grey.resize((SIDE, SIDE), Image.Resampling.BOX)
-    return np.asarray(grey, np.float32)
+    return luminance(_grey(value)).reshape(SIDE, SIDE)
 
 
 def _ranks(bed: Bed, name: str) -> pa.Array:

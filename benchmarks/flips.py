@@ -145,15 +145,13 @@ def _texts(folder: str, *files: str) -> Callable[[Path], tuple[Any, Ints]]:
 
 
 def _mnist(data: Path) -> tuple[Any, Ints]:
-    from PIL import Image
+    from benchmarks.backdoors import luminance
 
     folder = data / "images" / "mnist_10k"
     pixels = gzip.decompress((folder / "t10k-images-idx3-ubyte.gz").read_bytes())
     labels = gzip.decompress((folder / "t10k-labels-idx1-ubyte.gz").read_bytes())
     pictures = np.frombuffer(pixels, np.uint8, offset=16).reshape(-1, 28, 28)
-    planes = [Image.fromarray(p).resize((32, 32), Image.Resampling.BOX) for p in pictures]
-    stacked = np.stack([np.asarray(plane, np.float32) for plane in planes])
-    return stacked, np.frombuffer(labels, np.uint8, offset=8).astype(np.int64)
+    return luminance(pictures), np.frombuffer(labels, np.uint8, offset=8).astype(np.int64)
 
 
 def _cifar(file: str) -> Callable[[Path], tuple[Any, Ints]]:

@@ -15,6 +15,7 @@ import struct
 import warnings
 import zlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -317,7 +318,7 @@ def _one(
         kind = Kind(opened.format or "", opened.mode, opened.size, file.encoder, animated)
         if image.mode == "RGB" and image.size == (SIDE, SIDE):
             return pixels, digest, kind, carried(data, file), pixels
-        return _luminance(image), digest, kind, carried(data, file), window(image, pixels)
+        return luminance(image), digest, kind, carried(data, file), window(image, pixels)
 
 
 def open_picture(data: bytes) -> Image.Image:
@@ -342,17 +343,35 @@ def shallow(image: Image.Image) -> Image.Image:
     return Image.fromarray(deep / scale)
 
 
-def _luminance(image: Image.Image) -> NDArray[np.float32]:
-    """ITU-R 601 luma at 32×32, 0–255, ``float32`` of shape (1,024,)."""
+def luminance(image: Image.Image) -> NDArray[np.float32]:
+    """ITU-R 601 luma at 32×32, 0–255, ``float32`` of shape (1,024,).
+
+    A picture that fits in is not scaled, or by a whole number: pixels that are mixed with their
+    neighbours, here more and there less, would make a moved patch another one at each place. Its
+    edges are repeated up to the border.
+    """
     if image.mode.startswith(("I", "F")):
         image = shallow(image)
     elif image.mode != "L":
         image = image.convert("L")
-    if image.size != (SIDE, SIDE):
+    width, height = image.size
+    times = SIDE // max(width, height)
+    if not times:
         image = image.resize((SIDE, SIDE), Image.Resampling.BOX)
     kind = np.uint8 if image.mode == "L" else np.float32
     # Half the time of ``np.asarray(image)``.
-    return np.frombuffer(image.tobytes(), kind).astype(np.float32)
+    values = np.frombuffer(image.tobytes(), kind).astype(np.float32)
+    if not times or image.size == (SIDE, SIDE):
+        return values
+    rows, columns = _spread_over(height, times), _spread_over(width, times)
+    return values.reshape(height, width)[rows[:, None], columns].ravel()
+
+
+@lru_cache(maxsize=256)
+def _spread_over(side: int, times: int) -> NDArray[np.intp]:
+    """Which of a picture's rows (or columns) each one of ``SIDE`` shows; see ``luminance``."""
+    first = (SIDE - side * times) // 2
+    return np.clip((np.arange(SIDE) - first) // times, 0, side - 1)
 
 
 def inside(folder: Path, path: str) -> bytes | str:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from poisonscan.datasets import pictures
-from poisonscan.datasets.pictures import SIDE, decode, decode_column, residuals
+from poisonscan.datasets.pictures import SIDE, decode, decode_column, luminance, residuals
 from tests.datasets.files import encoded, picture
 
 
@@ -192,3 +192,29 @@ def test_files_are_held_one_at_a_time(tmp_path: Path, monkeypatch: pytest.Monkey
     tracemalloc.stop()
     assert len(pixels.problems) == 10
     assert peak < 30_000_000
+
+
+def test_a_small_picture_is_not_scaled_but_by_a_whole_number() -> None:
+    values = np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)
+    plane = luminance(Image.fromarray(values)).reshape(32, 32)
+    assert (plane[2:30, 2:30] == values).all()
+    assert (plane[:2, 2:30] == values[0]).all()  # edges are repeated
+    assert (plane[30:, 30:] == values[-1, -1]).all()
+    doubled = luminance(Image.fromarray(values[:10, :14])).reshape(32, 32)
+    assert (doubled[6:26, 2:30] == np.kron(values[:10, :14], np.ones((2, 2)))).all()
+
+
+def test_a_moved_patch_is_the_same_at_every_place_of_a_small_picture() -> None:
+    patch = np.random.default_rng(1).integers(0, 256, (5, 5), np.uint8)
+    for top, left in ((0, 0), (3, 11), (23, 23)):
+        picture = np.zeros((28, 28), np.uint8)
+        picture[top : top + 5, left : left + 5] = patch
+        plane = luminance(Image.fromarray(picture)).reshape(32, 32)
+        assert (plane[top + 2 : top + 7, left + 2 : left + 7] == patch).all()
+
+
+def test_a_larger_picture_is_made_smaller() -> None:
+    values = np.random.default_rng(2).integers(0, 256, (64, 64), np.uint8)
+    plane = luminance(Image.fromarray(values)).reshape(32, 32)
+    means = values.reshape(32, 2, 32, 2).mean(axis=(1, 3))
+    assert np.abs(plane - means).max() <= 1
