@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,14 @@ from poisonscan.datasets.dataset import Dataset
 from poisonscan.detectors.datasets.bimodality import Floats, Split
 from poisonscan.detectors.datasets.far_side import Limits, far_side
 from poisonscan.detectors.datasets.picture_views import View
+from poisonscan.detectors.datasets.remote_group import Limits as Groups
+from poisonscan.detectors.datasets.remote_group import remote_group
 from poisonscan.detectors.datasets.suspects import Lineup
 from poisonscan.finding import Fact, Finding, Gap, Rule
 from poisonscan.verdict import ClassTest
+
+TESTS = 2
+"""Tests along each side of each direction."""
 
 
 def shared_pattern(
@@ -22,9 +27,9 @@ def shared_pattern(
 ) -> Generator[Aggregate, Any, Iterable[Finding | Fact | Gap | ClassTest]]:
     """Ask for class moments, then for projections, then report classes with rows on a far side.
 
-    The directions are those of spectral signatures (see ``contrast``); the test is a weaker one
-    that needs no gap (see ``far_side``), for vectors of which no coordinate is much larger than
-    others.
+    The directions are those of spectral signatures (see ``contrast``). One test needs no gap (see
+    ``far_side``), for vectors of which no coordinate is much larger than others; the other finds
+    rows that are too few for it (see ``remote_group``).
 
     Args:
         dataset: labelled pictures.
@@ -40,7 +45,10 @@ def shared_pattern(
     if isinstance(lineup, str):
         return [Fact(name, lineup)]
     limits, tested = Limits.of(broken.thresholds), lineup.testable()
-    every = {code: _splits(lineup, code, rows, len(tested)) for code, rows in tested.items()}
+    few = Groups.of(broken.thresholds)
+    every = {
+        code: _splits(lineup, code, rows, len(tested), far_side) for code, rows in tested.items()
+    }
     widest = {
         code: max((s.separation for s in splits if limits.notable(s, len(tested[code]))), default=0)
         for code, splits in every.items()
@@ -49,7 +57,13 @@ def shared_pattern(
     found: dict[int, Split] = {}
     for code, splits in every.items():
         usual, apart = _usual(lineup, code), upper_quartile(widest, code)
+        needed = max(limits.separation, limits.distinction * apart)
         passing = [s for s in splits if limits.allow(s, len(tested[code]), usual, apart)]
+        if not passing:
+            needed = few.separation
+            second = float(lineup.contrast.eigenvalues[code, 1:2].sum())
+            groups = _splits(lineup, code, tested[code], len(tested), remote_group)
+            passing = [group for group in groups if few.allow(group, second, usual)]
         if not passing:
             continue
         split = found[code] = min(passing, key=lambda s: (s.log_p, -s.separation))
@@ -59,9 +73,9 @@ def shared_pattern(
                 code,
                 split.excess,
                 f"{what}, {split.separation:.1f} spreads away from the rest of the class"
-                f" ({max(limits.separation, limits.distinction * apart):.1f} or more are reported)",
+                f" ({needed:.1f} or more are reported)",
                 split.separation,
-                separation_needed=max(limits.separation, limits.distinction * apart),
+                separation_needed=needed,
                 separation_of_others=apart,
                 eigenvalue=split.eigenvalue,
                 eigenvalue_of_others=usual,
@@ -70,7 +84,7 @@ def shared_pattern(
                 other_classes_beyond=split.outside,
             )
         )
-    looks = 2 * lineup.contrast.eigenvalues.shape[1]
+    looks = TESTS * 2 * lineup.contrast.eigenvalues.shape[1]
     tests = lineup.tests(broken, tested, found, looks)
     return [*findings, Fact(name, lineup.tested(tested)), *lineup.gaps(), *tests]
 
@@ -91,13 +105,15 @@ def upper_quartile(widest: Mapping[int, float], code: int) -> float:
     return float(np.quantile(others, 3 / 4)) if others else 0.0
 
 
-def _splits(lineup: Lineup, code: int, rows: Floats, classes: int) -> list[Split]:
-    """The rows on the far side of each of a class's directions."""
+def _splits(
+    lineup: Lineup, code: int, rows: Floats, classes: int, test: Callable[..., Split | None]
+) -> list[Split]:
+    """The rows that a test finds along each of a class's directions."""
     contrast, others = lineup.contrast, lineup.outside(code)
     axes = np.eye(rows.shape[1])
-    looks = 2 * len(axes) * classes
+    looks = TESTS * 2 * len(axes) * classes
     found = (
-        far_side(
+        test(
             number,
             rows,
             others,
