@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from poisonscan.datasets.batch import Aggregate, Role
 from poisonscan.detectors.datasets.noise_table import NoiseTable
 from poisonscan.detectors.datasets.picture_noise import DIGITS
+from poisonscan.detectors.datasets.tails import binomial
 from poisonscan.finding import Fact, Location
 from poisonscan.plural import plural
 from poisonscan.rules import rule
@@ -50,15 +51,13 @@ def tails(scores: Floats, limits: Mapping[str, float]) -> list[Tail]:
         scores: of shape (n,).
         limits: ``score``, the lowest place, ``highest`` and ``shoulder``, their distance.
     """
-    from scipy.stats import binom
-
     shoulder = limits["shoulder"]
     starts = np.arange(limits["score"], limits["highest"] + shoulder / 2, shoulder)
     found = []
     for start in starts.tolist():
         beyond = int((scores > start).sum())
         before = int((scores > start - shoulder).sum()) - beyond
-        p = min(1.0, len(starts) * float(binom.sf(beyond - 1, beyond + before, 0.5)))
+        p = min(1.0, len(starts) * float(binomial(beyond, beyond + before, 0.5)))
         found.append(Tail(start, beyond, before, p))
     return found
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from scipy import stats
 
 from poisonscan.datasets.batch import Role
+from poisonscan.detectors.datasets import tails
 from poisonscan.detectors.datasets.few_findings import few
 from poisonscan.detectors.datasets.label_counts import LabelCounts, is_continuous
 from poisonscan.escape import quote
@@ -105,7 +105,7 @@ def drift(first: NDArray[np.int64], second: NDArray[np.int64]) -> Drift:
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = np.where(table > 0, table * np.log(table / expected), 0.0)
     statistic = 2 * float(terms.sum())
-    chance = float(stats.chi2.sf(statistic, degrees))
+    chance = tails.chi_squared(statistic, degrees)
     chi2 = float(((table - expected) ** 2 / expected).sum())
     shares = table / sizes[:, None]
     middle = shares.mean(axis=0)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from poisonscan.detectors.datasets import tails
 from poisonscan.detectors.datasets.noise_floor import Floor, floor
 
 Floats = NDArray[np.float64]
@@ -169,8 +170,6 @@ class Judged:
         of the way back (binomial, Bonferroni over all pairs), their number against that of the way
         back, and the share must be no less than ``lasting`` of that among unsure rows.
         """
-        from scipy.stats import beta, binom
-
         hits, size = int(sure[true, given]), int(sure[true, given] + sure[true, true])
         others = np.delete(sure, true, axis=0)
         right = np.trace(sure) - sure[true, true]
@@ -179,17 +178,15 @@ class Judged:
         limits = self.limits
         least = max(limits["rate_of_pair"], elsewhere, limits["times_others"] * back)
         looks = len(sure) * (len(sure) - 1)
-        chance = float(binom.sf(hits - 1, size, min(least, 1.0)))
+        chance = float(tails.binomial(hits, size, min(least, 1.0)))
         # Of two labels of unlike sizes the smaller has the larger share of what overlaps, though as
         # many rows go one way as the other: flips make one way longer (exact test of McNemar 1947).
         returned = int(sure[given, true])
-        even = float(binom.sf(hits - 1, hits + returned, 0.5))
+        even = float(tails.binomial(hits, hits + returned, 0.5))
         below = unsure[true, given] / max(unsure[true, given] + unsure[true, true], 1)
         if max(chance * looks, even) >= limits["chance"] or hits / size < limits["lasting"] * below:
             return None
-        end = limits["chance"] / looks
-        low = float(beta.ppf(end, hits, size - hits + 1))
-        high = float(beta.isf(end, hits + 1, max(size - hits, 1)))
+        low, high = tails.rate_limits(hits, size, limits["chance"] / looks)
         return Lasting(hits / size, low, high, float(below), float(back), float(least), chance)
 
     def _named(self, lasting: Lasting, true: int, given: int, fit: Floor) -> Flips:
@@ -261,9 +258,8 @@ class Judged:
 
     def _drop(self, looks: int) -> float:
         """Log-likelihood that an interval's end may lose, after Bonferroni over ``looks``."""
-        from scipy.stats import chi2
-
-        return float(chi2.isf(min(1.0, 2 * self.limits["chance"] / max(looks, 1)), 1) / 2)
+        chance = min(1.0, 2 * self.limits["chance"] / max(looks, 1))
+        return tails.chi_squared_limit(chance, 1) / 2
 
     def _crowded(self, predicted: Ints, margins: Floats) -> list[tuple[int, int]]:
         """Pairs of a predicted and another given label with many rows, though they are confident.
@@ -343,8 +339,6 @@ def crowded(judged: Judged, parts: Ints) -> list[Crowded]:
         judged: all rows.
         parts: file of each row, of shape (rows,).
     """
-    from scipy.stats import binom
-
     margins, wrong = judged.margins, judged.predicted != judged.labels
     sure = margins >= np.median(margins)
     known = np.unique(parts)
@@ -357,7 +351,7 @@ def crowded(judged: Judged, parts: Ints) -> list[Crowded]:
             continue
         elsewhere = float(wrong[rest].mean())
         usual = min(1.0, 2 * elsewhere + judged.limits["rate"])
-        chance = float(binom.logsf(hits - 1, size, usual)) + math.log(len(known))
+        chance = float(tails.log_binomial(hits, size, usual)) + math.log(len(known))
         if chance < math.log(judged.limits["chance"]) and hits / size > judged.limits["in_part"]:
             rows = np.flatnonzero(mine & wrong)
             rows = rows[np.argsort(-margins[rows], kind="stable")]

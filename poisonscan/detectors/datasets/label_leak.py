@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from scipy import stats
 
 from poisonscan.datasets.batch import Role
+from poisonscan.detectors.datasets import tails
 from poisonscan.detectors.datasets.few_findings import few
 from poisonscan.detectors.datasets.label_counts import is_continuous
 from poisonscan.detectors.datasets.row_sample import (
@@ -157,7 +157,7 @@ def _judged(
     if base >= total:
         return None
     gain = (right - base) / (total - base)
-    chance = float(stats.binom.sf(right - 1, total, base / total))
+    chance = float(tails.binomial(right, total, base / total))
     if gain < clue.gain or chance * clues > rule("PS307").thresholds["chance"]:
         return None
     message = (

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from scipy import stats
 
 from poisonscan.datasets.batch import Role
 from poisonscan.datasets.row_numbers import POSITIONS
+from poisonscan.detectors.datasets import tails
 from poisonscan.detectors.datasets.few_findings import few
 from poisonscan.detectors.datasets.label_blocks import LabelBlocks, RowsWithin
 from poisonscan.detectors.datasets.label_counts import is_continuous
@@ -160,7 +160,7 @@ def _standing_out(group: dict[int, NDArray[np.int64]]) -> list[int]:
         usual = float(np.median([each.effect for each in others]))
         excess = max(1.0, float(np.median([d.statistic / max(d.degrees, 1) for d in others])))
         each = drifts[most]
-        chance = float(stats.chi2.sf(each.statistic / excess, max(each.degrees, 1)))
+        chance = tails.chi_squared(each.statistic / excess, max(each.degrees, 1))
         wide = each.effect >= max(limits["effect"], limits["times_usual"] * usual)
         if not wide or chance * len(group) > limits["chance"]:
             break
@@ -241,7 +241,7 @@ def stretch(counts: NDArray[np.int64]) -> tuple[int, int, int] | None:
             fit = (share >= limits["purity"]) & (share - usual >= limits["excess"])
             at = np.flatnonzero(fit)
             if len(at):
-                tail = stats.binom.logsf(hits[at] - 1, rows[at], usual[at])
+                tail = tails.log_binomial(hits[at], rows[at], usual[at])
                 least = int(tail.argmin())
                 if best is None or tail[least] < best[0]:
                     best = (float(tail[least]), int(at[least]), int(at[least]) + length, label)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from poisonscan.detectors.datasets import tails
 from poisonscan.detectors.datasets.patch_counts import SHAPES, Kind
 from poisonscan.detectors.datasets.patch_patterns import ANY, LARGE, SMALL, Shades
 
@@ -208,9 +209,7 @@ def log10_associated(own: ArrayLike, total: ArrayLike, share: float) -> Any:
         total: pictures of all.
         share: of all pictures, that are of the group.
     """
-    from scipy.stats import binom
-
-    return binom.logsf(np.asarray(own) - 1, total, share) / math.log(10)
+    return tails.log_binomial(own, total, share) / math.log(10)
 
 
 def _versions(

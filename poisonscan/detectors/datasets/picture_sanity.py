@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from poisonscan.datasets.batch import Role
+from poisonscan.detectors.datasets import tails
 from poisonscan.detectors.datasets.picture_kinds import KEPT, KindTable, PictureKinds, Places
 from poisonscan.escape import quote
 from poisonscan.finding import Fact, Location, Severity
@@ -144,8 +145,6 @@ def _origins(table: KindTable) -> Iterator[_Claim]:
     If where a picture comes from had nothing to do with its label, the pictures with a value would
     have a label as often as the other pictures do.
     """
-    from scipy.stats import binom
-
     names = table.names
     if names is None or len(names) < 2:
         return
@@ -165,7 +164,7 @@ def _origins(table: KindTable) -> Iterator[_Claim]:
             if value == common or label < 0 or places.count < limits["rows"]:
                 continue
             share = (by_label[label] + 1) / (usual + len(names))
-            chance = float(binom.sf(places.count - 1, size, share))
+            chance = float(tails.binomial(places.count, size, share))
             tests.append((chance, trait, value, label, places, size, share))
     tests.sort(key=lambda test: (*test[:4],))
     for rank, (chance, trait, value, label, places, size, share) in enumerate(tests):

@@ -183,12 +183,12 @@ def as_shares(known: Floats, has: Bools, scores: Floats) -> Floats:
     By isotonic regression (R. E. Barlow et al. 1972) over ``RANKS`` groups, each with one row more
     at the base rate.
     """
-    from sklearn.isotonic import isotonic_regression
+    from scipy.optimize import isotonic_regression
 
     edges = np.unique(np.quantile(known, np.arange(1, RANKS) / RANKS))
     ranks = np.searchsorted(edges, known, side="right")
     seen = np.bincount(ranks, minlength=len(edges) + 1)
     right = np.bincount(ranks[has], minlength=len(edges) + 1)
     shares = (right + has.mean()) / (seen + 1)
-    steady = isotonic_regression(shares, sample_weight=seen + 1.0)
+    steady = isotonic_regression(shares, weights=seen + 1.0).x
     return np.asarray(steady[np.searchsorted(edges, scores, side="right")], np.float64)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
+from poisonscan.detectors.datasets import tails
 from poisonscan.detectors.datasets.naive_rest import NaiveRest
 from poisonscan.detectors.datasets.rest_of_row import RestOfRow
 from poisonscan.detectors.datasets.row_sample import MISSING
@@ -135,7 +135,7 @@ class Judge:
         numbers = np.array([count]), np.array([hits]), np.array([expected])
         if not stands_out(*numbers, self.limits)[0]:
             return None
-        chance = float(stats.binom.sf(hits - 1, count, expected))
+        chance = float(tails.binomial(hits, count, expected))
         return replace(trigger, expected=expected, against=count, hits=hits, chance=chance)
 
     def many(self, asked: list[Trigger]) -> set[tuple[int, ...]]:

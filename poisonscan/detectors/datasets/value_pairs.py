@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+
+from poisonscan.detectors.datasets import tails
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -177,7 +178,7 @@ class PairCounts:
         good &= sizes <= self.limits["share"] * len(self.labels)
         for others in (int(start.sum()), third.counts):
             good &= others - sizes >= self.limits["apart"] * sizes
-        chances = stats.binom.logsf(hits - 1, doubted, alone)
+        chances = tails.log_binomial(hits, doubted, alone)
         good &= chances <= np.log(self.limits["chance"])
         good &= hits / np.maximum(doubted, 1) - alone >= self.limits["rise"] * (1 - alone)
         first, second = int((start & own).sum()), third.own[:, label]
@@ -208,7 +209,7 @@ class PairCounts:
             good &= values.counts[code] - sizes >= self.limits["apart"] * sizes
             have = values.hits[code, labels] - hits
             alone = np.maximum(alone, _share(have, values.doubted[code, labels] - doubted))
-        chances = np.asarray(stats.binom.logsf(hits - 1, doubted, alone))
+        chances = tails.log_binomial(hits, doubted, alone)
         good &= chances <= np.log(self.limits["chance"])
         good &= hits / doubted - alone >= self.limits["rise"] * (1 - alone)
         return good, chances

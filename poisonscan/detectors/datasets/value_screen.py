@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy import stats
+
+from poisonscan.detectors.datasets import tails
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -73,7 +74,7 @@ class ValueScreen:
         labels = (table - counts[:, None] * self.base).argmax(axis=1)
         hits = table[np.arange(len(counts)), labels]
         shares = hits / np.maximum(counts, 1)
-        chances = stats.binom.logsf(hits - 1, np.maximum(counts, 1), self.base[labels])
+        chances = tails.log_binomial(hits, np.maximum(counts, 1), self.base[labels])
         likely = np.log(self.limits["alike"])
         values = np.flatnonzero(fit & (shares >= self.limits["mixed"]) & (chances <= likely))
         return values, labels[values]
@@ -91,7 +92,7 @@ class ValueScreen:
         total = np.bincount(of, weights=shares[against], minlength=size)[values]
         expected = total / np.maximum(count, 1)
         good = stands_out(count, hits, expected, self.limits)
-        chances = stats.binom.sf(hits[good] - 1, count[good], expected[good])
+        chances = tails.binomial(hits[good], count[good], expected[good])
         for value, chance in zip(values[good].tolist(), chances.tolist(), strict=True):
             yield Candidate(chance, column, label, value)
 
