@@ -22,7 +22,8 @@ from poisonscan.datasets.naming import called, family, split_of
 from poisonscan.datasets.numbers import Embedding, Numbers
 from poisonscan.datasets.own_vectors import seen_by, with_activations
 from poisonscan.datasets.pictures import Pictures
-from poisonscan.datasets.roles import Roles, assign, vector_length
+from poisonscan.datasets.roles import Roles, assign, may_be_labels
+from poisonscan.datasets.sampled_column import vector_length
 from poisonscan.datasets.sampling import limited
 from poisonscan.datasets.shards import DatasetOptions, Shard
 from poisonscan.datasets.tables import layout, parts, read
@@ -203,6 +204,7 @@ def _open_table(group: Group, options: DatasetOptions) -> tuple[Dataset, list[Ga
     with reading(first.path, 0):
         roles = assign(merged, sample, options)
         unseen = unseen_pictures(merged, sample, roles)
+        perhaps = may_be_labels(merged, sample, roles)
         vectors = _vectors(sample, roles)
     shards = [shard for one, each in group for shard in _placed(one, each)]
     label = next(iter(roles.columns.get("label", ())), "")
@@ -218,7 +220,8 @@ def _open_table(group: Group, options: DatasetOptions) -> tuple[Dataset, list[Ga
         beside=tuple(path for one, _ in group for path in one.beside),
         reading=_reading(found)
         | ({"rows": f"the objects in field {quote(first.field, 60)}"} if first.start else {})
-        | ({"configuration": entry.config} if entry.config else {}),
+        | ({"configuration": entry.config} if entry.config else {})
+        | ({"may be labels": list(perhaps)} if perhaps else {}),
     )
     return dataset, [Gap(first.path, reason) for reason in unseen]
 

@@ -6,21 +6,15 @@ Never a guess for its own sake: a dataset whose label cannot be told has none.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import pairwise
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from poisonscan.datasets.conversation import holds_exchanges, is_messages
-from poisonscan.datasets.delimited import as_numbers
-from poisonscan.datasets.encoding import encoded
 from poisonscan.datasets.errors import OptionError
-from poisonscan.datasets.numbers import list_lengths
-from poisonscan.datasets.picture_files import looks_like_picture
-from poisonscan.datasets.pixel_lists import hold_pixels, is_list
+from poisonscan.datasets.pixel_lists import is_list
+from poisonscan.datasets.sampled_column import SampledColumn, holds_pictures, vector_length
 from poisonscan.datasets.words import holds_text
 from poisonscan.escape import quote
 
@@ -46,9 +40,10 @@ OUTCOMES = frozenset({
 """
 ATTRIBUTES = frozenset({
     "sex", "gender", "region", "country", "state", "city", "name", "date", "day", "month", "season",
-    "type", "group", "site", "split", "fold", "set", "source", "time", "unit", "location",
+    "type", "group", "site", "split", "fold", "set", "source", "time", "unit", "location", "lang",
+    "language", "locale", "dataset", "subset", "domain", "author", "license",
 })  # fmt: skip
-"""Words that stand beside numbers without being their label."""
+"""Words that stand beside numbers or texts without being their label."""
 TEXTS = frozenset({
     "text", "sentence", "sentence1", "sentence2", "content", "question", "prompt", "premise",
     "hypothesis", "review", "document", "body", "message", "messages", "conversation",
@@ -75,20 +70,18 @@ VECTORS = frozenset({
     "embedding", "embeddings", "features", "feature", "activations", "vector", "representation",
     "hidden_state", "hidden_states", "emb",
 })  # fmt: skip
+MAX_NAME, MAX_COLUMNS = 100, 1_000
+"""Letters of a name, and names, among which one that is meant is looked for."""
+MAX_LISTED = 50
+"""Columns that a message lists."""
+MAX_NAMED = 5
+"""Columns that may hold labels that are named."""
 FEW = 20
 """Distinct values that any label may have."""
 MIN_VECTOR = 8
 """Shortest list of numbers that counts as a vector without a telling name."""
 MIN_NUMBERS = 8
 """Columns of numbers from which the one column of words beside them is what they tell."""
-MIN_EVEN = 0.9
-"""Entropy of such a column, of what as many values could have at most: classes are about as large.
-"""
-MAX_DATE = 60
-"""Bytes of the longest cell of a column of dates."""
-_DATE = r"(?i)\b(?:jan|feb|mar|apr|may|june?|july?|aug|sep|oct|nov|dec)[a-z]*\.? \d{1,2},? \d{4}\b"
-MIN_COUNTER = 32
-"""Rows of a sample from which values that count up are an identifier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +113,7 @@ def assign(found: Layout, sample: pa.Table, options: DatasetOptions) -> Roles:
     for role, name in (given | spoken).items():
         if name is not None:
             if name not in found.schema.names:
-                columns = ", ".join(quote(n, 60) for n in found.schema.names[:50])
-                message = f"there is no column {quote(name)}; columns: {columns}"
-                raise OptionError(message)
+                raise OptionError(_no_column(name, found.schema.names))
             _check_type(role, found.schema.field(name))
     roles: dict[str, tuple[str, ...]] = {
         role: (name,) for role, name in given.items() if name is not None
@@ -137,6 +128,16 @@ def assign(found: Layout, sample: pa.Table, options: DatasetOptions) -> Roles:
     roles |= _conversation(read, roles, {r: n for r, n in spoken.items() if n is not None})
     inferred = frozenset(role for role in roles if (given | spoken).get(role) is None)
     return Roles(roles, inferred)
+
+
+def _no_column(name: str, there: list[str]) -> str:
+    """Says that there is no such column, which is meant perhaps, and which there are."""
+    keys = {each[:MAX_NAME].strip().casefold(): each for each in there[:MAX_COLUMNS]}
+    near = get_close_matches(name[:MAX_NAME].strip().casefold(), keys, n=1)
+    hint = f"; did you mean {quote(keys[near[0]], 60)}?" if near else ""
+    columns = ", ".join(quote(each, 60) for each in there[:MAX_LISTED])
+    more = f" and {len(there) - MAX_LISTED:,} more" if len(there) > MAX_LISTED else ""
+    return f"there is no column {quote(name)}{hint or ';'} columns: {columns}{more}"
 
 
 def _check_type(role: str, field: pa.Field) -> None:
@@ -154,84 +155,6 @@ def _check_type(role: str, field: pa.Field) -> None:
     if not fits[role] and not pa.types.is_null(kind):
         message = f"column {quote(field.name)} ({quote(kind, 60)}) cannot be the {role} column"
         raise OptionError(message)
-
-
-class SampledColumn:
-    """A column and its sample."""
-
-    def __init__(self, sample: pa.Table, field: pa.Field, found: Layout) -> None:
-        self.name: str = field.name
-        self.key = field.name.strip().lower()
-        self.outcome = self.key.replace(" ", "_").replace("-", "_") in OUTCOMES
-        self.classes = field.name in found.classes
-        self.picture = field.name in found.pictures
-        chunks = sample.column(field.name)
-        self.values: pa.Array = chunks.chunk(0) if chunks.num_chunks else pa.nulls(0, chunks.type)
-        kind = field.type
-        self.type = kind.value_type if pa.types.is_dictionary(kind) else kind
-
-    @property
-    def is_string(self) -> bool:
-        """Strings of any length."""
-        return bool(pa.types.is_string(self.type) or pa.types.is_large_string(self.type))
-
-    @property
-    def is_number(self) -> bool:
-        """Integers or floats."""
-        return bool(pa.types.is_integer(self.type) or pa.types.is_floating(self.type))
-
-    @cached_property
-    def distinct(self) -> pa.Array:
-        """Its values, each once."""
-        return encoded(self.values)[1]
-
-    @property
-    def rows(self) -> int:
-        """Values that are there."""
-        return len(self.values) - int(self.values.null_count)
-
-    def is_discrete(self, limit: int) -> bool:
-        """Integers, booleans, strings or whole floats with at most ``limit`` values."""
-        simple = self.is_string or self.is_number or pa.types.is_boolean(self.type)
-        if not simple or not 0 < len(self.distinct) <= limit:
-            return False
-        if pa.types.is_floating(self.type):
-            numbers = np.asarray(as_numbers(self.distinct))
-            return bool((numbers[np.isfinite(numbers)] % 1 == 0).all())
-        return True
-
-    def is_even(self) -> bool:
-        """Whether the values are a few words that come up about as often."""
-        if not self.is_string or not 2 <= len(self.distinct) <= min(100, self.rows // 5):
-            return False
-        counts = np.asarray(pc.value_counts(self.values.drop_null()).field("counts"))
-        shares = counts / counts.sum()
-        return bool(-(shares * np.log(shares)).sum() >= MIN_EVEN * np.log(len(shares)))
-
-    def counts_up(self) -> bool:
-        """Whether the values are row numbers, or names in strictly rising order."""
-        if self.rows < MIN_COUNTER or self.rows < len(self.values):
-            return False
-        if pa.types.is_integer(self.type):
-            numbers = np.asarray(as_numbers(self.values))
-            return bool((np.diff(numbers) == 1).all())
-        if not self.is_string or len(self.distinct) < self.rows:
-            return False
-        texts = self.values.cast(pa.binary()).to_pylist()
-        return all(a < b for a, b in pairwise(texts)) and not any(
-            b" " in text or len(text) > 64 for text in texts
-        )
-
-    def is_prose(self) -> bool:
-        """Whether most strings are distinct and of several words."""
-        if not self.is_string or len(self.distinct) * 2 < self.rows or not self.rows:
-            return False
-        dates = pc.sum(pc.match_substring_regex(self.distinct, _DATE)).as_py() or 0
-        lengths = np.asarray(pc.binary_length(self.distinct))
-        if dates > 0.9 * len(self.distinct) and lengths.max() < MAX_DATE:
-            return False
-        spaced = pc.sum(pc.match_substring(self.distinct, " ")).as_py() or 0
-        return bool(np.median(lengths) >= 20) and spaced * 2 >= len(self.distinct)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +176,7 @@ class _Guess:
             (c for c in free if c.key in LABELS and c.is_discrete(max(FEW, c.rows // 2))),
             key=lambda c: LABELS.index(c.key),
         )
-        outcomes = [c for c in free if c.outcome and c.is_discrete(FEW)]
+        outcomes = [c for c in free if _is_outcome(c) and c.is_discrete(FEW)]
         plain = [c for c in named if LABELS.index(c.key) < LABELS.index("class")]
         for choice in ([c for c in named if c.classes], declared, plain, outcomes, named):
             if choice:
@@ -263,7 +186,18 @@ class _Guess:
             last = free[-1]
             if last.is_discrete(max(FEW, last.rows // 100)):
                 return (last.name,)
-        return self._beside_numbers(free)
+        return self._beside_content(free) or self._beside_numbers(free)
+
+    def _beside_content(self, free: list[SampledColumn]) -> tuple[str, ...]:
+        """The one column beside texts or pictures, if its values may be classes.
+
+        What else would such rows be told apart by? Identifiers do not count.
+        """
+        shown = [c for c in free if _is_text(c) or c.picture or holds_pictures(c)]
+        rest = [c for c in free if c not in shown and not self._identifies(c)]
+        if len(rest) != 1 or not (shown or {"text", "image"} & self.roles.keys()):
+            return ()
+        return tuple(c.name for c in rest if _may_be_label(c))
 
     def _beside_numbers(self, free: list[SampledColumn]) -> tuple[str, ...]:
         """The first or last column of a table that else holds numbers, if its words are classes."""
@@ -295,7 +229,10 @@ class _Guess:
 
     def id(self) -> tuple[str, ...]:
         free = self.free()
-        return tuple(c.name for c in free if c.key in IDS or c.counts_up() or self._numbers(c))
+        return tuple(c.name for c in free if self._identifies(c))
+
+    def _identifies(self, column: SampledColumn) -> bool:
+        return column.key in IDS or column.counts_up() or self._numbers(column)
 
     def _numbers(self, column: SampledColumn) -> bool:
         """Whether this is the first column, without a name, in which rows have their names."""
@@ -304,12 +241,39 @@ class _Guess:
         return 0 < column.rows == len(column.distinct)
 
     def text(self) -> tuple[str, ...]:
-        return tuple(
-            c.name for c in self.free() if (c.key in TEXTS and holds_text(c.type)) or c.is_prose()
-        )
+        return tuple(c.name for c in self.free() if _is_text(c))
 
     def numeric(self) -> tuple[str, ...]:
         return tuple(c.name for c in self.free() if c.is_number)
+
+
+def _is_text(column: SampledColumn) -> bool:
+    return (column.key in TEXTS and holds_text(column.type)) or column.is_prose()
+
+
+def _is_outcome(column: SampledColumn) -> bool:
+    return column.key.replace(" ", "_").replace("-", "_") in OUTCOMES
+
+
+def _may_be_label(column: SampledColumn) -> bool:
+    """Whether a column has few values, and no name that says that they are no classes."""
+    return column.key not in ATTRIBUTES | TEXTS | IDS and column.has_few(FEW)
+
+
+def may_be_labels(found: Layout, sample: pa.Table, roles: Roles) -> list[str]:
+    """Names of columns that may hold labels, where none was taken for that.
+
+    Args:
+        found: the columns.
+        sample: the first rows, with every column, each column in one chunk.
+        roles: of the columns.
+    """
+    if "label" in roles.columns:
+        return []
+    taken = {n for role, names in roles.columns.items() if role != "numeric" for n in names}
+    free = [field for field in found.schema if field.name not in taken]
+    columns = (SampledColumn(sample, field, found) for field in free)
+    return [column.name for column in columns if _may_be_label(column)][:MAX_NAMED]
 
 
 def _conversation(
@@ -347,48 +311,3 @@ def _holds_messages(column: SampledColumn) -> bool:
     if is_messages(column.type):
         return True
     return column.is_string and column.key in MESSAGES and holds_exchanges(column.distinct)
-
-
-def vector_length(lists: pa.Array, share: float = 0.9) -> int:
-    """Numbers in the lists of a column.
-
-    Args:
-        lists: a sample of the column.
-        share: at least so many of the lists that are there are equally long.
-
-    Returns:
-        The most common length; 0 when it is not common enough or these are no lists of numbers.
-    """
-    kind = lists.type
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    if not (is_list or pa.types.is_fixed_size_list(kind)):
-        return 0
-    if not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
-        return 0
-    lengths = list_lengths(lists)
-    found, counts = np.unique(lengths[lengths > 0], return_counts=True)
-    if not found.size or counts.max() < share * counts.sum():
-        return 0
-    return int(found[counts.argmax()])
-
-
-def holds_pictures(column: SampledColumn) -> bool:
-    """Whether a column holds picture files or lists of pixels, by what is in it."""
-    if is_list(column.type):
-        return hold_pixels(column.values, column.key)
-    values = column.values
-    if pa.types.is_struct(column.type):
-        if column.type.get_field_index("bytes") < 0:
-            return False
-        values = values.field("bytes")
-    return looks_like_picture(_heads(values))
-
-
-def _heads(values: pa.Array) -> list[bytes]:
-    """The first bytes of some values of a column of bytes; none of another."""
-    kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
-    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
-        return []
-    head = encoded(values.drop_null().slice(0, 16))[1]
-    starts: list[bytes] = pc.binary_slice(head.cast(pa.binary()), 0, 16).to_pylist()
-    return starts

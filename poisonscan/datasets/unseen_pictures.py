@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from poisonscan.datasets.pixel_lists import NAMES
-from poisonscan.datasets.roles import SampledColumn, holds_pictures
+from poisonscan.datasets.sampled_column import SampledColumn, holds_pictures
 from poisonscan.escape import quote
 
 if TYPE_CHECKING:

@@ -36,7 +36,27 @@ PROSE = [LONG.format(i * i) for i in range(N)]
     [
         ({"a": PROSE, "target": CLASSES}, {"label": ("target",), "text": ("a",)}),
         ({"Text ": PROSE, " LABEL": CLASSES}, {"label": (" LABEL",), "text": ("Text ",)}),
-        ({"a": PROSE, "b": CLASSES}, {"text": ("a",), "numeric": ("b",)}),
+        ({"a": PROSE, "b": CLASSES}, {"label": ("b",), "text": ("a",)}),
+        (
+            {"id": range(N), "note": PROSE, "verdict": LETTERS},
+            {"label": ("verdict",), "id": ("id",), "text": ("note",)},
+        ),
+        (
+            {"photo": [b"\x89PNG\r\n\x1a\n"] * N, "kind": LETTERS},
+            {"label": ("kind",), "image": ("photo",)},
+        ),
+        ({"a": PROSE, "lang": LETTERS}, {"text": ("a",)}),
+        ({"a": PROSE, "b": LETTERS, "c": LETTERS}, {"text": ("a",)}),
+        ({"a": PROSE, "n": [i * i for i in range(N)]}, {"text": ("a",), "numeric": ("n",)}),
+        ({"a": PROSE, "b": ["x"] * N}, {"text": ("a",)}),
+        (
+            {"question": PROSE, "answer": LETTERS},
+            {
+                "text": ("question", "answer"),
+                "prompt": ("question",),
+                "response": ("answer",),
+            },
+        ),
         ({"label": PROSE}, {"text": ("label",)}),
         ({"label": list(range(N))}, {"id": ("label",)}),
         ({"y": [i / 7 for i in range(N)]}, {"numeric": ("y",)}),
@@ -112,6 +132,26 @@ def test_roles(
     tmp_path: Path, columns: dict[str, list[Any]], roles: dict[str, tuple[str, ...]]
 ) -> None:
     assert _roles(tmp_path, columns) == roles
+
+
+def test_columns_that_may_hold_labels_are_named(tmp_path: Path) -> None:
+    named = {"verdict": LETTERS, "stars": CLASSES, "lang": LETTERS, "n": range(N)}
+    values = zip(PROSE, *named.values(), strict=True)
+    rows = [dict(zip(["text", *named], row, strict=True)) for row in values]
+    write(tmp_path / "t.parquet", rows)
+    assert only(tmp_path).facts["may be labels"] == ["verdict", "stars"]
+    assert "may be labels" not in only(tmp_path, label_column="verdict").facts
+
+
+def test_a_column_that_is_missing_is_said_with_the_one_that_is_meant(tmp_path: Path) -> None:
+    write(tmp_path / "t.parquet", [{"text": text, "Label ": n % 3} for n, text in enumerate(PROSE)])
+    with pytest.raises(OptionError, match=r"'lable'; did you mean 'Label '[?] columns: 'text"):
+        only(tmp_path, label_column="lable")
+    with pytest.raises(OptionError, match=r"no column 'zzz'; columns: 'text', 'Label '$"):
+        only(tmp_path, label_column="zzz")
+    write(tmp_path / "t.parquet", [{f"c{n}": 0 for n in range(60)}])
+    with pytest.raises(OptionError, match=r"'c49' and 10 more$"):
+        only(tmp_path, label_column="zzz")
 
 
 def test_prompts_and_responses_that_the_user_names(tmp_path: Path) -> None:
