@@ -23,7 +23,7 @@ from poisonscan.reporters.base import Options, Totals, advice, dump, inert, rule
 from poisonscan.reporters.origins import counted, disagreements
 from poisonscan.reporters.sarif_places import LARGEST, Object, Places
 from poisonscan.reporters.sarif_text import sentence
-from poisonscan.reporters.wording import left_out, without_plot
+from poisonscan.reporters.wording import left_out, unlabelled, without_plot
 from poisonscan.rules import rule as rule_by_id
 
 if TYPE_CHECKING:
@@ -371,6 +371,9 @@ def _notifications(report: Report, places: Places, most: int) -> list[Json]:
         if "partial" in entry.facts:
             text = sentence(f"{quote(entry.path)}: {entry.facts['partial']}")
             notifications.append(_notification(text, places, level="note"))
+    for entry, why in islice(unlabelled(report), most):
+        text = sentence(f"{quote(entry.path)}: {why}")
+        notifications.append(_notification(text, places, level="note"))
     if without := left_out(report):
         notifications.append(_notification(sentence(without), places, level="note"))
     if (left := len(report.gaps) - most) > 0:

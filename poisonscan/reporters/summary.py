@@ -15,6 +15,7 @@ from poisonscan.reporters.wording import (
     left_out,
     reservation,
     scanned_in_words,
+    without_labels,
 )
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def extent(report: Report) -> str:
         parts.append("not all rows were looked at")
     if report.findings:
         parts.append(left_out(report))
+    parts.append(without_labels(report))
     if totals.gaps:
         parts.append(f"{totals.gaps:,} not checked")
     parts += aside_in_words(totals)

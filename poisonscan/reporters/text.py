@@ -25,7 +25,9 @@ from poisonscan.reporters.wording import (
     left_out,
     reservation,
     scanned_in_words,
+    unlabelled,
     with_inferred,
+    without_labels,
     without_plot,
 )
 
@@ -45,6 +47,7 @@ _FORMATS_SHOWN: Final = 8
 _DETECTORS_NAMED: Final = 3
 _GIVEN_BY: Final = {"no label": "--label-column NAME"}
 """Options that give what detectors lack."""
+_UNLABELLED_SHOWN: Final = 3
 _COLUMNS: Final = 40
 _EXCERPT: Final = (24, 100)
 _MESSAGE: Final = 4_000
@@ -72,8 +75,17 @@ class _Page:
         rest = list(self.rest())
         # What was found has what the rest leaves, which is most of the screen.
         left = None if self.height is None else max(self.height - len(rest), self.height // 3)
+        yield from self.unlabelled()
         yield from self.findings(left)
         yield from rest
+
+    def unlabelled(self) -> Iterator[str]:
+        """Above all else: that columns may hold labels, and none was taken for that."""
+        told = [(e, why) for e, why in unlabelled(self.report) if "may be labels" in e.facts]
+        for entry, why in told[:_UNLABELLED_SHOWN]:
+            yield from self.terminal.wrap(f"{safe(entry.path)}: {safe(why)}", 0, "No labels")
+        if told:
+            yield ""
 
     def rest(self) -> Iterator[str]:
         """All but the findings."""
@@ -330,6 +342,7 @@ class _Page:
             parts.append(("not all rows were looked at", doubt))
         if self.report.findings and (without := left_out(self.report)):
             parts.append((without, doubt))
+        parts.append((without_labels(self.report), doubt))
         if totals.gaps:
             parts.append((f"{totals.gaps:,} not checked", doubt))
         parts += [(words, Look()) for words in aside_in_words(totals)]

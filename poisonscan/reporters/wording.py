@@ -6,12 +6,15 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+from poisonscan.escape import quote
 from poisonscan.plural import plural
 from poisonscan.reporters.base import Totals, inert
 from poisonscan.reporters.terminal import safe, size
 from poisonscan.rules import LEFT_OUT, all_rules
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from poisonscan.finding import Json, Report, Scanned
 
 UNDECIDED: Final = ("not applicable", "not decided", "'0 classes tested")
@@ -48,6 +51,31 @@ def left_out(report: Report) -> str:
                 number = len(rules) if isinstance(rules, list) else 1
                 return f"{plural(number, 'rule')} left out by the profile {safe(profile, 40)}"
     return ""
+
+
+def unlabelled(report: Report) -> Iterator[tuple[Scanned, str]]:
+    """Datasets in which no column was taken for labels, and what that means, in a sentence."""
+    for entry in report.scanned:
+        idle, perhaps = entry.facts.get("not applicable"), entry.facts.get("may be labels")
+        number = sum(
+            len(names)
+            for why, names in (idle.items() if isinstance(idle, Mapping) else ())
+            if "no label" in why and isinstance(names, list)
+        )
+        named = ", ".join(map(quote, perhaps)) if isinstance(perhaps, list) else ""
+        why = (
+            f"no column was taken for labels, so {plural(number, 'detector')} did not run;"
+            f" --label-column names one{f', perhaps {named}' if named else ''}"
+        )
+        if number:
+            yield entry, why
+
+
+def without_labels(report: Report) -> str:
+    """``1 dataset has no labels``; empty where none lacks them."""
+    number = sum(1 for _ in unlabelled(report))
+    verb = "has" if number == 1 else "have"
+    return f"{plural(number, 'dataset')} {verb} no labels" if number else ""
 
 
 def with_inferred(roles: Mapping[str, Json], inferred: Json) -> Json:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from poisonscan.escape import escape
-from poisonscan.finding import Gap, Location, Report, Row, Rows, Severity, Span, Tensor
+from poisonscan.finding import Gap, Location, Report, Row, Rows, Scanned, Severity, Span, Tensor
 from poisonscan.reporters.base import Options
 from poisonscan.reporters.sarif import MAX_RESULTS, SHOWN, render
 from poisonscan.reporters.sarif_places import LARGEST, RELATED, uri
@@ -33,6 +33,8 @@ from tests.reporters.samples import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from poisonscan.finding import Json
 
 Object = dict[str, Any]
 SCHEMA = json.loads((Path(__file__).parents[1] / "schemas" / "sarif-schema-2.1.0.json").read_text())
@@ -351,6 +353,17 @@ def test_offsets_that_do_not_fit_are_left_out() -> None:
         "byteOffset": LARGEST,
     }
     assert region(result_at(Location("a", Span(-5)))) == {"startLine": 1}
+
+
+def test_a_dataset_without_labels_is_a_note() -> None:
+    facts: dict[str, Json] = {"not applicable": {"no label": ["a", "b"]}, "may be labels": ["y"]}
+    report = Report(("d",), scanned=[Scanned("d.csv", "dataset", "csv", 1, 1, facts)])
+    (invocation,) = run_of(report)["invocations"]
+    (note,) = invocation["toolExecutionNotifications"]
+    assert note["level"] == "note"
+    assert (
+        "2 detectors did not run; --label-column names one, perhaps 'y'" in note["message"]["text"]
+    )
 
 
 def test_gaps_are_notifications_of_a_successful_run() -> None:

@@ -212,6 +212,18 @@ def test_detectors_that_could_not_be_applied_are_counted() -> None:
     lacking = "no label (--label-column NAME gives it)"
     assert f"{lacking}: 4 detectors (-v names them); no text: e f" in said
     assert "no label: a, b, c, d" in plain(report, 1)
+    assert "1 dataset has no labels" in said
+
+
+def test_columns_that_may_hold_labels_are_named_above_all_else() -> None:
+    facts: dict[str, Json] = {"not applicable": {"no label": ["a", "b"], "no text": ["c"]}}
+    lacking = Scanned("none.csv", "dataset", "csv", 1, 1, facts)
+    perhaps = Scanned("d.csv", "dataset", "csv", 1, 1, {**facts, "may be labels": ["y\x1b[2J"]})
+    lines = plain(Report(("d",), scanned=[lacking, perhaps]), -1).splitlines()
+    assert " ".join(lines[:2]).startswith("No labels  d.csv: no column was taken for labels, so 2")
+    assert r"--label-column names one, perhaps 'y\x1b[2J'" in " ".join(map(str.strip, lines))
+    assert "none.csv" not in "".join(lines)
+    assert "2 datasets have no labels" in " ".join(lines)
 
 
 @pytest.mark.parametrize(
