@@ -18,7 +18,7 @@ from poisonscan.cleaning.errors import CleanError
 from poisonscan.cleaning.folders import Member, adjusted, counts_rows, described, members
 from poisonscan.cleaning.listing import Listed, Listing
 from poisonscan.cleaning.listing import read as read_listing
-from poisonscan.cleaning.tables import opened, write_without
+from poisonscan.cleaning.tables import check_form, opened, write_without
 from poisonscan.escape import quote
 from poisonscan.finding import Severity
 
@@ -176,7 +176,11 @@ def _moved(files: Sequence[Listed], source: Path) -> list[Listed]:
 def _taken(
     listing: Listing, chosen: Sequence[Listed], known: Mapping[str, Member]
 ) -> dict[str, NDArray[np.int64] | None]:
-    """Rows to take out of each file, by its path in the dataset; None: the whole file is one."""
+    """Rows to take out of each file, by its path in the dataset; None: the whole file is one.
+
+    Raises:
+        CleanError: a file is not what was scanned, or rows cannot be taken out of it.
+    """
     taken: dict[str, NDArray[np.int64] | None] = {}
     for file in chosen:
         _check(file, known)
@@ -185,6 +189,8 @@ def _taken(
         if whole is None:
             table = opened(known[file.within].file, file.path)
             whole = table is not None and table.format in _PICTURES
+        if not whole:  # before any file is written
+            check_form(opened(known[file.within].file, file.path), file.path)
         taken[file.within] = None if whole else rows
     return taken
 
@@ -253,9 +259,7 @@ def _write_one(
     done: Cleaned,
 ) -> None:
     if rows is not None:
-        table = opened(member.file, member.name)
-        if table is None:
-            raise CleanError(f"{quote(member.name)}: rows cannot be taken out of such files")
+        table = check_form(opened(member.file, member.name), member.name)
         done.changed[member.name] = write_without(replace(table, header=header), rows, place)
         return
     other = adjusted(member, taken, done.gone)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from poisonscan.cleaning.columns import write_arrow, write_parquet
 from poisonscan.cleaning.errors import CleanError
 from poisonscan.cleaning.text import write_text
+from poisonscan.datasets.candidates import may_hold_rows
 from poisonscan.datasets.errors import DatasetError
 from poisonscan.datasets.layouts import reading
 from poisonscan.escape import quote
@@ -45,6 +46,38 @@ def opened(path: Path, name: str) -> TableFile | None:
     return None
 
 
+_FORMS: Final = "Parquet, Arrow, CSV and JSON files that are not packed"
+_PACKED: Final = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip", ".7z")
+
+
+def unlikely(path: str) -> str:
+    """Why no rows can be taken out of a file, as far as its name tells; empty if they may be.
+
+    Args:
+        path: of a file that may be a dataset.
+    """
+    if may_hold_rows(path) or path.lower().endswith(_PACKED):
+        return f"rows can be taken out of {_FORMS} only"
+    return ""
+
+
+def check_form(file: TableFile | None, path: str) -> TableFile:
+    """That rows can be taken out of a file.
+
+    Args:
+        file: as ``opened`` has it.
+        path: as messages call it.
+
+    Raises:
+        CleanError: they cannot.
+    """
+    if file is not None and file.format in _WRITERS and not file.codec and not file.steps:
+        return file
+    form = f" ({f'{file.codec} {file.format}'.strip()})" if file is not None else ""
+    message = f"{quote(path)}: rows cannot be taken out of files of this form{form}"
+    raise CleanError(f"{message}, but of {_FORMS}: unpack or convert it and scan again")
+
+
 def write_without(file: TableFile, taken: NDArray[np.int64], out: Path) -> int:
     """Write a file without some rows.
 
@@ -61,14 +94,10 @@ def write_without(file: TableFile, taken: NDArray[np.int64], out: Path) -> int:
             or has fewer rows.
         OSError: it cannot be written.
     """
-    write = _WRITERS.get(file.format)
-    if write is None or file.codec or file.steps:
-        form = f"{file.codec} {file.format}".strip()
-        message = f"{quote(file.path)}: rows cannot be taken out of files of this form ({form})"
-        raise CleanError(f"{message}: unpack or convert it and scan again")
+    check_form(file, file.path)
     try:
         with reading(file.path, 0):
-            return write(file, taken, out)
+            return _WRITERS[file.format](file, taken, out)
     except CleanError:
         raise
     except DatasetError as error:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +16,8 @@ from poisonscan.cli.outputs import Output, refuse_place
 from poisonscan.escape import quote
 from poisonscan.finding import Report, Severity
 
+_LISTED: Final = 10_000
+"""Files of a target whose names are looked at."""
 OPTIONS: Final = [
     click.option(
         "--rows-out",
@@ -66,6 +70,22 @@ class RowsOut:
             raise click.BadParameter(message, param_hint="'--rows-out'")
         return cls(path, lowest)
 
+    def warn(self, read: Iterable[Path]) -> None:
+        """Say before a scan, which may take long, that rows can be listed and not taken out.
+
+        Args:
+            read: what is scanned.
+        """
+        if self.path is None:
+            return
+        from poisonscan.cleaning.tables import unlikely
+
+        found = ((file, unlikely(file.name)) for file in _files(read))
+        file, why = next(((file, why) for file, why in found if why), (None, ""))
+        if file is not None:
+            message = f"poisonscan: clean will not do with {quote(os.fspath(file))}: {why}"
+            click.echo(f"{message}; --rows-out lists its rows all the same", err=True)
+
     def write(self, report: Report) -> None:
         """Write the list, before findings are hidden; ends the command where that fails."""
         if self.path is None:
@@ -78,3 +98,12 @@ class RowsOut:
             place = quote(os.fspath(error.filename or self.path))
             click.echo(f"poisonscan: {place} could not be written: {error.strerror}", err=True)
             sys.exit(4)
+
+
+def _files(targets: Iterable[Path]) -> Iterator[Path]:
+    """Some files of targets, by name: not more than can be listed at once."""
+    for target in targets:
+        inside = (
+            Path(place, name) for place, _, names in os.walk(target) for name in sorted(names)
+        )
+        yield from islice(inside if target.is_dir() else [target], _LISTED)

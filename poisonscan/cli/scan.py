@@ -260,6 +260,7 @@ def _run(kind: Kind, options: dict[str, Any]) -> None:
     delivery = Delivery.of(options, on_disk)
     rows = rows_out.RowsOut.of(options, on_disk, delivery.outputs)
     known = settings.load_baseline(options.pop("baseline"))
+    rows.warn(on_disk)
     report = findings_of(kind, options, quiet=delivery.look.verbosity < 0)
     rows.write(report)
     set_aside(report, baseline=known)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import zipfile
 from pathlib import Path
@@ -86,6 +87,23 @@ def test_a_saved_folder_gets_another_fingerprint(tmp_path: Path) -> None:
     assert len(state["_fingerprint"]) == 16
     read = pa.ipc.open_stream((out / "data-00000-of-00001.arrow").read_bytes()).read_all()
     assert read.equals(table.slice(0, 8))
+
+
+@pytest.mark.parametrize("name", ["z.npz", "z-idx3-ubyte", "z.csv.gz"])
+def test_what_no_rows_are_taken_out_of_is_said_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    data = folder(tmp_path)
+    contents = {
+        "z.npz": b"PK\3\4",
+        "z-idx3-ubyte": b"\0\0\x08\1" + bytes(8),
+        "z.csv.gz": gzip.compress(b"text,label\n" + b"a b,1\n" * 30),
+    }
+    (data / name).write_bytes(contents[name])
+    rows = listed(tmp_path / "rows.jsonl", data, {"train/a.csv": [1], name: [0]})
+    monkeypatch.setattr("shutil.copyfile", pytest.fail)
+    with pytest.raises(CleanError, match=f"{name}': rows cannot be taken out of files of this"):
+        clean(data, rows, tmp_path / "out")
 
 
 def test_rules_and_severities_choose(tmp_path: Path) -> None:

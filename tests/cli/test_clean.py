@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+import poisonscan
 from poisonscan.cli import cli
 
 
@@ -110,3 +111,24 @@ def test_a_named_column_makes_the_first_line_a_header_everywhere(
     refused = run(*scan, "no.jsonl", "--no-header", "--label-column", "spam")
     assert refused.exit_code == 2
     assert "there is no column 'spam'" in refused.output
+
+
+@pytest.mark.parametrize("name", ["a.npz", "train-images-idx3-ubyte", "t.csv.gz"])
+def test_that_rows_can_be_listed_only_is_said_before_the_scan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    Path("data", name).write_bytes(b"")
+
+    def scan(*_: object, **__: object) -> None:
+        raise poisonscan.TargetError("the scan begins")
+
+    monkeypatch.setattr("poisonscan.cli.scan.run_scan", scan)
+    for target in ("data", f"data/{name}"):
+        output = run("dataset", target, "--rows-out", "rows.jsonl").output
+        assert f"clean will not do with 'data/{name}': rows can be taken out of Parquet" in output
+        assert output.index("clean will not") < output.index("the scan begins")
+        assert "will not do" not in run("dataset", target).output
+    Path("data", name).rename(Path("data", "t.csv"))
+    assert "will not do" not in run("dataset", "data", "--rows-out", "rows.jsonl").output
