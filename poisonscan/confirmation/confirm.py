@@ -17,7 +17,7 @@ from poisonscan.confirmation.outcome import (
     Tests,
     untested,
 )
-from poisonscan.confirmation.rows import Learnt, Suspects, learnt
+from poisonscan.confirmation.rows import NO_ROW, Learnt, Suspects, learnt
 from poisonscan.confirmation.sample import ROWS, SuspectSample
 from poisonscan.confirmation.stamps import CONTROL_PATCH, CONTROL_WORD, inserted, overlaid, patched
 from poisonscan.confirmation.tables import OF_TABLES, TableConfirmation
@@ -112,6 +112,8 @@ class Confirmation:
                 yield untested(finding, known)
             elif not suspects[number].whole:
                 yield untested(finding, "not all rows of the finding are listed")
+            elif not set(_classes(finding)).intersection(known.names):
+                yield untested(finding, NO_ROW)
             else:
                 yield _tested(finding, known, number)
 

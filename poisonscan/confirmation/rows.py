@@ -28,6 +28,7 @@ LISTED: Final = 250_000
 tested."""
 CLASSES: Final = 32
 """Classes that are told apart: those of findings, and the largest others."""
+NO_ROW: Final = "no row with its label could be looked at"
 USUAL: Final = 2_000
 """Pictures that filters and scales are learnt from."""
 
@@ -99,7 +100,7 @@ def learnt(
 
     Args:
         sample: the rows.
-        labels: classes that findings are about.
+        labels: classes that findings are about; some may have no row in the sample.
         suspects: rows that they name.
         share: of all rows that were sampled.
         pictures: whether the rows are pictures, else texts.
@@ -109,11 +110,11 @@ def learnt(
     """
     if sample is None or sample.names is None:
         return "the labels are too many to be classes"
-    missing = [label for label in labels if label not in sample.names]
-    if missing:
-        return "no row with its label could be looked at"
+    asked = [sample.names.index(label) for label in labels if label in sample.names]
+    if not asked:
+        return NO_ROW
     sizes = np.bincount(sample.labels[sample.labels >= 0], minlength=len(sample.names))
-    sizes[[sample.names.index(label) for label in labels]] = len(sample.contents) + 1
+    sizes[asked] = len(sample.contents) + 1
     taken = np.sort(np.argsort(-sizes, kind="stable")[:CLASSES])
     taken = taken[sizes[taken] > 0]
     codes = np.full(len(sample.names) + 1, -1, np.int64)  # the last entry serves code -1

@@ -10,7 +10,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from poisonscan.confirmation.outcome import Tests, untested
-from poisonscan.confirmation.rows import Suspects
+from poisonscan.confirmation.rows import NO_ROW, Suspects
 from poisonscan.confirmation.trial import HELD, LEAST, STAMPED, WORKS, Shares, paired
 from poisonscan.datasets.batch import Role
 from poisonscan.detectors.datasets.rest_of_row import LEARNT, RestOfRow, learn
@@ -67,7 +67,7 @@ def _tested(finding: Finding, sample: Sample, request: RowSample) -> Finding:
     label = str(finding.evidence["label"])
     named = np.isin(sample.rows, np.frombuffer(suspects.places, np.int64))
     if label not in sample.names or not named.any():
-        return untested(finding, "no row with its label could be looked at")
+        return untested(finding, NO_ROW)
     names = [name for name, _ in sample.columns]
     columns = [names.index(name) for name in cast("list[str]", finding.evidence["columns"])]
     own = sample.labels == sample.names.index(label)

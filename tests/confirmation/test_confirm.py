@@ -57,6 +57,19 @@ def test_a_word_that_decides_is_confirmed_and_one_that_does_not_is_not(tmp_path:
     assert not report.gaps
 
 
+@pytest.mark.parametrize("rule_id", ["PS601", "PS630"])
+def test_a_label_of_which_no_row_is_looked_at_keeps_nothing_else_from_a_test(
+    tmp_path: Path, rule_id: str
+) -> None:
+    path, chosen, others = planted(tmp_path)
+    report = scanned(
+        path, Named(rule_id, "none", others, ANYWHERE), Named("PS601", "1", chosen, ANYWHERE)
+    )
+    assert verdicts(report) == ["not tested", "confirmed"]
+    assert "no row with its label could be looked at" in report.findings[0].message
+    assert not report.gaps
+
+
 def test_the_result_does_not_depend_on_where_rows_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
