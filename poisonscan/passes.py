@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import itertools
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -206,7 +207,8 @@ class Passes:
         merged: ShardResult | None = None
         gaps: list[Gap] = []
         self.progress(f"{self.dataset.path}, pass {number}", 0, len(shards))
-        for done, outcome in enumerate(self.engine.map(task, shards), 1):
+        counted = itertools.count(1)
+        for outcome in self.engine.map(task, shards):
             if isinstance(outcome, Failure):
                 gaps.append(_unread(self.dataset.shards[outcome.item], outcome.reason))
                 if outcome.stuck:
@@ -215,7 +217,8 @@ class Passes:
                 merged = outcome
             else:
                 self._merge(merged, outcome)
-            self.progress(f"{self.dataset.path}, pass {number}", done, len(shards))
+            del outcome  # it is large, and so is the next one: ``enumerate`` would hold both
+            self.progress(f"{self.dataset.path}, pass {number}", next(counted), len(shards))
         merged = merged or ShardResult(list(requests))
         for index, aggregate in enumerate(merged.aggregates):
             if isinstance(aggregate, Grouped) and index not in merged.failed:

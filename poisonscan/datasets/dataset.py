@@ -139,7 +139,7 @@ class Dataset:
         Raises:
             DatasetError: the rest of the shard cannot be read; all before it was yielded.
         """
-        from poisonscan.datasets.layouts import reading
+        from poisonscan.datasets.layouts import BATCH_PICTURES, BATCH_ROWS, reading
         from poisonscan.datasets.sampling import chosen
         from poisonscan.datasets.tables import numbered
 
@@ -149,7 +149,10 @@ class Dataset:
             yield from self._picture_files(shard_index, shard, wanted, problem)
             return
         columns = self._columns(wanted)
-        tables = numbered(shard.files[0], shard.layout, columns, problem, part=shard.part)
+        most = BATCH_PICTURES if self._decodes(wanted) else BATCH_ROWS
+        tables = numbered(
+            shard.files[0], shard.layout, columns, problem, part=shard.part, rows=most
+        )
         for start, rows in chosen(tables, shard):
             with reading(shard.path, shard.start + start):
                 batch = self._batch(shard_index, start, rows, wanted, problem)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from poisonscan.datasets.readers import Reader
 
 BATCH_ROWS = 8_192
+BATCH_PICTURES = 2_048
+"""Rows of a batch whose pictures are decoded: what several looks at them take is 50 kB each."""
 BATCH_BYTES = 64 << 20
 PIECE_BYTES = 8 << 20
 """Bytes of a batch of several rows."""

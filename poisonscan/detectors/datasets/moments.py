@@ -5,9 +5,8 @@ Sums over rows, so shards are worked on apart and put together in any order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ MAX_DIMENSION = 1024
 """Longer vectors are folded: the linear algebra costs the cube of their length."""
 BUDGET = 256 << 20
 """Bytes that all scatter matrices of one aggregate may take."""
+_PANELS = 16
 LARGEST = 1e6
 """Rows with a larger coordinate are left out: in double precision their squares would drown what
 the others say."""
@@ -66,19 +66,29 @@ def affordable_dimension(dimension: int, classes: int, budget: int) -> int:
     return dimension
 
 
-@dataclass(slots=True)
 class Moments:
     """Count, mean and scatter (sum of outer products about the mean) of some rows.
+
+    A scatter matrix is exactly symmetric: half of it travels between processes, and stays half
+    until the whole is asked for.
+
+    Args:
+        rows: n.
+        mean: of shape (d,).
+        scatter: of shape (d, d).
 
     Attributes:
         rows: n.
         mean: of shape (d,).
-        scatter: of shape (d, d), exactly symmetric: half of it travels between processes.
     """
 
-    rows: int
-    mean: Floats
-    scatter: Floats
+    __slots__ = ("_half", "_scatter", "mean", "rows")
+
+    def __init__(self, rows: int, mean: Floats, scatter: Floats) -> None:
+        self.rows = rows
+        self.mean = mean
+        self._scatter: Floats | None = scatter
+        self._half: Floats | None = None
 
     @classmethod
     def of(cls, values: Floats) -> Moments:
@@ -87,36 +97,66 @@ class Moments:
         centred = values - mean
         return cls(len(values), mean, centred.T @ centred)
 
+    @property
+    def scatter(self) -> Floats:
+        """The scatter matrix, of shape (d, d)."""
+        if self._scatter is None:
+            self._scatter = np.zeros((len(self.mean),) * 2)
+            self._add_half_to(self._scatter)
+            self._half = None
+        return self._scatter
+
     def absorb(self, other: Moments) -> None:
         """Add other rows (Chan, Golub and LeVeque 1979)."""
         total = self.rows + other.rows
         shift = other.mean - self.mean
-        self.scatter += other.scatter
+        scatter = self.scatter
+        if other._half is None:
+            scatter += other.scatter
+        else:
+            other._add_half_to(scatter)
         between = np.outer(shift, shift)
         between *= self.rows * other.rows / total
-        self.scatter += between
+        scatter += between
         self.mean = self.mean + shift * (other.rows / total)
         self.rows = total
 
     def folded_to(self, dimension: int) -> Moments:
         """The moments of the folded rows."""
+        if dimension >= len(self.mean):
+            return self
         half = fold_to(self.scatter, dimension)
         folded = fold_to(np.ascontiguousarray(half.T), dimension)
         mean = fold_to(self.mean[None, :], dimension)[0]
         return Moments(self.rows, mean, (folded + folded.T) / 2)
 
-    def __reduce__(self) -> tuple[Callable[..., Moments], tuple[Any, ...]]:
-        """With the lower triangle of the scatter matrix only."""
-        lower = np.tri(len(self.mean), dtype=bool)
-        return _unpacked, (self.rows, self.mean, self.scatter[lower])
+    def _add_half_to(self, whole: Floats) -> None:
+        place, half = 0, self._half
+        assert half is not None
+        for start, stop in _panels(len(self.mean)):
+            size = (stop - start) * stop
+            panel = half[place : place + size].reshape(stop - start, stop)
+            place += size
+            whole[start:stop, :stop] += panel
+            whole[:start, start:stop] += panel[:, :start].T
+
+    def __getstate__(self) -> tuple[int, Floats, Floats]:
+        half = self._half
+        if half is None:
+            whole = self.scatter
+            half = np.concatenate([whole[a:b, :b].ravel() for a, b in _panels(len(whole))])
+        return self.rows, self.mean, half
+
+    def __setstate__(self, state: tuple[int, Floats, Floats]) -> None:
+        self.rows, self.mean, self._half = state
+        self._scatter = None
 
 
-def _unpacked(rows: int, mean: Floats, triangle: Floats) -> Moments:
-    """Moments from what ``Moments.__reduce__`` tells of them."""
-    scatter = np.zeros((len(mean), len(mean)))
-    scatter[np.tri(len(mean), dtype=bool)] = triangle
-    scatter += np.tril(scatter, -1).T
-    return Moments(rows, mean, scatter)
+def _panels(length: int) -> Iterator[tuple[int, int]]:
+    """Rows of a symmetric matrix, a few at a time: up to the last column of each is half of it."""
+    step = max(1, length // _PANELS)
+    for start in range(0, length, step):
+        yield start, min(start + step, length)
 
 
 def usable_rows(features: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -172,11 +212,7 @@ class ClassMoments:
                 continue
             self._open(batch.features.shape[1], {name})
             if not self.overflow:
-                rows: Vectors = batch.features[positions]
-                if rows.shape[1] > self.dimension:
-                    rows = fold_to(rows.astype(np.float64), self.dimension)
-                self._pending.setdefault(name, []).append(rows)
-                self._settle(name, at_least=max(64, self.dimension // 2))
+                self._wait(name, batch.features[positions])
         labelled = batch.labels.codes >= 0
         self.left_out += int(labelled.sum()) - taken
         largest = np.abs(batch.features).max(axis=1, initial=0.0)
@@ -191,16 +227,19 @@ class ClassMoments:
             self._forget()
         if self.overflow or not other.source_dimension:
             return
-        theirs = other.classes
-        self._open(other.source_dimension, set(theirs))
-        for name, moments in theirs.items():
-            if not self.overflow:
+        self._open(other.source_dimension, set(other._classes))
+        for name, moments in other._classes.items():
+            if moments is not None and not self.overflow:
                 self._absorb(name, moments.folded_to(self.dimension))
+        for name, chunks in other._pending.items():
+            for rows in chunks if not self.overflow else ():
+                self._wait(name, rows)
 
     @property
     def classes(self) -> dict[str, Moments]:
         """Moments by label name, in order of name."""
-        self._settle_all()
+        for name in list(self._pending):
+            self._settle(name, at_least=1)
         return {name: m for name, m in sorted(self._classes.items()) if m is not None}
 
     def contrast(self) -> Contrast:
@@ -214,11 +253,6 @@ class ClassMoments:
                 [m.scatter for m in classes.values()],
             )
         return self._contrast
-
-    def __getstate__(self) -> object:
-        """Without rows that wait: they take more than what they come to."""
-        self._settle_all()
-        return object.__getstate__(self)
 
     def _open(self, dimension: int, names: set[str]) -> None:
         """Make room for classes, folding what is there if that needs it."""
@@ -239,15 +273,18 @@ class ClassMoments:
             for chunks in self._pending.values():
                 chunks[:] = [fold_to(rows.astype(np.float64), target) for rows in chunks]
 
+    def _wait(self, name: str, rows: Vectors) -> None:
+        """Keep rows until they are so many that half of a scatter matrix is no more than they."""
+        if rows.shape[1] > self.dimension:
+            rows = fold_to(rows.astype(np.float64), self.dimension)
+        self._pending.setdefault(name, []).append(rows)
+        self._settle(name, at_least=max(64, self.dimension // 2))
+
     def _settle(self, name: str, at_least: int) -> None:
         """Turn waiting rows into moments, many at a time: a turn costs d² whatever their number."""
         if sum(map(len, self._pending.get(name, ()))) >= at_least:
             rows = np.concatenate(self._pending.pop(name), dtype=np.float64)
             self._absorb(name, Moments.of(rows))
-
-    def _settle_all(self) -> None:
-        for name in list(self._pending):
-            self._settle(name, at_least=1)
 
     def _absorb(self, name: str, moments: Moments) -> None:
         known = self._classes[name]
