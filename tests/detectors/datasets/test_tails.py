@@ -11,7 +11,6 @@ from scipy import stats
 
 from poisonscan.detectors.datasets import tails
 
-
 HITS, ROWS, SHARES = np.meshgrid(
     [0, 1, 2, 7, 40, 400, 401], [0, 1, 7, 40, 400, 9_000], [0, 1e-9, 0.01, 0.5, 0.999, 1]
 )
