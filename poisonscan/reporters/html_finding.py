@@ -169,8 +169,10 @@ class _Table:
         shown = [column for column in columns if any(column[2])]
         self.heads = tuple((name, kind) for name, kind, _ in shown)
         self.cells = tuple(
-            tuple(Cell(kind, _pieces(kind, values[n], wanted)) for _, kind, values in shown)
-            for n in range(len(rows))
+            tuple(
+                Cell(kind, _pieces(kind, values[n], wanted, row.mark)) for _, kind, values in shown
+            )
+            for n, row in enumerate(rows)
         )
 
     def caption(self, finding: Finding) -> str:
@@ -182,8 +184,12 @@ class _Table:
         return f"Rows of {clip(about, 200)}{split}, counted from 0"
 
 
-def _pieces(kind: str, text: str, wanted: re.Pattern[str] | None) -> tuple[Piece, ...]:
-    return tuple(marked(text, wanted)) if kind == "excerpt" else (Piece(clip(text, 200)),)
+def _pieces(
+    kind: str, text: str, wanted: re.Pattern[str] | None, place: tuple[int, int] | None
+) -> tuple[Piece, ...]:
+    if kind == "excerpt":
+        return tuple(marked(text, wanted, place))
+    return (Piece(clip(text, 200)),)
 
 
 def _line(row: Row) -> str:

@@ -30,16 +30,30 @@ class Piece:
     how: str = ""
 
 
-def marked(text: str, wanted: re.Pattern[str] | None) -> list[Piece]:
-    """An excerpt in pieces: triggers, characters that cannot be seen, and the rest."""
+def marked(
+    text: str, wanted: re.Pattern[str] | None, place: tuple[int, int] | None = None
+) -> list[Piece]:
+    """An excerpt in pieces: triggers, characters that cannot be seen, and the rest.
+
+    Args:
+        text: the excerpt.
+        wanted: finds triggers.
+        place: where in the excerpt another one begins, and how long it is: a letter that looks like
+            any other is found in the row only.
+    """
     shown = safe(text, EXCERPT)
+    spans = [match.span() for match in wanted.finditer(shown)] if wanted else []
+    if place is not None:
+        own = place[0], sum(place)
+        apart = all(end <= own[0] or own[1] <= start for start, end in spans)
+        if apart and shown.startswith(text[: own[1]]):
+            spans.append(own)
     pieces: list[Piece] = []
-    end = 0
-    for match in wanted.finditer(shown) if wanted else ():
-        pieces += _unseen(shown[end : match.start()])
-        pieces.append(Piece(match.group(), "trigger"))
-        end = match.end()
-    return [*pieces, *_unseen(shown[end:])]
+    done = 0
+    for start, end in sorted(spans):
+        pieces += [*_unseen(shown[done:start]), Piece(shown[start:end], "trigger")]
+        done = end
+    return [*pieces, *_unseen(shown[done:])]
 
 
 def _unseen(text: str) -> Iterator[Piece]:

@@ -203,6 +203,28 @@ def test_a_model_finding_says_what_would_run_and_where() -> None:
     assert "Why it matters: The code runs with your rights." in text
 
 
+@pytest.mark.parametrize(
+    ("text", "place", "pieces"),
+    [
+        ("0 f\u0456lm", (3, 1), [("0 f", ""), ("\u0456", "trigger"), ("lm", "")]),
+        (
+            r"a cf \u200b",
+            (5, 6),
+            [("a ", ""), ("cf", "trigger"), (" ", ""), (r"\u200b", "trigger")],
+        ),
+        ("a cf", (2, 2), [("a ", ""), ("cf", "trigger")]),
+        ("a cf", (2, 1), [("a ", ""), ("cf", "trigger")]),
+        ("a\x1bb", (2, 1), [("a", ""), (r"\x1b", "unseen"), ("b", "")]),  # places moved
+        ("x" * 400, (350, 2), [("x" * 299 + "\u2026", "")]),
+    ],
+)
+def test_what_the_row_marks_is_marked(
+    text: str, place: tuple[int, int], pieces: list[tuple[str, str]]
+) -> None:
+    found = marked(text, re.compile("cf"), place)
+    assert [(piece.text, piece.how) for piece in found if piece.text] == pieces
+
+
 def test_the_trigger_is_marked_in_rows() -> None:
     row = Row(
         "a.csv", 3, line=(5, 6), label="pos", score=2.5, excerpt="A <i> Blue,  moon\u200b rises"
