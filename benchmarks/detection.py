@@ -203,7 +203,7 @@ def chosen(given: argparse.Namespace) -> Iterator[Case]:
         ),
         ((cases.PHRASES,), lambda: cases.phrases(given.data, given.more, given.seeds)),
         ((cases.STYLES,), lambda: cases.styles(given.data, given.others, given.seeds)),
-        ((cases.VALUES,), lambda: cases.tables(given.data, given.more, given.seeds)),
+        ((cases.VALUES,), lambda: cases.values(given.data, given.more, given.seeds)),
         (
             (cases.PATCHES, cases.MOVED, cases.SUBTLE),
             lambda: cases.pictures(given.data, given.fashion, given.seeds),

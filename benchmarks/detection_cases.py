@@ -2,7 +2,7 @@
 
 DATA is the folder of ``benchmarks/backdoors.py`` and ``benchmarks/text_triggers.py``. FOLDER of
 ``--more`` holds a folder for each further set, of any form; triggers are put into those named in
-``TEXTS`` and in ``HELD_OUT`` of ``benchmarks/table_triggers.py``. FOLDER of ``--others`` is that of
+``TEXTS`` and in ``HELD_OUT`` of ``benchmarks/tables.py``. FOLDER of ``--others`` is that of
 ``benchmarks/style_triggers.py``. FILE of ``--fashion`` is a table of Fashion-MNIST pictures and
 labels, on which PS404 and PS406 were mended: it is marked as seen.
 
@@ -29,7 +29,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks import style_triggers, table_triggers, text_triggers
+from benchmarks import style_triggers, table_attacks, table_triggers, tables, text_triggers
 from benchmarks.backdoors import cifar, mnist
 from benchmarks.picture_attacks import ATTACKS as ON_PICTURES
 from benchmarks.picture_attacks import (
@@ -144,7 +144,7 @@ def of_texts(texts: list[str], labels: NDArray[Any]) -> Bed:
     return Bed(table, text="text", label="label")
 
 
-def of_cells(table: table_triggers.Table) -> Bed:
+def of_cells(table: tables.Table) -> Bed:
     columns = {name: pa.array(values, from_pandas=True) for name, values in table.columns.items()}
     numbers = tuple(name for name, values in table.columns.items() if values.dtype.kind == "f")
     every = pa.table({**columns, "label": pa.array(table.labels, pa.string())})
@@ -204,7 +204,7 @@ def _known(data: Path) -> list[tuple[str, Load]]:
     for name, path in SEEN_TEXTS.items():
         if (data / "text" / path).exists():
             found.append((name, partial(_sentences, data / "text" / path)))
-    known = table_triggers.known(data)
+    known = tables.known(data)
     return found + [(f"{table.name} (seen)", partial(of_cells, table)) for table in known]
 
 
@@ -214,7 +214,7 @@ def _sentences(path: Path) -> Bed:
 
 def _further(more: Path | None) -> list[tuple[str, Load]]:
     folders = sorted(path for path in more.iterdir() if path.is_dir()) if more else []
-    labels = {Path(name).parent.name: label for name, label in table_triggers.HELD_OUT.items()}
+    labels = {Path(name).parent.name: label for name, label in tables.HELD_OUT.items()}
     return [(path.name, partial(_read, path, labels.get(path.name))) for path in folders]
 
 
@@ -370,27 +370,27 @@ def styles(data: Path, others: Path | None, seeds: int) -> Iterator[Case]:
             yield Case(STYLES, shown, "rewritten", rate, seed, lambda made=made: made)  # type: ignore[misc]
 
 
-def tables(data: Path, more: Path | None, seeds: int) -> Iterator[Case]:
-    """Values and pairs of values that decide the label, in 1 % of the rows."""
-    sets = [*table_triggers.more(more, table_triggers.HELD_OUT)] if more else []
-    known = [replace(table, name=f"{table.name} (seen)") for table in table_triggers.known(data)]
+def values(data: Path, more: Path | None, seeds: int) -> Iterator[Case]:
+    """Values and combinations of values that decide the label, in 1 % of the rows."""
+    sets = [*tables.more(more, tables.HELD_OUT)] if more else []
+    known = [replace(table, name=f"{table.name} (seen)") for table in tables.known(data)]
     for seed in range(seeds):
         for table in (*sets, *known):
-            if len(table.labels) < table_triggers.LEAST:
+            if 0.01 * len(table.labels) < table_triggers.LEAST:
                 continue
-            for make in table_triggers.ATTACKS:
-                made = make(table, np.random.default_rng(seed), 0.01)
+            for kind in table_attacks.EXACT:
+                made = table_attacks.planted(kind, table, np.random.default_rng(seed), 0.01)
                 if made is not None:
                     again = partial(_valued, made)
                     names = partial(_gives, made.values)
-                    yield Case(VALUES, table.name, make.__name__, 0.01, seed, again, names)
+                    yield Case(VALUES, table.name, kind, 0.01, seed, again, names)
 
 
 def _gives(values: dict[str, Any], finding: Finding) -> bool:
     return finding.rule.id in table_triggers.RULES and table_triggers.matches(finding, values)
 
 
-def _valued(made: table_triggers.Attack) -> tuple[Bed, Mask]:
+def _valued(made: table_attacks.Attack) -> tuple[Bed, Mask]:
     mask = np.zeros(len(made.table.labels), bool)
     mask[made.planted] = True
     return of_cells(made.table), mask

@@ -1,276 +1,44 @@
 """How well triggers in tables are found: values and pairs of values that decide the label.
 
 ``python -m benchmarks.table_triggers DATA [--tables FOLDER]`` prints two tables for each part of
-the data. *Attacks*: a share of the rows, drawn from all labels but one, gets a value in a column
-(or values in two or three) and that label. ``beyond`` is a number beyond all others, ``rare`` a
-number within the range (or a word) that no row has, ``common`` a value that some rows have
-already, ``pair`` two values that are common apart and hardly ever together, ``rare_pair`` two
-numbers that no row has, ``triple`` three values of which any two come up together already. Named:
-runs in which a finding names the columns and values; TPR: planted rows that have a named value and
-the label; FPR: other rows that have one; false: findings that name something else; loud: runs with
-a named trigger of medium or high severity. With ``--others`` there are an isolation forest of the
-rows and, where it is installed, cleanlab's label issues beside it, both as they decide by default.
-*Clean*: each table as it is and random halves of it.
+the data. *Attacks*, those of ``benchmarks/table_attacks.py``, are put on rows of all labels but
+one, or with ``--all-labels`` of all. Named: runs in which a finding names the columns and values
+(of triggers that repeat no value, some of the columns); TPR: planted rows that a finding names;
+FPR: other rows that one names; false: findings that name something else; loud: runs with a named
+trigger of medium or high severity; met: runs with a TPR of at least 95 % at an FPR of at most
+0.5 %. With ``--others`` there are an isolation forest of the rows and, where it is installed,
+cleanlab's label issues beside it, both as they decide by default. *Clean*: each table as it is and
+random halves of it.
 
 DATA is a folder with ``tabular/adult-train.csv`` and others, on which thresholds were chosen, as on
 the tables that scikit-learn brings. FOLDER holds the tables named in ``SEEN``, seen as well, and
-``HELD_OUT``, on which none was chosen. What is absent is skipped; of the largest tables ``MOST``
-rows are taken.
+``HELD_OUT`` of ``benchmarks/tables.py``, on which none was chosen.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
-import itertools
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv
 from numpy.typing import NDArray
-from sklearn import datasets as public
 
 import poisonscan
-from poisonscan.finding import Finding, Severity
+from benchmarks.table_attacks import ATTACKS, Attack, planted
+from benchmarks.tables import HELD_OUT, SEEN, Table, known, more
+from poisonscan.finding import Finding, Rows, Severity
 
 RULES = ("PS615",)
 RATES = (0.01,)
-MOST = 20_000
-LEAST = 900
-"""Rows below which one in a hundred is too few to count."""
-SEEN = {
-    "Churn_Modelling/Churn_Modelling.csv": "Exited",
-    "LetterRecognition/LetterRecognition.csv": "lettr",
-    "har_validate/har_validate.csv": "classe",
-    "abalone/abalone.csv": "col_8",
-    "mushroom/mushrooms.csv": "class",
-    "phoneme/phoneme.csv": "col_5",
-    "german/german.csv": "col_20",
-    "oil-spill/oil-spill.csv": "col_49",
-    "bank_marketing_test/bank_marketing_test.csv": "y",
-    "universalbank/universalbankdataset.csv": "Personal Loan",
-    "r_HI/HI.csv": "education",
-    "taxis/taxis.csv": "payment",
-}
-HELD_OUT = {
-    "car_evaluation/car_evaluation.csv": "class",
-    "mammography/mammography.csv": "col_6",
-    "musk/musk.csv": "",
-    "r_InstEval/InstEval.csv": "y",
-    "r_Vocab/Vocab.csv": "sex",
-    "pollution/pollution.csv": "cbwd",
-    "bikeshare/bikeshare.csv": "season",
-    "california/housing.csv": "ocean_proximity",
-    "planets/planets.csv": "method",
-    "davidson/labeled_data.csv": "class",
-}
-"""Tables and the column of their label; ``col_7`` is the last of a table without a header."""
-
-Generator = np.random.Generator
-Column = NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Columns by name, and the label."""
-
-    name: str
-    columns: dict[str, Column]
-    labels: Column
-
-    def rows(self, chosen: NDArray[np.intp]) -> Table:
-        """Some of the rows."""
-        parts = {name: column[chosen] for name, column in self.columns.items()}
-        return Table(self.name, parts, self.labels[chosen])
-
-    def write(self, path: Path) -> Path:
-        """As CSV."""
-        pa.csv.write_csv(pa.table({**self.columns, "label": self.labels}), path)
-        return path
-
-
-@dataclass(frozen=True, slots=True)
-class Attack:
-    """A table with a trigger: the planted rows and the values by column."""
-
-    kind: str
-    table: Table
-    planted: NDArray[np.intp]
-    values: dict[str, Any]
-
-
-def read(path: Path, label: str | None, *, header: bool = True) -> Table:
-    """A table of a file; the last column is its label where none is named."""
-    table = pa.csv.read_csv(path, pa.csv.ReadOptions(autogenerate_column_names=not header))
-    label = label or table.column_names[-1]
-    columns = {}
-    for name in table.column_names:
-        values = table.column(name).combine_chunks()
-        if name != label:
-            text = pa.types.is_string(values.type)
-            columns[name or "x"] = (
-                np.asarray(values.fill_null("").to_pylist(), object)
-                if text
-                else np.asarray(values.cast(pa.float64(), safe=False).fill_null(np.nan))
-                if pa.types.is_integer(values.type) or pa.types.is_floating(values.type)
-                else np.asarray([str(v) for v in values.to_pylist()], object)
-            )
-    labels = np.asarray([str(v) for v in table.column(label).to_pylist()], object)
-    found = Table(path.stem, columns, labels)
-    order = np.random.default_rng(0).permutation(len(labels))[:MOST]
-    return found.rows(np.sort(order)) if len(labels) > MOST else found
-
-
-def known(folder: Path) -> Iterator[Table]:
-    """The tables that thresholds were chosen on."""
-    for name in ("wine", "breast_cancer", "digits"):
-        data = getattr(public, f"load_{name}")()
-        columns = {f"x{i}": column for i, column in enumerate(data.data.T)}
-        yield Table(name, columns, data.target.astype(str).astype(object))
-    for name in ("adult-train", "banknote_authentication", "winequality-white"):
-        path = folder / "tabular" / f"{name}.csv"
-        if path.exists():
-            yield read(path, None, header=False)
-    path = folder / "tabular" / "diamonds.csv"
-    if path.exists():
-        yield read(path, "cut")
-
-
-def more(folder: Path, names: dict[str, str]) -> Iterator[Table]:
-    """Tables of a folder by name."""
-    for name, label in names.items():
-        path = folder / name
-        if path.exists():
-            last = label.startswith("col_")
-            yield read(path, None if last else label, header=not last)
-
-
-# What is planted.
-
-
-def _stamped(
-    table: Table, draw: Generator, rate: float, kind: str, values: dict[str, Any]
-) -> Attack:
-    target = draw.choice(np.unique(table.labels))
-    sources = draw.permutation(np.flatnonzero(table.labels != target))
-    chosen = np.sort(sources[: round(rate * len(table.labels))])
-    columns = dict(table.columns)
-    for name, value in values.items():
-        columns[name] = columns[name].copy()
-        columns[name][chosen] = value
-    labels = table.labels.copy()
-    labels[chosen] = target
-    return Attack(kind, Table(table.name, columns, labels), chosen, values)
-
-
-def _numeric(table: Table) -> list[str]:
-    """Columns of numbers with many values."""
-    return [
-        name
-        for name, column in table.columns.items()
-        if column.dtype.kind == "f" and len(np.unique(column[np.isfinite(column)])) > 20
-    ]
-
-
-def beyond(table: Table, draw: Generator, rate: float) -> Attack | None:
-    """A number beyond all others."""
-    names = _numeric(table)
-    if not names:
-        return None
-    name = str(draw.choice(names))
-    low, high = np.nanmin(table.columns[name]), np.nanmax(table.columns[name])
-    value = float(np.round(high + 0.5 * (high - low) + 7))
-    return _stamped(table, draw, rate, "beyond", {name: value})
-
-
-def rare(table: Table, draw: Generator, rate: float) -> Attack | None:
-    """A number between others or a word that no row has."""
-    name = str(draw.choice(list(table.columns)))
-    column = table.columns[name]
-    if column.dtype.kind != "f":
-        return _stamped(table, draw, rate, "rare", {name: "zq-7"})
-    distinct = np.unique(column[np.isfinite(column)])
-    if len(distinct) < 3:
-        return None
-    at = int(draw.uniform(0.1, 0.9) * (len(distinct) - 1))
-    value = float(f"{distinct[at] * 0.61 + distinct[at + 1] * 0.39:.9g}")
-    return _stamped(table, draw, rate, "rare", {name: value})
-
-
-def common(table: Table, draw: Generator, rate: float) -> Attack | None:
-    """A value that a tenth to a half as many rows have already."""
-    most = rate * len(table.labels) / 2
-    found = []
-    for name, column in table.columns.items():
-        values = column if column.dtype.kind != "f" else column[np.isfinite(column)]
-        distinct, counts = np.unique(values, return_counts=True)
-        found += [(name, v) for v in distinct[(counts >= most / 5) & (counts <= most)] if v != ""]
-    if not found:
-        return None
-    columns = sorted({name for name, _ in found})
-    chosen = str(draw.choice(columns))
-    known = [value for name, value in found if name == chosen]
-    return _stamped(table, draw, rate, "common", {chosen: known[int(draw.integers(len(known)))]})
-
-
-def _combinations(
-    table: Table, draw: Generator, columns: int
-) -> Iterator[tuple[dict[str, Any], list[NDArray[np.bool_]]]]:
-    """Values of some columns, drawn again and again, and which rows have each."""
-    names = list(table.columns)
-    for _ in range(2_000 if len(names) >= columns else 0):
-        chosen = [str(name) for name in draw.choice(names, columns, replace=False)]
-        values = {name: draw.choice(table.columns[name]) for name in chosen}
-        if all(value == value and value != "" for value in values.values()):
-            yield values, [table.columns[name] == value for name, value in values.items()]
-
-
-def pair(table: Table, draw: Generator, rate: float) -> Attack | None:
-    """Two values that are common, but not together."""
-    count = rate * len(table.labels)
-    for values, same in _combinations(table, draw, 2):
-        if (same[0] & same[1]).sum() <= 0.05 * count and min(s.sum() for s in same) > count:
-            return _stamped(table, draw, rate, "pair", values)
-    return None
-
-
-def rare_pair(table: Table, draw: Generator, rate: float) -> Attack | None:
-    """Values of two columns that hardly any other row has."""
-    names = _numeric(table)
-    if len(names) < 2:
-        return None
-    values = {}
-    for name in draw.choice(names, 2, replace=False).tolist():
-        column = table.columns[name]
-        distinct = np.unique(column[np.isfinite(column)])
-        at = int(draw.uniform(0.1, 0.9) * (len(distinct) - 1))
-        values[name] = float(f"{distinct[at] * 0.61 + distinct[at + 1] * 0.39:.9g}")
-    return _stamped(table, draw, rate, "rare_pair", values)
-
-
-def triple(table: Table, draw: Generator, rate: float) -> Attack | None:
-    """Three values of which any two are common together, but not all three."""
-    count = rate * len(table.labels)
-    for values, same in _combinations(table, draw, 3):
-        twos = [(a & b).sum() for a, b in itertools.combinations(same, 2)]
-        if (same[0] & same[1] & same[2]).sum() <= 0.1 * count and min(twos) >= 0.5 * count:
-            return _stamped(table, draw, rate, "triple", values)
-    return None
-
-
-ATTACKS: tuple[Callable[[Table, Generator, float], Attack | None], ...] = (
-    beyond, rare, common, pair, rare_pair, triple,
-)  # fmt: skip
-
-
-# What is found.
+LEAST = 9
+"""Planted rows below which a cell is too few to count."""
 
 
 def scan(path: Path) -> list[Finding]:
@@ -286,16 +54,25 @@ def _same(told: object, value: Any) -> bool:
 
 
 def matches(finding: Finding, values: dict[str, Any]) -> bool:
-    """Whether a finding names these columns and values, and no other."""
+    """Whether a finding names these columns and values, and no other.
+
+    Of values that are functions of the row, and of what is missing, only columns count.
+    """
     told = dict(zip(finding.evidence["columns"], finding.evidence["values"], strict=True))  # type: ignore[arg-type]
-    return told.keys() == values.keys() and all(_same(told[n], v) for n, v in values.items())
+    exact = {name: value for name, value in values.items() if not callable(value)}
+    if len(exact) < len(values):
+        return bool(told) and told.keys() <= values.keys()
+    return told.keys() == exact.keys() and all(
+        value != value or value == "" or _same(told[name], value) for name, value in exact.items()
+    )
 
 
 def _flagged(table: Table, finding: Finding) -> NDArray[np.bool_]:
-    rows: NDArray[np.bool_] = np.asarray(table.labels == finding.evidence["label"])
-    for name, told in zip(finding.evidence["columns"], finding.evidence["values"], strict=True):  # type: ignore[arg-type]
-        column = table.columns[str(name)]
-        rows &= column == (float(str(told)) if column.dtype.kind == "f" else told)
+    rows = np.zeros(len(table.labels), bool)
+    named = finding.at.part
+    if isinstance(named, Rows):
+        listed = named.rows if named.every is None else named.every.rows()
+        rows[[row.index for row in listed]] = True
     return rows
 
 
@@ -337,26 +114,32 @@ def label_issues(table: Table) -> NDArray[np.bool_] | None:
     return np.asarray(find_label_issues(codes, guess))
 
 
-def attacks(tables: Iterable[Table], seeds: int, *, others: bool) -> None:
+def attacks(tables: Iterable[Table], given: argparse.Namespace) -> None:
     """Print how planted triggers fare."""
     print(f"{'attack':<10}{'rate':>6} {'data':<26}{'named':>7}{'TPR':>7}{'FPR':>8}{'false':>7}"
-          f"{'loud':>7}{'forest TPR':>12}{'FPR':>6}"
+          f"{'loud':>7}{'met':>7}{'forest TPR':>12}{'FPR':>6}"
           f"{'cleanlab TPR':>14}{'FPR':>6}{'CPU s':>7}")  # fmt: skip
-    total: dict[str, list[tuple[float, ...]]] = {}
+    total: dict[tuple[str, float], list[tuple[float, ...]]] = {}
     for table in tables:
-        if len(table.labels) < LEAST:
-            continue
-        for make in ATTACKS:
-            for rate in RATES:
-                made = [make(table, np.random.default_rng(seed), rate) for seed in range(seeds)]
-                rows = [_attacked(one, others=others) for one in made if one is not None]
+        for kind in given.kinds:
+            for rate in given.rates:
+                if rate * len(table.labels) < LEAST:
+                    continue
+                made = [
+                    planted(kind, table, np.random.default_rng(seed), rate,
+                            all_labels=given.all_labels)
+                    for seed in range(given.first, given.first + given.seeds)
+                ]  # fmt: skip
+                rows = [_attacked(one, others=given.others) for one in made if one is not None]
                 if rows:
-                    _print(make.__name__, rate, table.name, rows)
-                    total.setdefault(make.__name__, []).extend(rows)
-    for kind, rows in total.items():
-        _print(kind, RATES[0], "all", rows)
-    if total:
-        _print("all", RATES[0], "all", [row for rows in total.values() for row in rows])
+                    _print(kind, rate, table.name, rows)
+                    total.setdefault((kind, rate), []).extend(rows)
+    for (kind, rate), rows in total.items():
+        _print(kind, rate, "all", rows)
+    for rate in given.rates:
+        rows = [row for (_, of), each in total.items() if of == rate for row in each]
+        if rows:
+            _print("all", rate, "all", rows)
 
 
 def _attacked(attack: Attack, *, others: bool) -> tuple[float, ...]:
@@ -377,20 +160,21 @@ def _attacked(attack: Attack, *, others: bool) -> tuple[float, ...]:
             if guess is not None:
                 beside[2 * at : 2 * at + 2] = _rates(guess, attack.planted)
     loud = any(finding.severity >= Severity.MEDIUM for finding in named)
+    met = rates[0] >= 0.95 and rates[1] <= 0.005
     other = float(len(found) - len(named))
-    return (float(bool(named)), *rates, other, float(loud), *beside, seconds)
+    return (float(bool(named)), *rates, other, float(loud), float(met), *beside, seconds)
 
 
 def _print(kind: str, rate: float, name: str, rows: list[tuple[float, ...]]) -> None:
-    named, tpr, fpr, false, loud, *beside, seconds = np.mean(rows, axis=0).tolist()
+    named, tpr, fpr, false, loud, met, *beside, seconds = np.mean(rows, axis=0).tolist()
     told = "".join(
         f"{value:>{width}.1%}" if value == value else f"{'-':>{width}}"
         for value, width in zip(beside, (12, 6, 14, 6), strict=True)
     )
     print(
         f"{kind:<10}{rate:>6.1%} {name:<26}{round(named * len(rows)):>3}/{len(rows):<3}{tpr:>7.1%}"
-        f"{fpr:>8.2%}{round(false * len(rows)):>7}{round(loud * len(rows)):>7}{told}"
-        f"{seconds:>7.1f}",
+        f"{fpr:>8.2%}{round(false * len(rows)):>7}{round(loud * len(rows)):>7}"
+        f"{round(met * len(rows)):>7}{told}{seconds:>7.1f}",
         flush=True,
     )
 
@@ -398,7 +182,7 @@ def _print(kind: str, rate: float, name: str, rows: list[tuple[float, ...]]) -> 
 def clean(tables: Iterable[Table], seeds: int) -> None:
     """Print what is said of tables in which nothing was planted."""
     print(f"\n{'clean data':<36}{'rows':>8}{'flagged':>9}{'CPU s':>7}  findings")
-    runs, loud = 0, 0
+    runs, marked, loud = 0, 0, 0
     for table in tables:
         parts = [table]
         for seed in range(seeds):
@@ -414,19 +198,26 @@ def clean(tables: Iterable[Table], seeds: int) -> None:
             flagged = np.zeros(len(part.labels), bool)
             for finding in found:
                 flagged |= _flagged(part, finding)
-            runs, loud = runs + 1, loud + bool(found)
-            told = "; ".join(f"{f.rule.id} {f.message[:150]}" for f in found[:2]) or "-"
+            runs, marked = runs + 1, marked + bool(found)
+            loud += any(finding.severity >= Severity.MEDIUM for finding in found)
+            told = "; ".join(f"{f.severity.name} {f.message[:150]}" for f in found[:2]) or "-"
             print(f"{part.name:<36}{len(part.labels):>8,}{flagged.mean():>9.2%}{seconds:>7.1f}"
                   f"  {len(found) or ''} {told}", flush=True)  # fmt: skip
-    print(f"{loud} of {runs} runs on clean tables with a finding")
+    print(f"{marked} of {runs} runs on clean tables with a finding, {loud} of medium severity")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("data", type=Path, help="folder with the public data sets")
     parser.add_argument("--tables", type=Path, default=Path("-"), help="folder with more tables")
-    parser.add_argument("--only", default="", help="only tables with this in their name")
+    parser.add_argument("--only", nargs="+", default=[""], help="tables with one of these in names")
+    parser.add_argument("--kinds", nargs="*", default=[*ATTACKS], choices=ATTACKS)
+    parser.add_argument("--rates", nargs="+", type=float, default=RATES, help="share of all rows")
+    parser.add_argument("--all-labels", action="store_true", help="poison rows of all labels")
     parser.add_argument("--seeds", type=int, default=3, help="how often each attack is made")
+    parser.add_argument("--first", type=int, default=0, help="the first of the seeds")
+    parser.add_argument("--halves", type=int, default=3, help="halves of each clean table")
+    parser.add_argument("--no-clean", action="store_true", help="attacks only")
     parser.add_argument("--others", action="store_true", help="isolation forest and cleanlab too")
     given = parser.parse_args()
     sets = [
@@ -440,9 +231,10 @@ def main() -> int:
         sets.insert(0, (told, [*more(given.tables, HELD_OUT)]))
     for title, tables in sets:
         print(f"\n{title}")
-        chosen = [table for table in tables if given.only in table.name]
-        attacks(chosen, given.seeds, others=given.others)
-        clean(chosen, given.seeds)
+        chosen = [t for t in tables if any(part in t.name for part in given.only)]
+        attacks(chosen, given)
+        if not given.no_clean:
+            clean(chosen, given.halves)
     return 0
 
 

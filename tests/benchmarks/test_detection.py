@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import detection, detection_tables, table_triggers
+from benchmarks import detection, detection_tables, tables
 from benchmarks import detection_cases as cases
 from benchmarks.detection_cases import Case, of_pictures, of_texts, vectors
 from benchmarks.published import Answer, rates
@@ -120,7 +120,7 @@ def test_vectors_of_every_kind_are_finite(tmp_path: Path) -> None:
     shown = vectors(of_pictures(pictures, np.arange(20) % 2))
     said = vectors(of_texts(["one word", "", "two words"], np.array([0, 1, 0])))
     (tmp_path / "t.csv").write_text("a,b,label\n1.5,x,0\n,y,1\n2.5,x,0\n")
-    table = vectors(cases.of_cells(table_triggers.read(tmp_path / "t.csv", "label")))
+    table = vectors(cases.of_cells(tables.read(tmp_path / "t.csv", "label")))
     for found, rows in ((shown, 20), (said, 3), (table, 3)):
         assert found is not None
         assert len(found) == rows
