@@ -129,11 +129,16 @@ class PairCounts:
         )
         enough = hits >= self.limits["support"]
         cells, hits = cells[enough], hits[enough].astype(np.int64)
+        fit = self._apart(one, other, cells // self.classes, sizes)
+        cells, hits = cells[fit], hits[fit]
         of, labels = cells // self.classes, cells % self.classes
-        doubted = np.zeros(len(cells), np.int64)
-        for label in np.unique(labels).tolist():
-            count = np.bincount(pairs[self.against[there, label]], minlength=len(sizes))
-            doubted[labels == label] = count[of[labels == label]]
+        if not len(of):
+            return Deciding(tested, iter(()), [])
+        asked = np.zeros(len(sizes), bool)
+        asked[of] = True
+        members = np.flatnonzero(asked[pairs])
+        there, pairs = there[members], pairs[members]
+        doubted = self._doubted(there, pairs, of, labels)
         good, chances = self._judged(one, other, of, labels, sizes[of], hits, doubted)
         likely = chances <= np.log(self.limits["chance"])
         few = np.flatnonzero(likely & ~good)
@@ -183,11 +188,31 @@ class PairCounts:
         good &= hits / np.maximum(doubted, 1) - alone >= self.limits["rise"] * (1 - alone)
         first, second = int((start & own).sum()), third.own[:, label]
         ratios = odds_ratio(own_sizes, first - own_sizes, second - own_sizes, int(own.sum()))
-        good &= self._unexpected(ratios)
+        every = odds_ratio(sizes, int(start.sum()) - sizes, third.counts - sizes, len(self.labels))
+        good &= self._unexpected(ratios) | self._unexpected(every)
         chosen = np.flatnonzero(good)
         chosen = chosen[np.argsort(chances[chosen], kind="stable")[:TAKEN]]
         found = ((label, there & (third.codes == code)) for code in chosen.tolist())
         return int((sizes >= self.limits["support"]).sum()), found
+
+    def _apart(self, one: Values, other: Values, of: Ints, sizes: Ints) -> Bools:
+        """Pairs either value of which comes up without the other: of the rest, one says it all."""
+        fit = np.ones(len(of), bool)
+        wide = len(other.counts)
+        for values, code in ((one, of // wide), (other, of % wide)):
+            fit &= values.counts[code] - sizes[of] >= self.limits["apart"] * sizes[of]
+        return fit
+
+    def _doubted(self, there: NDArray[np.intp], pairs: Ints, of: Ints, labels: Ints) -> Ints:
+        """Rows with each pair that look like other labels than one."""
+        distinct, codes = np.unique(pairs, return_inverse=True)
+        at = np.searchsorted(distinct, of)
+        doubted = np.zeros(len(of), np.int64)
+        for label in np.unique(labels).tolist():
+            rows = codes.reshape(-1)[self.against[there, label]]
+            asked = labels == label
+            doubted[asked] = np.bincount(rows, minlength=len(distinct))[at[asked]]
+        return doubted
 
     def _judged(
         self,
@@ -206,10 +231,11 @@ class PairCounts:
         good = hits >= self.limits["purity"] * doubted
         good &= sizes <= self.limits["share"] * len(self.labels)
         for values, code in ((one, of // wide), (other, of % wide)):
-            good &= values.counts[code] - sizes >= self.limits["apart"] * sizes
             have = values.hits[code, labels] - hits
             alone = np.maximum(alone, _share(have, values.doubted[code, labels] - doubted))
-        chances = tails.log_binomial(hits, doubted, alone)
+        more = np.flatnonzero(hits > alone * doubted)  # of the others, chance is no surprise
+        chances = np.zeros(len(hits))
+        chances[more] = tails.log_binomial(hits[more], doubted[more], alone[more])
         good &= chances <= np.log(self.limits["chance"])
         good &= hits / doubted - alone >= self.limits["rise"] * (1 - alone)
         return good, chances
@@ -223,17 +249,22 @@ class PairCounts:
         of: Ints,
         labels: Ints,
     ) -> Bools:
-        """Which pairs meet in rows of their label more or less often than the values by chance."""
+        """Which pairs meet more or less often than by chance, in rows of their label or in all."""
+        wide = len(other.counts)
+        size = len(one.counts) * wide
+        met = np.bincount(pairs, minlength=size)[of]
+        first, second = one.counts[of // wide] - met, other.counts[of % wide] - met
+        every = odds_ratio(met, first, second, len(self.labels))
         ratios = np.empty(len(of))
         for label in np.unique(labels).tolist():
             asked = labels == label
             own = pairs[self.labels[there] == label]
-            both = np.bincount(own, minlength=len(one.counts) * len(other.counts))[of[asked]]
-            first = one.own[of[asked] // len(other.counts), label] - both
-            second = other.own[of[asked] % len(other.counts), label] - both
+            both = np.bincount(own, minlength=size)[of[asked]]
+            first = one.own[of[asked] // wide, label] - both
+            second = other.own[of[asked] % wide, label] - both
             total = int((self.labels == label).sum())
             ratios[asked] = odds_ratio(both, first, second, total)
-        return self._unexpected(ratios)
+        return self._unexpected(ratios) | self._unexpected(every)
 
     def _unexpected(self, ratios: Floats) -> Bools:
         """Whether values meet more or less often than by chance.
