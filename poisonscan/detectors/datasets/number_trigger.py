@@ -10,7 +10,7 @@ import pyarrow as pa
 from poisonscan.datasets.batch import Role
 from poisonscan.detectors.datasets.few_findings import few
 from poisonscan.detectors.datasets.places import unpacked
-from poisonscan.detectors.datasets.row_sample import row_sample
+from poisonscan.detectors.datasets.row_sample import COLUMNS, TEXT, row_sample, unsampled
 from poisonscan.detectors.datasets.value_rows import Question, ValueRows
 from poisonscan.detectors.datasets.value_search import triggers
 from poisonscan.escape import quote
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 NAMED = 100
 """Rows that a finding describes."""
+NAMES = 5
+"""Columns that are named."""
 MAX_FINDINGS = 20
 """Triggers that are reported, the least likely first."""
 _VALUE = 100
@@ -63,9 +65,15 @@ DETECTOR = NumberTrigger()
 
 
 def _unlooked(dataset: Dataset, found: Found) -> list[Fact | Gap]:
-    """What the limits of the search left out, where a trigger could be."""
+    """What cannot be judged, and what the limits of the search left out: a trigger could be there.
+
+    Where there is nothing but text there is nothing to be judged, and nothing is said.
+    """
+    if all(kind == TEXT for _, kind in found.sample.columns):
+        return []
+    other, late = unsampled(dataset)
     looked, columns = found.columns
-    cut = []
+    cut = [f"{late:,} columns after the first {COLUMNS:,} were not looked at"] if late else []
     if looked < columns:
         cut.append(f"pairs of {looked:,} of {columns:,} columns were looked at")
     cut += [
@@ -73,11 +81,18 @@ def _unlooked(dataset: Dataset, found: Found) -> list[Fact | Gap]:
         for kind, count in found.unasked.items()
         if count
     ]
-    if not cut:
-        return []
-    what = "; ".join(cut)
-    message = f"{what}: a trigger in the others is not seen; scan fewer columns at a time"
-    return [Fact("number triggers", what), Gap(dataset.path, message)]
+    said = [f"not decided: {found.reason}"] if found.reason else []
+    if other:
+        names = ", ".join(quote(name) for name in other[:NAMES])
+        more = f" and {len(other) - NAMES:,} more" if len(other) > NAMES else ""
+        said.append(f"not decided of columns that hold no single values: {names}{more}")
+    facts: list[Fact | Gap] = [Fact("number triggers", "; ".join(said + cut))] if said + cut else []
+    if cut:
+        message = (
+            f"{'; '.join(cut)}: a trigger in the others is not seen; scan fewer columns at a time"
+        )
+        facts.append(Gap(dataset.path, message))
+    return facts
 
 
 def _tested(found: Found) -> list[ClassTest]:
@@ -113,7 +128,9 @@ def _finding(dataset: Dataset, found: Found, every: ValueRows, at: int) -> Findi
     rows, hits, label = every.counts[at], every.hits[at], question.label
     names = [name for name, _ in question.columns]
     values = list(_values(dataset, chosen[0], names))
-    named = " with ".join(f"{quote(value)} in column {quote(name)}" for name, value in values)
+    named = " with ".join(
+        f"{quote(value) if value else 'nothing'} in column {quote(name)}" for name, value in values
+    )
     beyond = " The value lies beyond all others of its column." if trigger.outside else ""
     whole = sample.total == len(sample.rows)
     part = "of them" if whole else f"of those in a sample of {len(sample.rows):,} different rows"
@@ -174,4 +191,5 @@ def _written(cell: pa.Array) -> str:
         cell = cell.dictionary_decode()
     if pa.types.is_string(cell.type) or pa.types.is_large_string(cell.type):
         return str(cell.cast(pa.binary())[0].as_py().decode("utf-8", "backslashreplace")[:_VALUE])
-    return str(cell[0].as_py())
+    value = cell[0].as_py()
+    return "" if value is None or value != value else str(value)

@@ -6,6 +6,7 @@ The sample is the rows with the smallest hash of their place (E. Cohen and H. Ka
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,13 @@ _NUMBERS = frozenset(
     ["float", "double", "halffloat"]
     + [f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64)]
 )
+_COUNTED = frozenset({
+    "bool", "decimal32", "decimal64", "decimal128", "decimal256",
+    "date32", "date64", "time32", "time64", "timestamp", "duration",
+})  # fmt: skip
+"""Types that are as good as numbers to who asks for values that come up again."""
+_DICTIONARY = re.compile(r"dictionary<values=([^,]+), ")
+_UNIT = re.compile(r"[\[(].*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +275,11 @@ def bits(cells: pa.Array, kind: str) -> NDArray[np.uint64]:
 
 
 def _number_bits(cells: pa.Array) -> NDArray[np.uint64]:
+    if pa.types.is_dictionary(cells.type):
+        cells = cells.dictionary_decode()
+    if pa.types.is_temporal(cells.type):  # days, seconds or parts of them, counted from some start
+        whole = pa.int32() if cells.type.bit_width == 32 else pa.int64()
+        cells = cells.cast(whole)
     numbers = np.asarray(pc.fill_null(as_numbers(cells), np.nan), np.float64) + 0.0
     numbers[np.isnan(numbers)] = np.nan
     return numbers.view(np.uint64)
@@ -306,17 +319,33 @@ def holds_numbers(dataset: Dataset, column: str) -> bool:
 
 def row_sample(dataset: Dataset) -> RowSample:
     """A sample of the columns of a dataset, the label apart."""
-    label = dataset.roles.get("label", ())
-    prose = dataset.roles.get("text", ())
-    columns = []
-    for name in dataset.cells:
-        if name in label:
-            continue
-        if holds_numbers(dataset, name):
-            columns.append((name, NUMBER))
-        elif name in prose:
-            columns.append((name, TEXT))
-        elif dataset.columns[name].endswith("string") or "values=string" in dataset.columns[name]:
-            columns.append((name, WORD))
+    kinds = ((name, _kind(dataset, name)) for name in _asked(dataset))
+    columns = [(name, kind) for name, kind in kinds if kind is not None]
     kept = tuple(columns[:COLUMNS])
     return RowSample(places(dataset), kept, min(ROWS, CELLS // max(len(kept), 1)))
+
+
+def unsampled(dataset: Dataset) -> tuple[list[str], int]:
+    """Columns of lists, structs or bytes, which a sample leaves out; how many it has no room for.
+
+    Only the first ``COLUMNS`` of those that hold numbers or strings are taken.
+    """
+    names = _asked(dataset)
+    other = [name for name in names if _kind(dataset, name) is None]
+    return other, max(len(names) - len(other) - COLUMNS, 0)
+
+
+def _asked(dataset: Dataset) -> list[str]:
+    label = dataset.roles.get("label", ())
+    return [name for name in dataset.cells if name not in label]
+
+
+def _kind(dataset: Dataset, name: str) -> str | None:
+    """What a column holds; None if that is neither numbers nor strings."""
+    encoded = _DICTIONARY.match(dataset.columns[name])
+    kind = encoded.group(1) if encoded else dataset.columns[name]
+    if _UNIT.sub("", kind) in _NUMBERS | _COUNTED:
+        return NUMBER
+    if name in dataset.roles.get("text", ()):
+        return TEXT
+    return WORD if kind in ("string", "large_string") else None

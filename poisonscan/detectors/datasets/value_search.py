@@ -45,6 +45,7 @@ class Found:
         columns: columns that pairs of values were looked for in, and those that could hold some.
         unasked: what no model was asked about, as the limits of the search allow no more.
         tested: values and pairs of values that were looked at; 0 where there are no classes.
+        reason: why nothing was looked at; empty where something was.
     """
 
     sample: Sample
@@ -53,13 +54,16 @@ class Found:
     columns: tuple[int, int] = (0, 0)
     unasked: Mapping[str, int] = field(default_factory=dict)
     tested: int = 0
+    reason: str = ""
 
 
 def triggers(sample: Sample) -> Found:
     """Values and combinations of values that decide the label."""
-    judge = _judge_of(sample)
-    if judge is None:
-        return Found(sample, np.empty(0, np.int64), [])
+    labelled = sample.at(np.flatnonzero(sample.labels >= 0)).distinct()
+    present, labels = np.unique(labelled.labels, return_inverse=True)
+    if reason := _unfit(sample.names, len(present), len(labels)):
+        return Found(sample, np.empty(0, np.int64), [], reason=reason)
+    judge = Judge(labelled, labels.reshape(-1).astype(np.int64), len(present))
     singles = Singles(judge)
     found = singles.search()
     combinations = Combinations(judge, singles.jagged)
@@ -69,16 +73,20 @@ def triggers(sample: Sample) -> Found:
     return Found(judge.sample, judge.labels, found, columns, judge.unasked, judge.tested)
 
 
-def _judge_of(sample: Sample) -> Judge | None:
-    """None where there are no classes."""
+def _unfit(names: tuple[str, ...], classes: int, rows: int) -> str:
+    """Why values cannot be said to decide a label; empty where they can."""
     limits = rule("PS615").thresholds
-    labelled = sample.at(np.flatnonzero(sample.labels >= 0)).distinct()
-    present, labels = np.unique(labelled.labels, return_inverse=True)
-    if not 1 < len(present) <= limits["classes"] or is_continuous(sample.names):
-        return None
-    if len(labels) < 4 * limits["support"]:
-        return None
-    return Judge(labelled, labels.reshape(-1).astype(np.int64), len(present))
+    if is_continuous(names):
+        return (
+            "the labels are measurements and no classes; for a first look, give a column with a"
+            " few ranges of them"
+        )
+    if classes < 2:
+        return "there are no two labels"
+    if classes > limits["classes"]:
+        return f"there are {classes:,} labels, more than {limits['classes']:,.0f}"
+    least = int(4 * limits["support"])
+    return f"fewer than {least} rows differ" if rows < least else ""
 
 
 class Singles:
