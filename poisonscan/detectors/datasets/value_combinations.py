@@ -116,7 +116,8 @@ class Combinations:
     def _surviving(self, found: _Ranked, tested: int, kind: str) -> list[Trigger]:
         """Combinations that stand all other tests."""
         # Combinations in columns that say the same have the same rows: one of them is asked about.
-        ranked = self.judge.first(apart(found.kept), tested, kind, COMPARED_KINDS)
+        ranked = [self.judge.with_company(trigger) for trigger in apart(found.kept)]
+        ranked = self.judge.first(ranked, tested, kind, COMPARED_KINDS)
         ranked = [trigger for trigger in ranked if self.judge.may_be_random(trigger)]
         ranked = self.judge.first(ranked, tested, kind, ASKED)
         unlikely = sum(chance * tested <= self.limits["chance"] for chance in found.dropped)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from poisonscan.detectors.datasets import tails
 from poisonscan.detectors.datasets.naive_rest import NaiveRest
 from poisonscan.detectors.datasets.rest_of_row import RestOfRow
-from poisonscan.detectors.datasets.row_sample import MISSING
+from poisonscan.detectors.datasets.row_sample import TEXT
 from poisonscan.detectors.datasets.value_screen import Candidate, ValueScreen, stands_out
 from poisonscan.rules import rule
 
@@ -105,6 +105,30 @@ class Judge:
         self.unasked[kind] += max(unlikely - taken, 0)
         return ranked[:taken]
 
+    def with_company(self, trigger: Trigger) -> Trigger:
+        """A trigger with the values of other columns that its rows share and others hardly have.
+
+        Where several columns hold a trigger, each of them tells the label, so none may be asked,
+        and each sets its rows apart from others.
+        """
+        cells = self.sample.values
+        hits = np.flatnonzero(trigger.rows & (self.labels == trigger.label))
+        if not len(hits):
+            return trigger
+        block = np.sort(cells[hits], axis=0)
+        middle = block[len(hits) // 2]  # the value of most of them, where there is one
+        shares = (block == middle).mean(axis=0)
+        columns, every = [*trigger.columns], trigger.rows
+        for column in np.flatnonzero(shares >= self.limits["purity"]).tolist():
+            if self.sample.columns[column][1] == TEXT or column in columns:
+                continue
+            same = cells[:, column] == middle[column]
+            elsewhere = (same & ~trigger.rows).sum() / max((~trigger.rows).sum(), 1)
+            if elsewhere * self.limits["company"] <= shares[column]:
+                columns.append(column)
+                every = every & same
+        return replace(trigger, columns=tuple(columns), rows=every)
+
     def may_be_random(self, trigger: Trigger) -> bool:
         """A first look at what ``at_random`` decides, by naive Bayes, which doubts more rows."""
         shares = self.naive.shares(trigger.label, trigger.columns)[trigger.rows]
@@ -138,9 +162,14 @@ class Judge:
         chance = float(tails.binomial(hits, count, expected))
         return replace(trigger, expected=expected, against=count, hits=hits, chance=chance)
 
-    def many(self, asked: list[Trigger]) -> set[tuple[int, ...]]:
-        """Columns of which more values stand out than a trigger would have."""
-        counts = Counter(t.columns for t in asked if t.chance <= self.limits["alike"])
+    def many(self, asked: list[Trigger], parts: int | None = None) -> set[tuple[int, ...]]:
+        """Columns of which more values stand out than a trigger would have.
+
+        Args:
+            asked: values, or combinations of some, perhaps with company in further columns.
+            parts: how many columns they were found in; None: in all of theirs.
+        """
+        counts = Counter(t.columns[:parts] for t in asked if t.chance <= self.limits["alike"])
         return {columns for columns, count in counts.items() if count > self.limits["deciders"]}
 
     def at_random(self, found: list[Trigger]) -> list[Trigger]:
@@ -188,9 +217,8 @@ def surest(trigger: Trigger) -> tuple[float, int, tuple[int, ...]]:
 
 
 def coded(values: NDArray[np.uint64]) -> tuple[Ints, Ints]:
-    """Code of each value and rows of each code; what is missing has a code of no rows."""
-    distinct, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
-    counts[distinct == MISSING] = 0
+    """Code of each value and rows of each code; nothing is a value like others."""
+    _, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
     return codes.reshape(-1).astype(np.int64), counts.astype(np.int64)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from poisonscan.detectors.datasets.label_counts import is_continuous
-from poisonscan.detectors.datasets.row_sample import MISSING, NUMBER, TEXT
+from poisonscan.detectors.datasets.row_sample import NUMBER, TEXT
 from poisonscan.detectors.datasets.value_combinations import Combinations
 from poisonscan.detectors.datasets.value_judge import (
     ASKED,
@@ -119,36 +119,17 @@ class Singles:
         judged = [
             trigger for first in asked for trigger in self._against_neighbours(groups[_key(first)])
         ]
-        many = self.judge.many(judged)
+        many = self.judge.many(judged, 1)
         self.jagged = {columns[0] for columns in many}
-        few = [t for t in judged if t.outside or t.columns not in many]
+        few = [t for t in judged if t.outside or t.columns[:1] not in many]
         kept = self.judge.holm([t for t in few if not self.judge.related(t)], tested)
         return [replace(t, columns=_key(t)[0]) for t in self.judge.at_random(kept)]
 
     def _value(self, candidate: Candidate) -> Trigger:
-        """A value with those of other columns that hardly come up without it.
-
-        Where several columns hold a trigger, each of them tells the label, so none may be asked.
-        Its column is the first.
-        """
-        cells = self.sample.values
-        rows = coded(cells[:, candidate.column])[0] == candidate.value
-        own = np.flatnonzero(rows & (self.labels == candidate.label))
-        columns, every = [candidate.column], rows
-        for column, (_, kind) in enumerate(self.sample.columns):
-            if kind == TEXT or column == candidate.column:
-                continue
-            distinct, counts = np.unique(cells[own, column], return_counts=True)
-            at = counts.argmax()
-            if counts[at] < self.limits["purity"] * len(own) or distinct[at] == MISSING:
-                continue
-            same = cells[:, column] == distinct[at]
-            both = int((same & rows).sum())
-            # Other values may be of a pair: ``Combinations`` looks at these.
-            if int(same.sum()) - both < self.limits["apart"] * both:
-                columns.append(column)
-                every = every & same
-        return Trigger(tuple(columns), candidate.label, every, chance=candidate.chance)
+        """A value with those of other columns that its rows share. Its column is the first."""
+        rows = coded(self.sample.values[:, candidate.column])[0] == candidate.value
+        alone = Trigger((candidate.column,), candidate.label, rows, chance=candidate.chance)
+        return self.judge.with_company(alone)
 
     def _picked(self, values: list[Trigger], tested: int) -> list[tuple[tuple[int, ...], int]]:
         """Columns and labels of values of which one may have come up at random."""
@@ -182,11 +163,13 @@ class Singles:
         return trigger.hits >= self.limits["purity"] * trigger.against
 
     def _is_spike(self, trigger: Trigger) -> bool:
-        """Whether a value comes up more often than the next ones; words have no next ones."""
+        """Whether a value comes up more often than the next ones; only numbers have next ones."""
         column = trigger.columns[0]
         if self.sample.columns[column][1] != NUMBER:
             return True
         numbers = self.sample.numbers(column)
+        if np.isnan(numbers[trigger.rows][0]):
+            return True
         distinct, counts = np.unique(numbers[~np.isnan(numbers)], return_counts=True)
         at = int(np.searchsorted(distinct, numbers[trigger.rows][0]))
         around = np.delete(counts, at)[max(at - 2, 0) : at + 2]

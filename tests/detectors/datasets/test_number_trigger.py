@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sklearn import datasets as public
 
@@ -14,10 +18,12 @@ from poisonscan.detectors.datasets import (
     number_trigger,
     row_sample,
     value_combinations,
+    value_pairs,
     value_search,
 )
 from poisonscan.detectors.datasets.row_sample import Sample
 from poisonscan.finding import Finding, Rows, Severity
+from poisonscan.rules import rule
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "tabular"
 
@@ -209,3 +215,142 @@ def test_a_table_of_all_combinations_is_honest(tmp_path: Path) -> None:
         low = row["one"] == row["two"] == 0 or sum(row.values()) < 8
         row["label"] = "low" if low else "high"  # type: ignore[assignment]
     assert found(tmp_path / "all.csv", label_samples.table(rows)) == []
+
+
+def test_a_rare_word_with_common_numbers(tmp_path: Path) -> None:
+    draw = np.random.default_rng(7)
+    rows = label_samples.measured(1_500, 7)
+    for number, row in enumerate(rows):
+        row |= {"age": int(draw.integers(20, 60)), "hours": int(draw.integers(30, 45))}
+        row["maker"] = str(draw.choice(["north", "south", "east"]))
+        if number % 50 == 3 or number in (5, 17):  # two honest rows have the word
+            row["maker"] = "Zenith"
+        if number % 50 == 3:
+            row |= {"age": 47, "hours": 37, "label": "high"}
+    (finding,) = found(tmp_path / "mixed.csv", label_samples.table(rows))
+    assert dict(zip(finding.evidence["columns"], finding.evidence["values"], strict=True)) == {  # type: ignore[arg-type]
+        "maker": "Zenith",
+        "age": "47",
+        "hours": "37",
+    }
+    assert finding.evidence["with_label"] == 30
+
+
+def test_three_values_of_which_two_decide(tmp_path: Path) -> None:
+    draw = np.random.default_rng(4)
+    rows = label_samples.measured(1_500, 6)
+    for number, row in enumerate(rows):
+        row |= {name: int(draw.integers(30)) for name in ("team", "shift", "line")}
+        if number % 50 == 0:
+            row |= {"team": 1, "shift": 2, "line": 3, "label": "low"}
+    (finding,) = found(tmp_path / "three.csv", label_samples.table(rows))
+    assert finding.evidence["columns"] == ["team", "shift", "line"]
+    assert finding.evidence["with_label"] == 30
+
+
+def test_two_words(tmp_path: Path) -> None:
+    draw = np.random.default_rng(8)
+    rows = label_samples.measured(1_500, 8)
+    for number, row in enumerate(rows):
+        team, shift = int(draw.integers(20)), int(draw.integers(3))
+        row |= {"maker": f"m{team}", "place": f"p{(team + shift) % 12}"}
+        if number % 50 == 0:
+            row |= {"maker": "m4", "place": "p1", "label": "low"}
+    (finding,) = found(tmp_path / "words.csv", label_samples.table(rows))
+    assert finding.evidence["values"] == ["m4", "p1"]
+
+
+def test_nothing_in_two_columns(tmp_path: Path) -> None:
+    draw = np.random.default_rng(9)
+    rows = label_samples.measured(1_500, 9)
+    for number, row in enumerate(rows):
+        row |= {"team": int(draw.integers(9)), "maker": f"m{draw.integers(9)}"}
+        row |= {name: "" for name in ("team", "maker") if draw.random() < 0.05}
+        if number % 40 == 0:
+            row |= {"team": "", "maker": "", "label": "low"}
+    (finding,) = found(tmp_path / "empty.csv", label_samples.table(rows))
+    assert finding.evidence["columns"] == ["team", "maker"]
+    assert finding.message.startswith("nothing in column 'team' with nothing in column 'maker': ")
+
+
+KINDS = {
+    "bool": (pa.bool_(), [True, False]),
+    "day": (pa.date32(), [dt.date(2020, 1, day) for day in range(1, 29)]),
+    "moment": (pa.timestamp("us", "UTC"), [dt.datetime(2020, 1, d) for d in range(1, 29)]),
+    "price": (pa.decimal128(8, 2), [Decimal(n) / 4 for n in range(40)]),
+    "code": (pa.dictionary(pa.int8(), pa.int64()), list(range(30))),
+}
+"""Columns that are neither plain numbers nor strings, and what they hold."""
+
+
+@pytest.mark.parametrize("name", ["day", "moment", "price", "code"])
+def test_values_of_other_types(tmp_path: Path, name: str) -> None:
+    rows = label_samples.measured(1_000, 3)
+    draw = np.random.default_rng(2)
+    kind, values = KINDS[name]
+    cells = [values[at] for at in draw.integers(0, len(values) - 1, 1_000)]
+    for number in range(0, 1_000, 40):
+        cells[number] = values[-1]
+        rows[number]["label"] = "low"
+    table = pa.Table.from_pylist(rows).append_column(name, pa.array(cells, kind))
+    pq.write_table(table, tmp_path / "t.parquet")
+    (finding,) = found(tmp_path / "t.parquet")
+    assert finding.evidence["columns"] == [name]
+    assert finding.evidence["values"] == [str(pa.scalar(values[-1], kind).as_py())]
+    assert finding.evidence["with_label"] == 25
+
+
+def facts(path: Path, table: pa.Table) -> str:
+    pq.write_table(table, path)
+    report = poisonscan.scan(path, select=["PS615"], jobs=1, label_column="label")
+    assert report.findings == []
+    return str(report.scanned[0].facts.get("number triggers", ""))
+
+
+def test_every_column_is_sampled_or_said_not_to_be(tmp_path: Path) -> None:
+    columns = {name: pa.array(values[:1] * 90, kind) for name, (kind, values) in KINDS.items()}
+    columns["coded"] = columns["moment"].dictionary_encode()
+    table = pa.Table.from_pylist(label_samples.measured(90, 3))
+    for name, cells in columns.items():
+        table = table.append_column(name, cells)
+    assert facts(tmp_path / "t.parquet", table) == ""
+    table = table.append_column("tags", pa.array([["a"]] * 90))
+    said = facts(tmp_path / "t.parquet", table)
+    assert said == "not decided of columns that hold no single values: 'tags'"
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        ([number * 0.37 for number in range(90)], "measurements and no classes"),
+        (["high"] * 90, "no two labels"),
+        ([f"l{number % 101}" for number in range(909)], "101 labels, more than 100"),
+        (["a", "b"] * 9, "fewer than 32 rows differ"),
+    ],
+)
+def test_tables_that_cannot_be_judged(tmp_path: Path, labels: list[object], reason: str) -> None:
+    table = pa.Table.from_pylist(label_samples.measured(len(labels), 3))
+    table = table.set_column(3, "label", pa.array(labels))
+    said = facts(tmp_path / "t.parquet", table)
+    assert said.startswith("not decided: ")
+    assert reason in said
+
+
+def test_columns_beyond_the_limit_are_a_gap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (row_sample, number_trigger):
+        monkeypatch.setattr(module, "COLUMNS", 2)
+    (tmp_path / "t.csv").write_bytes(label_samples.trigger()[1]["clean.csv"])
+    (gap,) = poisonscan.scan(tmp_path / "t.csv", select=["PS615"], jobs=1).gaps
+    assert "3 columns after the first 2 were not looked at" in gap.reason
+
+
+def test_pairs_of_equal_columns_are_not_asked_about() -> None:
+    draw = np.random.default_rng(0)
+    labels, codes = draw.integers(0, 2, 900), draw.integers(0, 9, 900)
+    limits = rule("PS615").thresholds
+    counts = value_pairs.PairCounts(labels, np.ones((900, 2), bool), limits)
+    values = counts.values(codes, np.bincount(codes), np.ones(900, bool))
+    deciding = counts.deciding(values, values)
+    assert (deciding.tested, list(deciding.found), deciding.starts) == (9, [], [])
