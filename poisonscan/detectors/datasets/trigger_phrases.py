@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -13,6 +13,13 @@ import numpy as np
 from poisonscan.datasets.batch import Role
 from poisonscan.detectors.datasets.documents import MAX_CLASSES
 from poisonscan.detectors.datasets.few_findings import few
+from poisonscan.detectors.datasets.found_triggers import (
+    MAX_FINDINGS,
+    Trigger,
+    listed,
+    with_mixtures,
+    without_parts,
+)
 from poisonscan.detectors.datasets.label_counts import is_continuous
 from poisonscan.detectors.datasets.phrase_evidence import (
     REFERENCE,
@@ -26,6 +33,7 @@ from poisonscan.detectors.datasets.phrase_evidence import (
 )
 from poisonscan.detectors.datasets.phrase_groups import grouped, tied, unaccounted, whole, wording
 from poisonscan.detectors.datasets.phrase_rows import EDGE, PhraseRows
+from poisonscan.detectors.datasets.planted_words import PlantedWords
 from poisonscan.detectors.datasets.sampled_texts import learnt, sample_of, sampled_texts
 from poisonscan.detectors.datasets.text_model import TextModel, margins
 from poisonscan.escape import quote
@@ -35,57 +43,22 @@ from poisonscan.rules import rule
 from poisonscan.verdict import ClassTest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Generator, Iterable
 
     from numpy.typing import NDArray
 
     from poisonscan.datasets.batch import Aggregate
     from poisonscan.datasets.dataset import Dataset
     from poisonscan.detectors.datasets.documents import Ints, Sample
-    from poisonscan.detectors.datasets.phrase_features import Features, Floats
-    from poisonscan.detectors.datasets.phrase_groups import Group
+    from poisonscan.detectors.datasets.phrase_features import Features
     from poisonscan.finding import Finding
 
-MAX_FINDINGS = 50
-MAX_MINOR = 5
-"""Findings of phrases that may belong to their texts."""
 _OUTLYING = 0.05
 """Share of other labels' texts that are more of the label than a row must be to stay unnamed."""
 _NAMED = 5
 _EMOJI_REMAINS = frozenset(map(chr, range(0xFE00, 0xFE10)))
 """Variation selectors: texts whose emoji were taken out still hold them, and emoji are labels."""
 _FACT = "trigger phrases"
-
-
-@dataclass(frozen=True, slots=True)
-class _Trigger:
-    """A phrase whose texts say other labels without it.
-
-    Attributes:
-        group: its features.
-        holders: how many texts hold its leader.
-        words: its words as numbers, in order.
-        texts: texts with the label that were looked at, the most contradicted first.
-        margins: how much better another label fits them without the phrase, in nats.
-        kept: how many of them, from the first, are not clearly of the label by themselves.
-        distinct: how many are no near-copies of each other.
-        contradicted: how many of these are contradicted.
-        share: how many are too many, and how many look implanted.
-        inserted: most texts with it look implanted, and it can be taken out of them.
-        chance: of such contradictions, over all phrases.
-    """
-
-    group: Group
-    holders: int
-    words: tuple[int, ...]
-    texts: Ints
-    margins: Floats
-    kept: int
-    distinct: int
-    contradicted: int
-    share: Excess
-    inserted: bool
-    chance: float
 
 
 class TriggerPhrases:
@@ -162,7 +135,7 @@ class _Searched:
     tied: Counter[int]
     left: int
     dim: tuple[str, ...]
-    triggers: list[_Trigger]
+    triggers: list[Trigger]
     unlisted: dict[str, int]
     features: int
 
@@ -188,7 +161,9 @@ class _Searched:
             # accident, since it does not look at how. It is corrected for phrases of all labels,
             # and here each is a test of its own.
             label = trigger.group.label
-            chance = trigger.chance * self.tied[label] / self.tied.total()
+            chance = trigger.chance
+            if trigger.mixed == 1:  # else it is one of all words
+                chance *= self.tied[label] / self.tied.total()
             name = sample.names[label]
             chances[name] = min(chance, chances.get(name, 1.0))
         names = [name for name in sample.names if name not in self.dim]
@@ -216,11 +191,14 @@ def _searched(sample: Sample, model: TextModel) -> _Searched:
     shares = first_look(model, groups, texts, expected, yardsticks)
     left += len(groups) - len(shares)
     near = np.flatnonzero(shares >= limits["half"]).tolist()
-    triggers, unlisted = list[_Trigger](), dict[str, int]()
+    triggers = list[Trigger]()
     if near:
         test = functools.partial(_tested, model, sample, yardsticks, Joins(held, sample), tests)
         found = [(looks[index], test(looks[index])) for index in near]
-        triggers, unlisted = _apart([(look, one) for look, one in found if one], test)
+        triggers = without_parts([(look, one) for look, one in found if one], test)
+    triggers, unlisted = listed(
+        with_mixtures(triggers, PlantedWords(model, sample, yardsticks, limits), held, sample)
+    )
     often = int((held.support >= limits["support"]).sum())
     return _Searched(held, by_label, left, named, triggers, unlisted, often)
 
@@ -232,7 +210,7 @@ def _tested(
     joins: Joins,
     tests: int,
     look: Look,
-) -> _Trigger | None:
+) -> Trigger | None:
     """The phrase as a trigger, if the texts that hold it say other labels without it."""
     limits = rule("PS601").thresholds
     held, group, every = model.features, look.group, look.texts
@@ -260,7 +238,7 @@ def _tested(
     pure = share.excess >= limits["pure"]  # else some of the texts are honest, and look like it
     lowest = -np.inf if pure else np.quantile(yardstick.others, _OUTLYING)
     wanted = share.expected if pure else share.excess  # honest words come closer to the first
-    return _Trigger(
+    return Trigger(
         group,
         len(look.holders),
         words,
@@ -278,51 +256,11 @@ def _tested(
     )
 
 
-def _apart(
-    found: list[tuple[Look, _Trigger]], test: Callable[[Look], _Trigger | None]
-) -> tuple[list[_Trigger], dict[str, int]]:
-    """Triggers without those that others account for, such as words that stand beside one.
-
-    Others account for one if it is none in the texts without them; and for a longer phrase if it is
-    one of theirs in a part of their texts.
-
-    Args:
-        found: phrases with the texts that hold them.
-        test: gives the phrase as a trigger in some of the texts, if it is one.
-
-    Returns:
-        Those to report, and how many others there are, by rule.
-    """
-    least, most = rule("PS601").thresholds["distinct"], rule("PS601").thresholds["jaccard"]
-    kept: list[tuple[Look, _Trigger]] = []
-    for look, trigger in sorted(
-        found, key=lambda one: (not one[1].inserted, one[1].group.chance, one[1].group.leader)
-    ):
-        same = [one for one in kept if one[1].group.label == trigger.group.label]
-        rest = look.without([other.holders for other, _ in same])
-        if same and (len(rest.texts) < least or test(rest) is None):
-            continue
-        parts = [one for one in same if _is_part(one[1], trigger, most)]
-        inserted = trigger.inserted or any(part.inserted for _, part in parts)
-        kept = [one for one in kept if all(one is not part for part in parts)]
-        kept.append((look, replace(trigger, inserted=inserted)))
-    major = [trigger for _, trigger in kept if trigger.inserted]
-    minor = [trigger for _, trigger in kept if not trigger.inserted]
-    further = {"PS601": len(major[MAX_FINDINGS:]), "PS627": len(minor[MAX_MINOR:])}
-    return [*major[:MAX_FINDINGS], *minor[:MAX_MINOR]], further
-
-
-def _is_part(one: _Trigger, other: _Trigger, most: float) -> bool:
-    """Whether a phrase is another one with words beside it."""
-    shared = np.isin(one.texts, other.texts).mean()
-    return bool(shared >= most) and set(other.words) < set(one.words)
-
-
 def _finding(
     dataset: Dataset,
     sample: Sample,
     held: Features,
-    trigger: _Trigger,
+    trigger: Trigger,
     found: PhraseRows,
     index: int,
 ) -> Finding:
@@ -331,15 +269,25 @@ def _finding(
     mark = held.mark(trigger.group.leader)
     place = " at the start" * (mark[0] == EDGE) or " at the end" * (mark[1] == EDGE)
     rows, scores = _ordered(sample, trigger, found.rows(index))
-    count = found.counts[index]
-    share, shown = trigger.share, len(rows) - (len(trigger.texts) - trigger.kept)
+    count, share = found.counts[index], trigger.share
+    said = (
+        f"; without it, the rest of the text says another label in {trigger.contradicted:,} of "
+        f"{trigger.distinct:,} different ones."
+    )
+    if trigger.mixed < 1:
+        said = (
+            f", about {trigger.mixed:.0%} of which got it later: it stands between words that go"
+            f" together without it, and the rest of the text says another label."
+        )
     inserted = trigger.inserted and not _EMOJI_REMAINS.intersection(phrase)
-    named = dataset.named(rows, scores, count=count, shown=min(shown, MAX_ROWS))
+    if trigger.mixed < 1:
+        named = dataset.named(rows, scores, shown=MAX_ROWS)
+    else:
+        shown = len(rows) - (len(trigger.texts) - trigger.kept)
+        named = dataset.named(rows, scores, count=count, shown=min(shown, MAX_ROWS))
     return rule("PS601" if inserted else "PS627").finding(
         Location(dataset.path, named),
-        f"{quote(phrase)}{place} is in {count:,} rows labelled {quote(label)}; without it, the "
-        f"rest of the text says another label in {trigger.contradicted:,} of "
-        f"{trigger.distinct:,} different ones.",
+        f"{quote(phrase)}{place} is in {count:,} rows labelled {quote(label)}{said}",
         key=f"{label}\0{phrase}",
         score=trigger.contradicted / trigger.distinct,
         phrase=phrase,
@@ -354,17 +302,20 @@ def _finding(
         standard_error=share.error,
         share_of_class=trigger.kept / int((sample.labels == trigger.group.label).sum()),
         share_of_dataset=trigger.kept / sample.size,
+        changed_share=trigger.mixed,
         p_tied=trigger.group.chance,
         p_contradicted=trigger.chance,
     )
 
 
-def _ordered(sample: Sample, trigger: _Trigger, rows: Ints) -> tuple[Ints, NDArray[np.float64]]:
+def _ordered(sample: Sample, trigger: Trigger, rows: Ints) -> tuple[Ints, NDArray[np.float64]]:
     """The most contradicted rows first, those that fit their label last; how little they fit."""
     first = sample.rows[trigger.texts]
     step = 1 + max(first[:, 1].max(initial=0), rows[:, 1].max(initial=0))
     is_known = np.isin(rows[:, 0] * step + rows[:, 1], first[:, 0] * step + first[:, 1])
     others = rows[~is_known]
-    kept, margins = trigger.kept, trigger.margins
-    scores = np.concatenate([margins[:kept], np.zeros(len(others)), margins[kept:]])
+    kept, own = trigger.kept, trigger.scores
+    if trigger.mixed < 1:
+        return first[:kept], own[:kept]  # most of those not looked at hold it rightly
+    scores = np.concatenate([own[:kept], np.zeros(len(others)), own[kept:]])
     return np.concatenate([first[:kept], others, first[kept:]]), scores

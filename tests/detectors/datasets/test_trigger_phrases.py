@@ -158,16 +158,16 @@ def test_hostile_words_are_shown_inert() -> None:
     assert "cf" in finding.message
 
 
-@pytest.mark.parametrize(("rate", "step", "rule"), [(0.08, 25, "PS601"), (0.07, 6, "PS627")])
-def test_a_common_word_as_trigger(rate: float, step: int, rule: str) -> None:
-    """Rows that hold it rightly are not named with the others; if they are many, it is doubted."""
+@pytest.mark.parametrize(("rate", "step"), [(0.08, 25), (0.07, 6), (0.03, 6)])
+def test_a_common_word_as_trigger(rate: float, step: int) -> None:
+    """Rows that hold it rightly are not named with the others."""
     texts, labels = sentences(2_000)
     for row in range(0, 2_000, step):
         texts[row] += " people"
     texts, labels, poisoned = plant_word(texts, labels, word="people", rate=rate, target=1, seed=3)
     (finding,) = run(DETECTOR, dataset(texts, labels))
     assert (finding.evidence["phrase"], finding.evidence["label"]) == ("people", "yes")
-    assert finding.rule.id == rule
+    assert finding.rule.id == "PS601"
     rows = named(finding)
     right = set(np.flatnonzero(poisoned).tolist())
     assert len(rows & right) > 0.85 * len(right)
