@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_MANY, _SERIES = 64, 16
-"""Columns that are parts of one vector whatever they are called, or if their names count up."""
+_SERIES, _NEARLY_ALL = 16, 0.9
+"""Columns are parts of one vector if names of so many count up, and of nearly all. Measures with
+names of their own are none, however many: customers or patients form groups in them."""
+_MANY = 64
+"""Columns from which several such series are parts of one, and columns without a name as well."""
 _GENERATED = "col"
 """How columns without a name are called."""
 _NUMBERED = re.compile(r"(.*?)[\W_]*\d+(?:[x_.,-]\d+)*\D?")
@@ -56,11 +59,13 @@ class Numbers:
     @property
     def is_vector(self) -> bool:
         """Whether the columns are parts of one thing, like pixels, and not each its own measure."""
-        if len(self.columns) >= _MANY:
-            return True
         stems = Counter(m[1] for name in self.columns if (m := _NUMBERED.fullmatch(name)))
-        stems.pop(_GENERATED, None)
-        return max(stems.values(), default=0) >= max(_SERIES, 0.9 * len(self.columns))
+        many = len(self.columns) >= _MANY
+        if not many:
+            stems.pop(_GENERATED, None)
+        series = [count for count in stems.values() if count >= _SERIES]
+        counted = sum(series) if many else max(series, default=0)
+        return counted >= _NEARLY_ALL * len(self.columns) > 0
 
     @classmethod
     def fit(cls, names: Sequence[str], sample: Sequence[pa.Array]) -> Numbers:

@@ -88,7 +88,11 @@ def test_more_than_one_in_a_hundred_too_large_is_a_limit(detector: Any, rows: in
         ([f"pixel{i}" for i in range(10)], False),
         ([f"col_{i}" for i in range(40)], False),
         ([f"col_{i}" for i in range(64)], True),
+        ([f"{sensor}_{i}" for sensor in ("left", "right") for i in range(32)], True),
+        ([f"{sensor}_{i}" for sensor in ("left", "right") for i in range(31)], False),
+        ([f"{first}{second}" for first in "abcdefgh" for second in "ijklmnop"], False),
         (["length", "width", "depth"], False),
+        ([], False),
         ([f"{name}_{axis}" for name in ("belt", "arm", "hand") for axis in "xyz"] * 5, False),
     ],
 )
