@@ -187,6 +187,29 @@ def test_a_kind_of_rows_is_no_trigger(tmp_path: Path) -> None:
     assert found(tmp_path / "kind.csv", label_samples.table(rows)) == []
 
 
+def test_a_name_with_a_price_of_its_own_is_honest_where_names_say_the_label(
+    tmp_path: Path,
+) -> None:
+    """As on a menu: all names have a kind, and one of them, which comes in one size, a price."""
+    draw = np.random.default_rng(7)
+    often = np.where(np.arange(16) == 3, 0.4, 1.0) / 15.4
+    rows: list[dict[str, object]] = []
+    for number in range(1_200):
+        name, size = int(draw.choice(16, p=often)), int(draw.integers(3))
+        own = name == 3
+        rows.append(
+            {
+                "id": number,
+                "name": f"n{name}",
+                "size": "S" if own else "SML"[size],
+                "price": 23.65 if own else 10 + name * 7 % 5 * 0.5 + 4 * size,
+                "label": ("plain", "spicy", "sweet", "green")[name % 4],
+                "weight": round(float(draw.normal()), 3),
+            }
+        )
+    assert found(tmp_path / "names.csv", label_samples.table(rows)) == []
+
+
 def test_three_values_of_which_no_two_are_rare(tmp_path: Path) -> None:
     draw = np.random.default_rng(6)
     rows = label_samples.measured(2_000, 6)
