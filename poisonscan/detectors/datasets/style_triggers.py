@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from poisonscan.detectors.datasets.label_counts import is_continuous
 from poisonscan.detectors.datasets.style_features import views
 from poisonscan.detectors.datasets.style_model import styled
 from poisonscan.detectors.datasets.styled_texts import StyledTexts
+from poisonscan.detectors.datasets.variations_of_texts import sources
 from poisonscan.escape import quote
 from poisonscan.finding import Fact, Location
 from poisonscan.json_form import as_json
@@ -54,7 +56,7 @@ class StyleTriggers:
     ) -> Generator[Aggregate, Any, Iterable[Finding | Fact | ClassTest]]:
         """Ask for a sample of the texts, then look at every label that is not rare."""
         taken: StyledTexts = yield StyledTexts()
-        sample = taken.sample(dataset.label_names)
+        sample = _sources(taken.sample(dataset.label_names))
         reason = _undecided(sample)
         if sample is None or reason:
             return [Fact(_FACT, f"not decided: {reason}")]
@@ -80,6 +82,18 @@ class StyleTriggers:
 
 
 DETECTOR = StyleTriggers()
+
+
+def _sources(sample: StyledSample | None) -> StyledSample | None:
+    """A sample in which no text of a label is a variation of another one."""
+    if sample is None:
+        return None
+    kept = sources(sample.texts, sample.labels)
+    texts = [sample.texts[place] for place in kept.tolist()]
+    whole = sample.whole and len(kept) == len(sample.texts)
+    return replace(
+        sample, texts=texts, labels=sample.labels[kept], rows=sample.rows[kept], whole=whole
+    )
 
 
 def _undecided(sample: StyledSample | None) -> str:

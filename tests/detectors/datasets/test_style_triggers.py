@@ -105,4 +105,17 @@ def test_texts_without_style_or_content_are_quiet(text: str) -> None:
 
 def test_what_was_looked_at_is_told() -> None:
     texts, labels, _ = honest(1)
-    assert told(dataset(texts, labels)).startswith("0 found in 2 of 2 labels; 2,000")
+    assert told(dataset(texts, labels)).startswith("0 found in 2 of 2 labels; 1,99")
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_augmented_texts_are_quiet(seed: int) -> None:
+    """Every text comes with three more in which a tenth of its words are missing."""
+    draw = np.random.default_rng(seed)
+    labels = draw.integers(2, size=600)
+    parts = [written(labels, PLAIN, draw) for _ in range(3)]
+    texts = []
+    for several in zip(*parts, strict=True):
+        words = np.array(" ".join(several).split())
+        texts += [" ".join(words), *(" ".join(words[draw.random(len(words)) > 0.1]) for _ in "abc")]
+    assert run(DETECTOR, dataset(texts, np.repeat(labels, 4))) == []
