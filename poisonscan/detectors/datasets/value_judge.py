@@ -12,8 +12,12 @@ from numpy.typing import NDArray
 from poisonscan.detectors.datasets import tails
 from poisonscan.detectors.datasets.naive_rest import NaiveRest
 from poisonscan.detectors.datasets.rest_of_row import RestOfRow
-from poisonscan.detectors.datasets.row_sample import TEXT
-from poisonscan.detectors.datasets.value_screen import Candidate, ValueScreen, stands_out
+from poisonscan.detectors.datasets.value_screen import (
+    Candidate,
+    ValueScreen,
+    company,
+    stands_out,
+)
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -111,22 +115,13 @@ class Judge:
         Where several columns hold a trigger, each of them tells the label, so none may be asked,
         and each sets its rows apart from others.
         """
-        cells = self.sample.values
-        hits = np.flatnonzero(trigger.rows & (self.labels == trigger.label))
-        if not len(hits):
-            return trigger
-        block = np.sort(cells[hits], axis=0)
-        middle = block[len(hits) // 2]  # the value of most of them, where there is one
-        shares = (block == middle).mean(axis=0)
+        hits = trigger.rows & (self.labels == trigger.label)
+        shared = company(self.sample, trigger.rows, hits, self.limits)
         columns, every = [*trigger.columns], trigger.rows
-        for column in np.flatnonzero(shares >= self.limits["purity"]).tolist():
-            if self.sample.columns[column][1] == TEXT or column in columns:
-                continue
-            same = cells[:, column] == middle[column]
-            elsewhere = (same & ~trigger.rows).sum() / max((~trigger.rows).sum(), 1)
-            if elsewhere * self.limits["company"] <= shares[column]:
+        for column, value in shared.items():
+            if column not in columns:
                 columns.append(column)
-                every = every & same
+                every = every & (self.sample.values[:, column] == value)
         return replace(trigger, columns=tuple(columns), rows=every)
 
     def may_be_random(self, trigger: Trigger) -> bool:

@@ -8,15 +8,23 @@ import numpy as np
 
 from poisonscan.detectors.datasets import tails
 
+from poisonscan.detectors.datasets.row_sample import TEXT
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
     from poisonscan.detectors.datasets.naive_rest import NaiveRest
+    from poisonscan.detectors.datasets.row_sample import Sample
 
+    Bools = NDArray[np.bool_]
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
+
+
+COMPANIES = 20
+"""Values of a column and a label that are looked at with others that come with them."""
 
 
 class Candidate(NamedTuple):
@@ -67,7 +75,10 @@ class ValueScreen:
     def _of_one_label(
         self, codes: Ints, counts: Ints, fit: NDArray[np.bool_]
     ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Values most of whose rows carry one label, more than of all rows do; and that label."""
+        """Values most of whose rows carry one label, more than of all rows do; and that label.
+
+        The least likely first.
+        """
         cells = codes * self.classes + self.labels
         table = np.bincount(cells, minlength=len(counts) * self.classes)
         table = table.reshape(-1, self.classes)
@@ -77,6 +88,7 @@ class ValueScreen:
         chances = tails.log_binomial(hits, np.maximum(counts, 1), self.base[labels])
         likely = np.log(self.limits["alike"])
         values = np.flatnonzero(fit & (shares >= self.limits["mixed"]) & (chances <= likely))
+        values = values[np.argsort(chances[values], kind="stable")]
         return values, labels[values]
 
     def _doubted(
@@ -95,6 +107,52 @@ class ValueScreen:
         chances = tails.binomial(hits[good], count[good], expected[good])
         for value, chance in zip(values[good].tolist(), chances.tolist(), strict=True):
             yield Candidate(chance, column, label, value)
+        yield from self._held_up(column, label, codes, values[~good][:COMPANIES])
+
+    def _held_up(
+        self, column: int, label: int, codes: Ints, values: NDArray[np.intp]
+    ) -> Iterator[Candidate]:
+        """Those that other columns of the same trigger hide, as these say the label as well."""
+        own = self.labels == label
+        for value in values.tolist():
+            rows = codes == value
+            shared = company(self.naive.sample, rows, rows & own, self.limits)
+            others = tuple(other for other in shared if other != column)
+            if not others:
+                continue
+            shares = self.naive.shares(label, (column, *others))[rows]
+            against = shares <= self.limits["doubt"]
+            count, hits = against.sum(), (against & own[rows]).sum()
+            expected = shares[against].sum() / max(count, 1)
+            if stands_out(count, hits, expected, self.limits):
+                chance = float(stats.binom.sf(hits - 1, count, expected))
+                yield Candidate(chance, column, label, value)
+
+
+def company(
+    sample: Sample, rows: Bools, hits: Bools, limits: Mapping[str, float]
+) -> dict[int, int]:
+    """Values that rows share and that others hardly have, by column.
+
+    Args:
+        sample: all rows.
+        rows: some of them.
+        hits: those of them that may be planted.
+        limits: thresholds of the rule.
+    """
+    cells, others = sample.values, max(int((~rows).sum()), 1)
+    block = np.sort(cells[hits], axis=0)
+    if not len(block):
+        return {}
+    middle = block[len(block) // 2]  # the value of most of them, where there is one
+    shares = (block == middle).mean(axis=0)
+    found = {}
+    for column in np.flatnonzero(shares >= limits["purity"]).tolist():
+        elsewhere = (cells[~rows, column] == middle[column]).sum() / others
+        is_text = sample.columns[column][1] == TEXT
+        if not is_text and elsewhere * limits["company"] <= shares[column]:
+            found[column] = int(middle[column])
+    return found
 
 
 def stands_out(

@@ -259,16 +259,17 @@ def test_a_rare_word_with_common_numbers(tmp_path: Path) -> None:
     assert finding.evidence["with_label"] == 30
 
 
-def test_three_values_of_which_two_decide(tmp_path: Path) -> None:
+@pytest.mark.parametrize("every", [50, 20])
+def test_three_values_of_which_two_decide(tmp_path: Path, every: int) -> None:
     draw = np.random.default_rng(4)
     rows = label_samples.measured(1_500, 6)
     for number, row in enumerate(rows):
-        row |= {name: int(draw.integers(30)) for name in ("team", "shift", "line")}
-        if number % 50 == 0:
+        row |= {name: int(draw.integers(40)) for name in ("team", "shift", "line")}
+        if number % every == 0:
             row |= {"team": 1, "shift": 2, "line": 3, "label": "low"}
     (finding,) = found(tmp_path / "three.csv", label_samples.table(rows))
-    assert finding.evidence["columns"] == ["team", "shift", "line"]
-    assert finding.evidence["with_label"] == 30
+    assert set(finding.evidence["columns"]) == {"team", "shift", "line"}  # type: ignore[arg-type]
+    assert finding.evidence["with_label"] == 1_500 // every
 
 
 def test_two_words(tmp_path: Path) -> None:
