@@ -97,12 +97,13 @@ def near_pairs(
     Args:
         margins: numbers whose signs make the key, of shape (rows, at most 62).
         bits: the first of them, which must agree; the others order a bucket.
-        probes: how many of these, those closest to zero, may differ.
+        probes: how many of these, those closest to zero, may differ; of few bits all.
         cosines: of rows with rows.
         least: smallest cosine that counts.
         most: pairs that are kept, the strongest.
     """
     rows, width = margins.shape
+    probes = min(probes, bits)
     weights = np.int64(1) << np.arange(width - 1, -1, -1, dtype=np.int64)
     keys = np.zeros(rows, np.int64)
     for column in range(width):

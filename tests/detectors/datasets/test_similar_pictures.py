@@ -53,6 +53,13 @@ def test_different_pictures(tmp_path: Path) -> None:
     assert report.scanned[0].facts["pairs of similar pictures"] == 0
 
 
+@pytest.mark.parametrize("count", [2, 3, 5, 9])
+def test_a_handful_of_pictures_is_looked_at(tmp_path: Path, count: int) -> None:
+    report = scanned(table(tmp_path / "few.parquet", different(count), pets(count)))
+    assert report.findings == []
+    assert report.gaps == []
+
+
 def test_near_copies(tmp_path: Path) -> None:
     files = different(600) + [again(seed) for seed in range(20)]
     report = scanned(table(tmp_path / "train.parquet", files, pets(620)))
