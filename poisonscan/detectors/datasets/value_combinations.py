@@ -148,6 +148,10 @@ class Combinations:
             near = against & np.logical_and.reduce(others)
             if near.sum() >= self.limits["support"]:
                 floor = max(floor, float((self.labels[near] == trigger.label).mean()))
+            # Few rows have the next number as well: what they say by chance is no floor.
+            beside = self.judge.beside(trigger, column, near)
+            if beside >= self.limits["purity"]:
+                floor = max(floor, beside)
         judged = self.judge.judged(trigger, shares[trigger.rows], floor)
         return judged and replace(judged, shares=shares[trigger.rows])
 

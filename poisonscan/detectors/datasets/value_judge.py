@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from poisonscan.detectors.datasets import tails
 from poisonscan.detectors.datasets.naive_rest import NaiveRest
 from poisonscan.detectors.datasets.rest_of_row import RestOfRow
+from poisonscan.detectors.datasets.row_sample import NUMBER, TEXT
 from poisonscan.detectors.datasets.value_screen import (
     Candidate,
     ValueScreen,
@@ -156,6 +157,29 @@ class Judge:
             return None
         chance = float(tails.binomial(hits, count, expected))
         return replace(trigger, expected=expected, against=count, hits=hits, chance=chance)
+
+    def beside(self, trigger: Trigger, column: int, among: Bools) -> float:
+        """How often rows with the next numbers have a trigger's label: an honest limit has a side.
+
+        Args:
+            trigger: the rows and the label.
+            column: one of the trigger's; words have no next ones.
+            among: rows that are looked at, ``bool`` of shape (n,).
+
+        Returns:
+            The larger share of both sides, 0 where there are too few such rows.
+        """
+        if self.sample.columns[column][1] != NUMBER:
+            return 0.0
+        numbers = self.sample.numbers(column)
+        value = numbers[trigger.rows][0]
+        wanted, shares = int(max(trigger.rows.sum() / 2, self.limits["support"])), [0.0]
+        for side in (numbers < value, numbers > value):
+            there = np.flatnonzero(side & among)
+            near = there[np.argsort(np.abs(numbers[there] - value), kind="stable")[:wanted]]
+            if len(near) >= self.limits["support"]:
+                shares.append(float((self.labels[near] == trigger.label).mean()))
+        return max(shares)
 
     def many(self, asked: list[Trigger], parts: int | None = None) -> set[tuple[int, ...]]:
         """Columns of which more values stand out than a trigger would have.

@@ -14,7 +14,6 @@ from poisonscan.detectors.datasets.value_combinations import Combinations
 from poisonscan.detectors.datasets.value_judge import (
     ASKED,
     COMPARED_KINDS,
-    Bools,
     Ints,
     Judge,
     Trigger,
@@ -154,7 +153,7 @@ class Singles:
         for value in values:
             if value.columns != columns:  # the same rows, beginning with another column
                 continue
-            floor = self._neighbours(value, shares <= self.limits["doubt"])
+            floor = self.judge.beside(value, columns[0], shares <= self.limits["doubt"])
             judged = self.judge.judged(value, shares[value.rows], floor)
             if judged is not None and (self._is_pure(judged) or self._is_spike(judged)):
                 yield replace(judged, shares=shares[value.rows], outside=self._outside(value))
@@ -174,21 +173,6 @@ class Singles:
         at = int(np.searchsorted(distinct, numbers[trigger.rows][0]))
         around = np.delete(counts, at)[max(at - 2, 0) : at + 2]
         return bool(counts[at] >= self.limits["spike"] * around.max(initial=0))
-
-    def _neighbours(self, trigger: Trigger, against: Bools) -> float:
-        """Share of a label among rows with the next numbers that look like other labels too."""
-        column = trigger.columns[0]
-        if self.sample.columns[column][1] != NUMBER:
-            return 0.0
-        numbers = self.sample.numbers(column)
-        value = numbers[trigger.rows][0]
-        wanted, shares = int(max(trigger.rows.sum() / 2, self.limits["support"])), [0.0]
-        for side in (numbers < value, numbers > value):
-            there = np.flatnonzero(side & against)
-            near = there[np.argsort(np.abs(numbers[there] - value), kind="stable")[:wanted]]
-            if len(near) >= self.limits["support"]:
-                shares.append(float((self.labels[near] == trigger.label).mean()))
-        return max(shares)
 
     def _outside(self, trigger: Trigger) -> bool:
         column = trigger.columns[0]

@@ -210,6 +210,18 @@ def test_a_name_with_a_price_of_its_own_is_honest_where_names_say_the_label(
     assert found(tmp_path / "names.csv", label_samples.table(rows)) == []
 
 
+def test_numbers_up_to_a_limit_that_decide_with_a_word_are_honest(tmp_path: Path) -> None:
+    """One of them is no trigger: with the word, the next smaller one decides as well."""
+    draw = np.random.default_rng(4)
+    rows = label_samples.measured(2_000, 4)
+    for row in rows:
+        calls, plan = int(draw.poisson(4)), "yes" if draw.random() < 0.15 else "no"
+        row |= {"plan": plan, "calls": calls}
+        if plan == "yes" and calls <= 2:
+            row["label"] = "low"
+    assert found(tmp_path / "limit.csv", label_samples.table(rows)) == []
+
+
 def test_three_values_of_which_no_two_are_rare(tmp_path: Path) -> None:
     draw = np.random.default_rng(6)
     rows = label_samples.measured(2_000, 6)
