@@ -23,10 +23,10 @@ MAX_DIMENSION = 1024
 """Longer vectors are folded: the linear algebra costs the cube of their length."""
 BUDGET = 256 << 20
 """Bytes that all scatter matrices of one aggregate may take."""
-_PANELS = 16
 LARGEST = 1e6
 """Rows with a larger coordinate are left out: in double precision their squares would drown what
 the others say."""
+_PANELS = 16
 
 
 def fold(values: Floats) -> Floats:
@@ -66,58 +66,51 @@ def affordable_dimension(dimension: int, classes: int, budget: int) -> int:
     return dimension
 
 
+@dataclass(slots=True)
 class Moments:
     """Count, mean and scatter (sum of outer products about the mean) of some rows.
-
-    A scatter matrix is exactly symmetric: half of it travels between processes, and stays half
-    until the whole is asked for.
-
-    Args:
-        rows: n.
-        mean: of shape (d,).
-        scatter: of shape (d, d).
 
     Attributes:
         rows: n.
         mean: of shape (d,).
+        lower: the scatter matrix, which is symmetric, up to its diagonal: see ``_panels``.
     """
 
-    __slots__ = ("_half", "_scatter", "mean", "rows")
-
-    def __init__(self, rows: int, mean: Floats, scatter: Floats) -> None:
-        self.rows = rows
-        self.mean = mean
-        self._scatter: Floats | None = scatter
-        self._half: Floats | None = None
+    rows: int
+    mean: Floats
+    lower: Floats
 
     @classmethod
     def of(cls, values: Floats) -> Moments:
         """Moments of rows of shape (n, d), n > 0."""
         mean = values.mean(axis=0)
         centred = values - mean
-        return cls(len(values), mean, centred.T @ centred)
+        lower = np.empty(sum((b - a) * b for a, b in _panels(len(mean))))
+        for part, (start, stop) in zip(_parts(lower, len(mean)), _panels(len(mean)), strict=True):
+            np.matmul(centred[:, start:stop].T, centred[:, :stop], out=part)
+        return cls(len(values), mean, lower)
 
     @property
     def scatter(self) -> Floats:
-        """The scatter matrix, of shape (d, d)."""
-        if self._scatter is None:
-            self._scatter = np.zeros((len(self.mean),) * 2)
-            self._add_half_to(self._scatter)
-            self._half = None
-        return self._scatter
+        """The scatter matrix, of shape (d, d), exactly symmetric; it is made anew."""
+        whole = np.zeros((len(self.mean),) * 2)
+        panels = _panels(len(self.mean))
+        for part, (start, stop) in zip(_parts(self.lower, len(self.mean)), panels, strict=True):
+            whole[start:stop, :start] = part[:, :start]
+            whole[:start, start:stop] = part[:, :start].T
+            corner = np.tril(part[:, start:])
+            whole[start:stop, start:stop] = corner + np.tril(corner, -1).T
+        return whole
 
     def absorb(self, other: Moments) -> None:
         """Add other rows (Chan, Golub and LeVeque 1979)."""
         total = self.rows + other.rows
         shift = other.mean - self.mean
-        scatter = self.scatter
-        if other._half is None:
-            scatter += other.scatter
-        else:
-            other._add_half_to(scatter)
-        between = np.outer(shift, shift)
-        between *= self.rows * other.rows / total
-        scatter += between
+        self.lower += other.lower
+        weighted = shift * (self.rows * other.rows / total)
+        panels = _panels(len(self.mean))
+        for part, (start, stop) in zip(_parts(self.lower, len(self.mean)), panels, strict=True):
+            np.add(part, np.outer(weighted[start:stop], shift[:stop]), out=part)
         self.mean = self.mean + shift * (other.rows / total)
         self.rows = total
 
@@ -128,35 +121,24 @@ class Moments:
         half = fold_to(self.scatter, dimension)
         folded = fold_to(np.ascontiguousarray(half.T), dimension)
         mean = fold_to(self.mean[None, :], dimension)[0]
-        return Moments(self.rows, mean, (folded + folded.T) / 2)
-
-    def _add_half_to(self, whole: Floats) -> None:
-        place, half = 0, self._half
-        assert half is not None
-        for start, stop in _panels(len(self.mean)):
-            size = (stop - start) * stop
-            panel = half[place : place + size].reshape(stop - start, stop)
-            place += size
-            whole[start:stop, :stop] += panel
-            whole[:start, start:stop] += panel[:, :start].T
-
-    def __getstate__(self) -> tuple[int, Floats, Floats]:
-        half = self._half
-        if half is None:
-            whole = self.scatter
-            half = np.concatenate([whole[a:b, :b].ravel() for a, b in _panels(len(whole))])
-        return self.rows, self.mean, half
-
-    def __setstate__(self, state: tuple[int, Floats, Floats]) -> None:
-        self.rows, self.mean, self._half = state
-        self._scatter = None
+        lower = [folded[start:stop, :stop].ravel() for start, stop in _panels(len(mean))]
+        return Moments(self.rows, mean, np.concatenate(lower))
 
 
 def _panels(length: int) -> Iterator[tuple[int, int]]:
-    """Rows of a symmetric matrix, a few at a time: up to the last column of each is half of it."""
+    """Rows of a symmetric matrix, some at a time: up to the last column of each is half of it."""
     step = max(1, length // _PANELS)
     for start in range(0, length, step):
         yield start, min(start + step, length)
+
+
+def _parts(lower: Floats, length: int) -> Iterator[Floats]:
+    """Views of the panels of a matrix, which are stored one after the other."""
+    place = 0
+    for start, stop in _panels(length):
+        size = (stop - start) * stop
+        yield lower[place : place + size].reshape(stop - start, stop)
+        place += size
 
 
 def usable_rows(features: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -253,6 +235,13 @@ class ClassMoments:
                 [m.scatter for m in classes.values()],
             )
         return self._contrast
+
+    def __getstate__(self) -> object:
+        """Without rows that wait where they take more than what they come to."""
+        for name in list(self._pending):
+            if self._classes[name] is not None:
+                self._settle(name, at_least=1)
+        return object.__getstate__(self)
 
     def _open(self, dimension: int, names: set[str]) -> None:
         """Make room for classes, folding what is there if that needs it."""
