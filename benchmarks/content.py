@@ -246,7 +246,7 @@ def decode(file: io.BytesIO) -> None:
 
 def glance(batches: Iterable[Batch]) -> None:
     for batch in batches:
-        for screen in batch.screens.values():
+        for screen in (columns.screen for columns in batch.searched):
             _ = screen.non_ascii, screen.controls, screen.long_runs, screen.signs
 
 

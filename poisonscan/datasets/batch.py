@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from poisonscan.datasets.joined_columns import JoinedColumns
     from poisonscan.datasets.pictures import Encoded, Pixels
-    from poisonscan.datasets.text_scan import Screen
 
 
 class Role(enum.StrEnum):
@@ -88,7 +88,7 @@ class Batch:
     size: int
     columns: Mapping[Role, Any]
     _strings: dict[str, Texts] = field(default_factory=dict, compare=False, repr=False)
-    _screens: dict[str, Screen] = field(default_factory=dict, compare=False, repr=False)
+    _searched: list[JoinedColumns] = field(default_factory=list, compare=False, repr=False)
 
     @property
     def labels(self) -> Labels:
@@ -127,15 +127,16 @@ class Batch:
         return self._strings
 
     @property
-    def screens(self) -> Mapping[str, Screen]:
-        """What a glance at the values of ``strings`` shows, by column. Made once for all."""
-        if not self._screens:
-            from poisonscan.datasets.text_scan import Screen
+    def searched(self) -> Sequence[JoinedColumns]:
+        """The values of ``strings``, to be searched, and what a glance at them shows.
 
-            self._screens.update(
-                {name: Screen(texts.values) for name, texts in self.strings.items()}
-            )
-        return self._screens
+        Made once for all that ask.
+        """
+        if not self._searched:
+            from poisonscan.datasets.joined_columns import joined
+
+            self._searched.extend(joined(self.strings))
+        return self._searched
 
     @property
     def pictures(self) -> Pixels:

@@ -15,7 +15,7 @@ import pyarrow.csv
 from poisonscan.datasets.dialects import HEAD, Dialect, is_number, reader, sniff
 from poisonscan.datasets.flaws import PLACES, Flaw, Place, flaw
 from poisonscan.datasets.layouts import MAX_RECORD, SNIFFED, Layout, reading
-from poisonscan.datasets.lines import BOM, Block, Records, blocks, readable
+from poisonscan.datasets.lines import BOM, Block, Records, block_size, blocks, readable
 from poisonscan.escape import clip, escape
 from poisonscan.formats.members import opened
 from poisonscan.plural import plural
@@ -125,7 +125,8 @@ def csv_parts(
     if dialect is None:
         raise ValueError("its dialect is not known")
     ragged = _Ragged(dialect, problem)
-    for block in blocks(file, records_of(dialect), problem, span):
+    size = block_size(len(dialect.names))
+    for block in blocks(file, records_of(dialect), problem, span, size):
         data = readable(block, problem)
         if block.offset == 0:
             data = data.removeprefix(BOM)

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from poisonscan.datasets.flaws import flaw
-from poisonscan.datasets.layouts import CHUNK, MAX_RECORD, Span
+from poisonscan.datasets.layouts import CHUNK, MAX_RECORD, PIECE_BYTES, Span
 from poisonscan.engines import patience
 from poisonscan.formats.members import opened
 
@@ -185,10 +185,19 @@ class Records:
         return np.array(found, np.int64)
 
 
+def block_size(columns: int) -> int:
+    """Bytes of a block: more where there are many columns, which cost something for each block."""
+    return CHUNK * min(1 + columns // 512, PIECE_BYTES // CHUNK)
+
+
 def blocks(
-    file: TableFile, scanner: Scanner, problem: Sink, span: Span | None = None
+    file: TableFile,
+    scanner: Scanner,
+    problem: Sink,
+    span: Span | None = None,
+    size: int | None = None,
 ) -> Iterator[Block]:
-    """The records of a file in blocks of about ``CHUNK`` bytes.
+    """The records of a file in blocks of about ``size`` bytes.
 
     The blocks of two parts of a file, one after another, are those of both together.
 
@@ -197,12 +206,13 @@ def blocks(
         scanner: a fresh one.
         problem: told about records longer than ``MAX_RECORD``, which are left out.
         span: the part to read; None: all.
+        size: see ``block_size``; None: that of few columns.
     """
     span = span or Span(0, -1, 1)
     offset, line = span.start, span.line
     pending: list[bytes] = []
     held, skipping = 0, False
-    for piece in _pieces(file, span):
+    for piece in _pieces(file, span, size or CHUNK):
         patience.sign()
         first, last = scanner.ends(piece, first=skipping or held + len(piece) > MAX_RECORD)
         if first and (skipping or held + first > MAX_RECORD):
@@ -233,14 +243,14 @@ def blocks(
         yield Block(b"".join(pending), offset, line)
 
 
-def _pieces(file: TableFile, span: Span) -> Iterator[bytes]:
-    """Bytes of a part, cut at multiples of ``CHUNK``."""
+def _pieces(file: TableFile, span: Span, most: int) -> Iterator[bytes]:
+    """Bytes of a part, cut at multiples of ``most``."""
     with opened(file) as source:
         place = span.start
         if place:
             source.seek(place)
         while True:
-            size = CHUNK - place % CHUNK
+            size = most - place % most
             if span.end >= 0:
                 size = min(size, span.end - place)
             piece = source.read(size) if size > 0 else b""

@@ -52,14 +52,15 @@ class HostCounts:
         self._count(Counter({name: n for name, n in zip(names, counts, strict=True) if n}))
         numbered: dict[str, int] = {}
         pairs = [np.empty((0, 2), np.int64)]
-        for column, texts in batch.strings.items():
-            strings, found = hosts(batch.screens[column])
+        for columns in batch.searched:
+            strings, found = hosts(columns.screen)
             if len(strings):
                 coded = found.dictionary_encode()
                 names_ = coded.dictionary.to_pylist()
                 lookup = [numbered.setdefault(h, len(numbered)) for h in names_]
                 codes = np.array(lookup, np.int64)[np.asarray(coded.indices)]
-                pairs.append(_rows(texts, strings, codes))
+                for column, mine, within in columns.by_column(strings):
+                    pairs.append(_rows(batch.strings[column], within, codes[mine]))
         if numbered:
             self._take_all(batch, list(numbered), np.unique(np.concatenate(pairs), axis=0))
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from poisonscan.datasets.batch import Batch, Texts
+    from poisonscan.datasets.joined_columns import JoinedColumns
     from poisonscan.datasets.text_scan import Indices, Screen
 
 KEEP = 100
@@ -129,16 +130,16 @@ class TextHits:
         self._bound_labels()
         for column, texts in batch.strings.items():
             self.texts[column] += int(np.count_nonzero(texts.indices >= 0))
+        for columns in batch.searched:
             details: Found = {}
-            for sort, index, detail in self.look(batch.screens[column]):
+            for sort, index, detail in self.look(columns.screen):
                 if isinstance(index, np.ndarray):
-                    if len(index):
-                        self._take((sort, column), _hits(batch, texts, index, detail))
+                    self._take_all(batch, columns, sort, index, detail)
                 elif index not in details.setdefault(sort, {}):
                     details[sort][index] = clip(mask(_said(detail, index)), _DETAIL)
             for sort, found in details.items():
                 indices = np.fromiter(found, np.int64, len(found))
-                self._take((sort, column), _hits(batch, texts, indices, found.__getitem__))
+                self._take_all(batch, columns, sort, indices, found.__getitem__)
 
     def merge(self, other: TextHits) -> None:
         """Take in what ``other`` has seen."""
@@ -167,6 +168,23 @@ class TextHits:
     def share(self, column: str, hits: Hits) -> float:
         """Which part of the texts of a column are hits."""
         return hits.rows / max(self.texts[column], 1)
+
+    def _take_all(
+        self,
+        batch: Batch,
+        columns: JoinedColumns,
+        sort: str,
+        strings: Indices,
+        detail: str | Detail,
+    ) -> None:
+        """Take in strings of columns that were searched together."""
+        for column, mine, indices in columns.by_column(strings):
+            first = int(strings[mine[0]] - indices[0])
+
+            def of_column(index: int, first: int = first) -> str:
+                return _said(detail, first + index)
+
+            self._take((sort, column), _hits(batch, batch.strings[column], indices, of_column))
 
     def _take(self, key: Key, hits: Hits) -> None:
         self.hits.setdefault(key, Hits()).add(hits)

@@ -58,13 +58,19 @@ class CellForms:
     def update(self, batch: Batch) -> None:
         """Take in a batch."""
         for column, texts in batch.strings.items():
-            screen = batch.screens[column]
-            rows = np.bincount(texts.indices + 1, minlength=len(texts.values) + 1)[1:]
+            self.texts[column] += int(np.count_nonzero(texts.indices >= 0))
+        for columns in batch.searched:
+            screen = columns.screen
             addresses = screen.among(_starting(screen), _ADDRESS)
-            self.texts[column] += int(rows.sum())
-            self.addresses[column] += int(rows[addresses].sum())
-            self.media[column] += int(rows[screen.among(addresses, _MEDIA)].sum())
-            self.digests[column] += int(rows[screen.among(screen.digest_sized, _DIGEST)].sum())
+            for counts, strings in (
+                (self.addresses, addresses),
+                (self.media, screen.among(addresses, _MEDIA)),
+                (self.digests, screen.among(screen.digest_sized, _DIGEST)),
+            ):
+                for column, _, within in columns.by_column(strings):
+                    texts = batch.strings[column]
+                    rows = np.bincount(texts.indices + 1, minlength=len(texts.values) + 1)[1:]
+                    counts[column] += int(rows[within].sum())
 
     def merge(self, other: CellForms) -> None:
         """Take in what ``other`` has seen."""
