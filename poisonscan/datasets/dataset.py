@@ -349,14 +349,8 @@ class Dataset:
         self, index: int, shard: Shard, roles: frozenset[Role], problem: Sink
     ) -> Iterator[Batch]:
         from poisonscan.datasets.labels import labels_of
-        from poisonscan.datasets.pictures import (
-            Encoded,
-            Pictures,
-            decode,
-            file_values,
-            read_file,
-            residuals,
-        )
+        from poisonscan.datasets.picture_sources import file_values, read_file
+        from poisonscan.datasets.pictures import Encoded, Pictures, decode, residuals
 
         for start in range(0, len(shard.files), FILES):
             files = shard.files[start : start + FILES]
@@ -391,7 +385,7 @@ class Dataset:
     def _brought(self, shard: Shard, start: int, files: Sequence[TableFile]) -> NDArray[np.float32]:
         from poisonscan.datasets.activations import Activations
         from poisonscan.datasets.network import Network
-        from poisonscan.datasets.pictures import read_file
+        from poisonscan.datasets.picture_sources import read_file
 
         if isinstance(self.vectors, Network):
             return self.vectors.vectors(read_file(file) for file in files)

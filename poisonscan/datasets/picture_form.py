@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from poisonscan.datasets.errors import OptionError
-from poisonscan.datasets.pictures import BROKEN, open_picture, picture_bytes, sources
+from poisonscan.datasets.picture_sources import picture_bytes, sources
+from poisonscan.datasets.pictures import BROKEN, open_picture
 from poisonscan.engines import patience
 from poisonscan.escape import quote
 
@@ -102,7 +103,7 @@ class PictureForm:
     def items(
         self, columns: Sequence[pa.Array], folder: Path
     ) -> tuple[Iterator[bytes | pa.Buffer | str], NDArray[np.int64]]:
-        """The different pictures of a column; see ``pictures.sources``."""
+        """The different pictures of a column; see ``picture_sources.sources``."""
         return sources(columns[0], folder)
 
     def trials(self) -> list[NDArray[np.float32]]:

@@ -16,7 +16,8 @@ import pyarrow as pa
 from PIL import Image
 
 from poisonscan.datasets.errors import DatasetError
-from poisonscan.datasets.pictures import BROKEN, MAX_FILE, inside, open_picture, read_file, shallow
+from poisonscan.datasets.picture_sources import MAX_FILE, inside, read_file
+from poisonscan.datasets.pictures import BROKEN, open_picture, shallow
 from poisonscan.datasets.pixel_lists import files_of_lists, is_list
 from poisonscan.datasets.tables import numbered
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from poisonscan.beside import sorted_out
 from poisonscan.datasets.batch import Role
 from poisonscan.datasets.errors import DatasetError
-from poisonscan.datasets.pictures import read_file
+from poisonscan.datasets.picture_sources import read_file
 from poisonscan.datasets.pixel_lists import files_of_lists, is_list
 from poisonscan.datasets.shards import DatasetOptions
 from poisonscan.datasets.tables import numbered

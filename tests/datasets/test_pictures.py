@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from poisonscan.datasets import pictures
+from poisonscan.datasets import picture_sources
 from poisonscan.datasets.pictures import SIDE, decode, decode_column, luminance, residuals
 from tests.datasets.files import encoded, picture
 
@@ -160,13 +160,13 @@ def test_a_file_that_many_rows_name_is_read_once(
     for i, name in enumerate(names[:2]):
         (tmp_path / name).write_bytes(encoded(picture(i)))
     read: list[str] = []
-    real = pictures.read_picture
+    real = picture_sources.read_picture
 
     def counted(file: Path) -> bytes | str:
         read.append(file.name)
         return real(file)
 
-    monkeypatch.setattr(pictures, "read_picture", counted)
+    monkeypatch.setattr(picture_sources, "read_picture", counted)
     paths = [*names, None] * 100
     strings = pa.array(paths)
     for column in [
@@ -182,7 +182,7 @@ def test_a_file_that_many_rows_name_is_read_once(
 
 
 def test_files_are_held_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "MAX_FILE", 6_000_000)
+    monkeypatch.setattr(picture_sources, "MAX_FILE", 6_000_000)
     paths = [f"{i}.png" for i in range(10)]
     for path in paths:
         (tmp_path / path).write_bytes(b"\x89PNG\r\n\x1a\n" + b"x" * 5_000_000)
