@@ -118,11 +118,6 @@ def split_name(name: str) -> tuple[str, str]:
     return (folder + slash + stem, field) if dot and stem else ("", "")
 
 
-def holds_rows(file: str) -> bool:
-    """Whether an archive is a WebDataset: its first rows have the same, telling fields."""
-    return bool(fields_of(file))
-
-
 def fields_of(file: str) -> frozenset[str]:
     """The fields of the rows of a WebDataset; none for any other archive."""
     counts: list[frozenset[str]] = []

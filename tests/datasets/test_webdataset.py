@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from poisonscan.datasets.webdataset import holds_rows, split_name
+from poisonscan.datasets.webdataset import fields_of, split_name
 from poisonscan.scan import scan
 from tests.datasets.files import batches, content, encoded, label_names, only, opened, picture
 
@@ -143,7 +143,7 @@ def test_what_is_not_looked_at_is_told(tmp_path: Path) -> None:
 )
 def test_other_archives(tmp_path: Path, members: dict[str, bytes]) -> None:
     path = archive(tmp_path / "x.tar", members)
-    assert not holds_rows(str(path))
+    assert not fields_of(str(path))
     assert opened(tmp_path) == ([], [])
 
 
