@@ -8,7 +8,6 @@ dropped by GitHub.
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections import Counter
 from dataclasses import replace
@@ -19,15 +18,15 @@ from poisonscan.escape import escape, quote
 from poisonscan.finding import Aside, Finding, Gap, Json, Report, Rows, Rule, Severity
 from poisonscan.json_form import as_json
 from poisonscan.origin import lasting
-from poisonscan.reporters.base import Options, Totals, advice, dump, inert, rules_of, said
+from poisonscan.reporters.base import Options, Totals, dump, inert, rules_of, said
 from poisonscan.reporters.origins import counted, disagreements
 from poisonscan.reporters.sarif_places import LARGEST, Object, Places
+from poisonscan.reporters.sarif_rules import GAP, LEVEL, driver, rank, taxa_of, taxonomy
 from poisonscan.reporters.sarif_text import sentence
 from poisonscan.reporters.wording import left_out, unlabelled, without_plot
-from poisonscan.rules import rule as rule_by_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from poisonscan.origin import Origin
     from poisonscan.reporters.anchors import Anchors
@@ -43,33 +42,11 @@ MAX_COMPRESSED: Final = 10_000_000
 SHOWN: Final = 5_000
 """Results that GitHub shows of one run, by severity."""
 
-SECURITY_SEVERITY: Final = {
-    Severity.CRITICAL: "9.5",
-    Severity.HIGH: "8.0",
-    Severity.MEDIUM: "5.5",
-    Severity.LOW: "2.0",
-}
-"""On the scale of CVSS; GitHub's bounds are 9 for critical, 7 for high and 4 for medium."""
-
 _SCHEMA: Final = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 )
-_GAP: Final = "PS001"
 _HUB: Final = "hf://"
-_DESCRIPTION: Final = 1024
-_TAGS: Final = 10
 _LINKS: Final = 5
-_LEVEL: Final = {
-    Severity.CRITICAL: "error",
-    Severity.HIGH: "error",
-    Severity.MEDIUM: "warning",
-    Severity.LOW: "note",
-}
-_TAXONOMIES: Final = (
-    ("CWE", "MITRE", "", "Common Weakness Enumeration."),
-    ("MITRE ATLAS", "MITRE", "5.6.0", "Adversarial Threat Landscape for AI Systems."),
-    ("OWASP ML Top 10", "OWASP", "2023", "Machine Learning Security Top Ten."),
-)
 
 
 def render(report: Report, options: Options) -> str:
@@ -139,13 +116,13 @@ def _run(report: Report, options: Options, most: int) -> Object:
     invocation: Object = {"executionSuccessful": True}
     if notifications:
         invocation["toolExecutionNotifications"] = notifications
-    taxa = [sorted({name for rule in rules for name in _references(rule)[n]}) for n in range(3)]
+    taxa = taxa_of(rules)
     gravest: dict[str, Severity] = {}
     for finding in shown:
         severity = gravest.get(finding.rule.id, finding.severity)
         gravest[finding.rule.id] = max(severity, finding.severity)
     run: Object = {
-        "tool": {"driver": _driver(report, rules, taxa, gravest)},
+        "tool": {"driver": driver(report, rules, taxa, gravest)},
         "automationDetails": {"id": escape(options.category).strip("/") + "/"},
         "columnKind": "unicodeCodePoints",
         "originalUriBaseIds": {
@@ -174,107 +151,8 @@ def _run(report: Report, options: Options, most: int) -> Object:
     if places.logical:
         run["logicalLocations"] = places.logical
     if any(taxa):
-        run["taxonomies"] = [_taxonomy(n, names) for n, names in enumerate(taxa)]
+        run["taxonomies"] = [taxonomy(n, names) for n, names in enumerate(taxa)]
     return run
-
-
-def _driver(
-    report: Report, rules: list[Rule], taxa: list[list[str]], gravest: Mapping[str, Severity]
-) -> Object:
-    driver: Object = {
-        "name": "poisonscan",
-        "fullName": "poisonscan, a scanner for poisoned datasets and malicious model files",
-        "rules": [_descriptor(r, taxa, gravest.get(r.id, r.severity)) for r in rules],
-        "notifications": [_descriptor(gap := rule_by_id(_GAP), [[], [], []], gap.severity)],
-    }
-    if report.version:
-        driver["version"] = report.version
-    if any(taxa):
-        driver["supportedTaxonomies"] = [
-            {"name": name, "index": n} for n, (name, *_) in enumerate(_TAXONOMIES)
-        ]
-    return driver
-
-
-# Rules
-
-
-def _descriptor(rule: Rule, taxa: list[list[str]], gravest: Severity) -> Object:
-    """A rule; ``gravest`` is that of its results, as services read severities of rules only."""
-    text = "\n".join(map(escape, rule.help.strip().split("\n"))) or sentence(
-        rule.title or rule.name
-    )
-    heading = f"{rule.id} {rule.name} ({rule.severity})"
-    properties: Object = {
-        "tags": list(_tags(rule)),
-        "precision": rule.precision,
-        "security-severity": SECURITY_SEVERITY[gravest],
-    }
-    descriptor: Object = {
-        "id": rule.id,
-        "name": "".join(word.capitalize() for word in re.findall("[a-z0-9]+", rule.name.lower())),
-        "shortDescription": {"text": sentence(rule.title or rule.name, _DESCRIPTION)},
-        "fullDescription": {
-            "text": sentence(
-                advice(rule, "What it means", whole=True) or rule.title or rule.name, _DESCRIPTION
-            )
-        },
-        "help": {
-            "text": f"{heading}\n\n{text.replace('**', '')}",
-            "markdown": f"**{heading}**\n\n{text}",
-        },
-        "defaultConfiguration": {"level": _LEVEL[rule.severity], "rank": _rank(rule.severity)},
-        "properties": properties,
-    }
-    relationships: list[Json] = [
-        {
-            "target": {
-                "id": name,
-                "index": taxa[n].index(name),
-                "toolComponent": {"name": _TAXONOMIES[n][0], "index": n},
-            },
-            "kinds": ["relevant"],
-        }
-        for n, names in enumerate(_references(rule))
-        for name in names
-        if name in taxa[n]
-    ]
-    if relationships:
-        descriptor["relationships"] = relationships
-    return descriptor
-
-
-def _rank(severity: Severity) -> float:
-    return float(SECURITY_SEVERITY[severity]) * 10
-
-
-def _references(rule: Rule) -> tuple[tuple[str, ...], ...]:
-    """Entries of the taxonomies, in their order."""
-    return rule.cwe, rule.atlas, rule.owasp
-
-
-def _tags(rule: Rule) -> list[str]:
-    """At most as many as GitHub shows."""
-    tags = [
-        "security",
-        *(f"external/cwe/{name.lower()}" for name in rule.cwe),
-        *(f"atlas/{name}" for name in rule.atlas),
-        *(f"owasp-ml/{name}" for name in rule.owasp),
-    ]
-    return tags[:_TAGS]
-
-
-def _taxonomy(index: int, names: list[str]) -> Json:
-    name, organization, version, description = _TAXONOMIES[index]
-    taxonomy: Object = {
-        "name": name,
-        "organization": organization,
-        "shortDescription": {"text": description},
-        "taxa": [{"id": taxon} for taxon in names],
-    }
-    if version:
-        taxonomy["version"] = version
-    return taxonomy
 
 
 # Results
@@ -307,8 +185,8 @@ def _results(
         result: Object = {
             "ruleId": finding.rule.id,
             "ruleIndex": index[finding.rule.id],
-            "level": _LEVEL[finding.severity],
-            "rank": _rank(finding.severity),
+            "level": LEVEL[finding.severity],
+            "rank": rank(finding.severity),
             "message": {"text": _message(finding, len(related))},
             "locations": [places.anchored(finding, anchor) if anchor else places.primary(finding)],
             "partialFingerprints": {
@@ -402,7 +280,7 @@ def _gap_text(gap: Gap) -> str:
 def _notification(text: str, places: Places, gap: Gap | None = None, level: str = "error") -> Json:
     notification: Object = {
         "level": level,
-        "descriptor": {"id": _GAP, "index": 0},
+        "descriptor": {"id": GAP, "index": 0},
         "message": {"text": text},
     }
     if gap is not None:
