@@ -46,19 +46,14 @@ def opened(path: Path, name: str) -> TableFile | None:
     return None
 
 
-_FORMS: Final = "Parquet, Arrow, CSV and JSON files that are not packed"
+FORMS: Final = "Parquet, Arrow, CSV and JSON files that are not packed"
+"""What rows are taken out of, for people."""
 _PACKED: Final = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip", ".7z")
 
 
-def unlikely(path: str) -> str:
-    """Why no rows can be taken out of a file, as far as its name tells; empty if they may be.
-
-    Args:
-        path: of a file that may be a dataset.
-    """
-    if may_hold_rows(path) or path.lower().endswith(_PACKED):
-        return f"rows can be taken out of {_FORMS} only"
-    return ""
+def is_kept_whole(path: str) -> bool:
+    """Whether no rows can be taken out of a file that may be a dataset, as far as its name tells."""
+    return may_hold_rows(path) or path.lower().endswith(_PACKED)
 
 
 def check_form(file: TableFile | None, path: str) -> TableFile:
@@ -75,7 +70,7 @@ def check_form(file: TableFile | None, path: str) -> TableFile:
         return file
     form = f" ({f'{file.codec} {file.format}'.strip()})" if file is not None else ""
     message = f"{quote(path)}: rows cannot be taken out of files of this form{form}"
-    raise CleanError(f"{message}, but of {_FORMS}: unpack or convert it and scan again")
+    raise CleanError(f"{message}, but of {FORMS}: unpack or convert it and scan again")
 
 
 def write_without(file: TableFile, taken: NDArray[np.int64], out: Path) -> int:

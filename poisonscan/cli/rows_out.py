@@ -78,12 +78,12 @@ class RowsOut:
         """
         if self.path is None:
             return
-        from poisonscan.cleaning.tables import unlikely
+        from poisonscan.cleaning.tables import FORMS, is_kept_whole
 
-        found = ((file, unlikely(file.name)) for file in _files(read))
-        file, why = next(((file, why) for file, why in found if why), (None, ""))
+        file = next((file for file in _files(read) if is_kept_whole(file.name)), None)
         if file is not None:
-            message = f"poisonscan: clean will not do with {quote(os.fspath(file))}: {why}"
+            name = quote(os.fspath(file))
+            message = f"poisonscan: clean takes rows out of {FORMS}, and none out of {name}"
             click.echo(f"{message}; --rows-out lists its rows all the same", err=True)
 
     def write(self, report: Report) -> None:
