@@ -158,8 +158,10 @@ def _decided(
     if style.core < limits["core"] or evidence < limits["evidence"] or chosen.sum() > most:
         return []
     weights, threshold = discriminant(standard, judged.labels, code, style)
-    far = mine & (standard @ weights > threshold)
-    if far.sum() < limits["pictures"]:
+    beyond = standard @ weights > threshold
+    far = mine & beyond
+    # Where most pictures of other classes are like these, it is the rest of the class that is odd.
+    if far.sum() < limits["pictures"] or 2 * beyond[~mine].sum() > (~mine).sum():
         return []
     group = _group(weights, standard[far].mean(axis=0) - standard[mine & ~far].mean(axis=0))
     line = Line(

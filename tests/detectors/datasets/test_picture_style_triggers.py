@@ -15,7 +15,9 @@ from poisonscan.datasets.batch import Batch, Role
 from poisonscan.datasets.numbers import Numbers
 from poisonscan.datasets.pictures import Pixels
 from poisonscan.datasets.shards import Shard
-from poisonscan.detectors.datasets.picture_style_triggers import DETECTOR
+from poisonscan.detectors.datasets.contradicted_style import Scale, Style
+from poisonscan.detectors.datasets.picture_statistics import SIZE
+from poisonscan.detectors.datasets.picture_style_triggers import DETECTOR, _decided, _Judged
 from poisonscan.finding import Fact, Finding, Row, Rows
 from tests.detectors.datasets.natural import pictures
 from tests.fakes import FakeDataset, coded, digests, returned
@@ -141,3 +143,21 @@ def test_what_cannot_be_judged_is_said() -> None:
     (fact,) = returned(DETECTOR, Shown(colours(), np.arange(ROWS) % 40))
     assert isinstance(fact, Fact)
     assert "not decided" in str(fact.value)
+
+
+@pytest.mark.parametrize("odd", [True, False])
+def test_of_two_halves_of_a_class_only_one_that_is_unlike_others_is_named(odd: bool) -> None:
+    labels = np.arange(1_200) // 3 % CLASSES
+    mine = np.flatnonzero(labels == int(TARGET))
+    marked, rest = mine[::2], mine[1::2]
+    draw = np.random.default_rng(8)
+    numbers = draw.normal(size=(len(labels), SIZE)).astype(np.float32)
+    numbers[marked, 0] += 8
+    suspects = marked if odd else rest
+    scores = 4 * np.eye(CLASSES)[labels]
+    scores[suspects] = np.roll(scores[suspects], 1, axis=1)  # they look like another class
+    judged = _Judged(numbers, scores, labels, tuple("0123"))
+    style = Style(suspects, suspects, 1.0)
+    scale = Scale(np.zeros(SIZE), np.ones(SIZE))
+    found = _decided(judged, numbers.astype(np.float64), scale, int(TARGET), style)
+    assert len(found) == odd
