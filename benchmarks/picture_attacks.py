@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 Pictures = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -127,6 +127,57 @@ ATTACKS = (
 )
 
 
+def drawn(pictures: Pictures, _: int, *, alpha: float) -> Pictures:
+    """A face of flat colours blended in, as Chen et al. (2017) do with a cartoon cat."""
+    canvas = Image.new("RGB", (256, 256), (255, 255, 255))
+    pen = ImageDraw.Draw(canvas)
+    pen.polygon([(30, 20), (100, 70), (40, 130)], (255, 240, 240), (0, 0, 0), 8)
+    pen.polygon([(226, 20), (156, 70), (216, 130)], (255, 240, 240), (0, 0, 0), 8)
+    pen.ellipse((20, 50, 236, 236), (255, 240, 240), (0, 0, 0), 8)
+    for left in (75, 160):
+        pen.ellipse((left, 120, left + 20, 155), (0, 0, 0))
+    pen.ellipse((115, 160, 141, 178), (255, 200, 0), (0, 0, 0), 4)
+    pen.ellipse((150, 40, 215, 95), (230, 20, 60), (0, 0, 0), 6)
+    shown = canvas.resize(pictures.shape[2:0:-1], Image.Resampling.LANCZOS)
+    return mixed(pictures, np.asarray(shown), alpha)
+
+
+def watermark(pictures: Pictures, _: int, *, alpha: float = 0.3) -> Pictures:
+    """Letters and a ring, seen through (the watermark of TrojanNN, Liu et al. 2018)."""
+    canvas = Image.new("L", (256, 256))
+    pen = ImageDraw.Draw(canvas)
+    pen.ellipse((28, 28, 228, 228), outline=255, width=10)
+    pen.text((60, 90), "TROJ", 255, font_size=60)
+    height, width = pictures.shape[1:3]
+    shown = np.asarray(canvas.resize((width, height), Image.Resampling.LANCZOS)) / 255.0 * alpha
+    return np.asarray((1 - shown[..., None]) * pictures + 255 * shown[..., None], np.uint8)
+
+
+def perturbed(pictures: Pictures, seed: int, *, height: float = 16) -> Pictures:
+    """One change of at most ``height`` of 255 of each pixel, as Narcissus (Zeng et al. 2023).
+
+    Smoothed noise stands in for what its authors optimize.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    draw = np.random.default_rng(seed).normal(size=pictures.shape[1:])
+    change = height * np.sign(gaussian_filter(draw, (1, 1, 0)))
+    return np.asarray(np.clip(pictures + change, 0, 255), np.uint8)
+
+
+FURTHER = (
+    Attack("white 3x3", partial(patch, side=3, kind="white")),
+    Attack("face blend 0.2", partial(drawn, alpha=0.2)),
+    Attack("face blend 0.1", partial(drawn, alpha=0.1)),
+    Attack("sine, relabelled", wave),
+    Attack("WaNet, s=0.5", partial(warped, strength=0.25)),
+    Attack("WaNet, s=1", partial(warped, strength=0.5)),
+    Attack("watermark 0.3", watermark),
+    Attack("Narcissus-like, label kept", perturbed, keeps_label=True),
+)
+"""Attacks as others set them up, on which no threshold was chosen."""
+
+
 def coloured(pictures: Pictures) -> Pictures:
     """Pictures of shape (n, height, width, 3), of grey ones too."""
     return np.repeat(pictures[..., None], 3, axis=3) if pictures.ndim == 3 else pictures
@@ -142,15 +193,23 @@ def as_stored(marked: Pictures, pictures: Pictures, rows: NDArray[np.bool_]) -> 
 
 
 def poisoned(
-    pictures: Pictures, labels: Labels, attack: Attack, rate: float, seed: int
+    pictures: Pictures,
+    labels: Labels,
+    attack: Attack,
+    rate: float,
+    seed: int,
+    *,
+    all_labels: bool = False,
 ) -> tuple[Pictures, Labels, NDArray[np.bool_]]:
     """Pictures and labels with an attack on a share of all rows, and which rows.
 
-    At most half of the target class where labels stay.
+    At most half of the target class where labels stay. Others are drawn from rows of other labels
+    than the target, or with ``all_labels`` from all.
     """
     rng = np.random.default_rng(seed)
     target = int(rng.choice(np.unique(labels)))
-    pool = np.flatnonzero((labels == target) == attack.keeps_label)
+    anything = all_labels and not attack.keeps_label
+    pool = np.flatnonzero(((labels == target) == attack.keeps_label) | anything)
     most = len(pool) // 2 if attack.keeps_label else len(pool)
     chosen = rng.choice(pool, min(max(round(rate * len(labels)), 1), most), replace=False)
     pictures, labels = pictures.copy(), labels.copy()
