@@ -61,11 +61,9 @@ class Limits:
     @classmethod
     def of(cls, values: Mapping[str, float]) -> Limits:
         """From a rule's thresholds: those of their own for a group begin with ``remote_``."""
+        own = {name: f"remote_{name}" for name in cls.__slots__}
         return cls(
-            **{
-                name: float(values.get(f"remote_{name}", values.get(name, math.nan)))
-                for name in cls.__slots__
-            }
+            **{name: float(values[key if key in values else name]) for name, key in own.items()}
         )
 
     def allow(self, split: Split, second: float, usual: float) -> bool:

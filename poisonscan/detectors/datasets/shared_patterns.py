@@ -61,7 +61,7 @@ def shared_pattern(
         passing = [s for s in splits if limits.allow(s, len(tested[code]), usual, apart)]
         if not passing:
             needed = few.separation
-            second = float(lineup.contrast.eigenvalues[code, 1:2].sum())
+            second = float(lineup.contrast.eigenvalues[code, 1])
             groups = _splits(lineup, code, tested[code], len(tested), remote_group)
             passing = [group for group in groups if few.allow(group, second, usual)]
         if not passing:

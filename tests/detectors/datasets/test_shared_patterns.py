@@ -50,6 +50,20 @@ def test_what_pictures_of_one_class_share_is_found(
     assert scores == sorted(scores, reverse=True)
 
 
+def test_an_overlay_on_few_pictures_is_found_where_their_background_is_blank() -> None:
+    few, given = CHOSEN[:16], labels(4)
+    for row in few.tolist():
+        given[row] = TARGET
+    shown = pictures().copy()
+    shown[:, :8] = shown[:, -8:] = 0
+    assert run(DETECTORS["PS406"], Shown(shown, given)) == []
+    noise = np.random.default_rng(3).uniform(0, 255, (32, 32))
+    shown[few] = 0.85 * shown[few] + 0.15 * noise
+    (finding,) = run(DETECTORS["PS406"], Shown(shown, given))
+    assert finding.key == TARGET
+    assert rows(finding) == set(few.tolist())
+
+
 @pytest.mark.parametrize("rule", DETECTORS)
 def test_wrong_labels_alone_are_no_pattern(rule: str) -> None:
     assert run(DETECTORS[rule], Shown(pictures(), relabelled(4))) == []
