@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     Vectors = Activations | Network | Embedding | Pictures | Words | Numbers
 
 NO_PICTURE = "with a picture that cannot be read"
+NO_ACTIVATIONS = "with activations that are infinite or not a number: left out where they count"
 FILES = 256
 """Picture files in a batch."""
 
@@ -286,6 +287,7 @@ class Dataset:
             values[Role.TEXT] = distinct_texts([table.column(n) for n in self.roles["text"]])
         if Role.FEATURES in roles:
             values[Role.FEATURES] = self._features(index, start, table, pixels)
+            self._tell_unusable(values[Role.FEATURES], index, start, problem)
         if Role.CELLS in roles:
             values[Role.CELLS] = {name: table.column(name) for name in self.cells}
         if Role.PICTURES in roles:
@@ -345,6 +347,21 @@ class Dataset:
             raise ValueError("the dataset has no vectors")
         return vectors.vectors([table.column(name) for name in vectors.columns])
 
+    def _tell_unusable(
+        self, vectors: NDArray[np.float32], index: int, start: int, problem: Sink
+    ) -> None:
+        """Say which rows the activations that the user brought say nothing of."""
+        from poisonscan.datasets.activations import Activations
+
+        if not isinstance(self.vectors, Activations):
+            return  # that a picture or a text has no vector is told where it is read
+        rows = np.flatnonzero(np.isnan(vectors[:, 0]))
+        if len(rows):
+            places = tuple(
+                Place(self.place(index, start + row)[1]) for row in rows[:PLACES].tolist()
+            )
+            problem(Flaw(NO_ACTIVATIONS, "row", places, len(rows)))
+
     def _picture_files(
         self, index: int, shard: Shard, roles: frozenset[Role], problem: Sink
     ) -> Iterator[Batch]:
@@ -379,6 +396,7 @@ class Dataset:
                     values[Role.FEATURES] = residuals(pixels.planes)
                 elif Role.FEATURES in roles and self.vectors is not None:
                     values[Role.FEATURES] = self._brought(shard, start, files)
+                    self._tell_unusable(values[Role.FEATURES], index, start, problem)
             columns = {role: values[role] for role in roles if role in values}
             yield Batch(index, start, len(files), columns)
 
