@@ -55,6 +55,7 @@ from poisonscan.detectors.datasets.text_bands import TextBands
 from poisonscan.detectors.datasets.text_hits import TextHits
 from poisonscan.detectors.datasets.text_sketches import Candidates, TextSketches
 from poisonscan.detectors.datasets.texts_at import TextsAt
+from poisonscan.detectors.datasets.together import Together
 from poisonscan.detectors.datasets.url_lists import CellForms
 from poisonscan.detectors.datasets.value_rows import Question, ValueRows
 from poisonscan.detectors.datasets.vector_keys import VectorKeys, VectorsAt
@@ -182,6 +183,10 @@ CASES: dict[str, Case] = {
         lambda: PlanesAt(_SOME.tobytes()), lambda found: found.planes(_SOME).tolist()
     ),
     "moments of pictures": Case(lambda: Seen(ClassMoments(), View.SHARPNESS), moments),
+    "two of pictures together": Case(
+        lambda: Together((Seen[ClassMoments](ClassMoments(), View.SHARPNESS), PictureKinds(20))),
+        lambda both: [moments(both.parts[0]), both.parts[1].table()],
+    ),
     "picture kinds": Case(lambda: PictureKinds(20), lambda kinds: kinds.table()),
     "noise of pictures": Case(NoiseTable, lambda table: table.noise()),
     "vector keys": Case(VectorKeys, lambda keys: keys.sketches()),

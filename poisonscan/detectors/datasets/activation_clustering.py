@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import warnings
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from poisonscan.detectors.datasets.bimodality import (
     foreign_parts,
     split_along,
 )
-from poisonscan.detectors.datasets.suspects import Lineup
+from poisonscan.detectors.datasets.suspects import Lineup, combined, views
 from poisonscan.finding import Fact, Finding, Gap
 from poisonscan.rules import rule
 from poisonscan.verdict import ClassTest
@@ -174,36 +175,42 @@ class ActivationClustering:
             LimitReached: too many different labels to be classes, or too many rows with numbers too
                 large to compute with.
         """
-        lineup = yield from Lineup.of(dataset)
-        if isinstance(lineup, str):
-            return [Fact("activation clustering", lineup)]
-        tested = lineup.testable()
-        looks = 2 * LINES
-        lines = {
-            code: splits_by_clusters(lineup, code, rows, cluster_axes(rows), looks * len(tested))
-            for code, rows in tested.items()
-        }
-        splits = {code: list(found) for code, found in lines.items()}
-        broken = rule("PS402")
-        found, needed = foreign_parts(splits, Thresholds.of(broken.thresholds))
-        findings = [
-            lineup.finding(
-                broken,
-                code,
-                functools.partial(_excess, split, lines[code][split]),
-                f"form a cluster of their own, {split.separation:.1f} spreads away from the rest "
-                f"of the class ({needed[code]:.1f} or more are reported)",
-                split.separation,
-                separation_needed=needed[code],
-                variance_ratio=split.eigenvalue,
-                log10_p=split.log_p,
-                coordinates=split.participation,
-                other_classes_beyond=split.outside,
-            )
-            for code, split in found.items()
-        ]
-        fact = Fact("activation clustering", lineup.tested(tested))
-        return [*findings, fact, *lineup.gaps(), *lineup.tests(broken, tested, found, looks)]
+        lineups = yield from Lineup.every(dataset, *views(dataset))
+        if isinstance(lineups, str):
+            return [Fact("activation clustering", lineups)]
+        told, tests = zip(*map(_judged, lineups), strict=True)
+        return [*itertools.chain(*told), *combined(tests)]
+
+
+def _judged(lineup: Lineup) -> tuple[list[Finding | Fact | Gap], list[ClassTest]]:
+    """What the rows show, looked at one way, and the test of each class."""
+    tested = lineup.testable()
+    looks = 2 * LINES
+    lines = {
+        code: splits_by_clusters(lineup, code, rows, cluster_axes(rows), looks * len(tested))
+        for code, rows in tested.items()
+    }
+    splits = {code: list(found) for code, found in lines.items()}
+    broken = rule("PS402")
+    found, needed = foreign_parts(splits, Thresholds.of(broken.thresholds))
+    findings = [
+        lineup.finding(
+            broken,
+            code,
+            functools.partial(_excess, split, lines[code][split]),
+            f"form a cluster of their own, {split.separation:.1f} spreads away from the rest "
+            f"of the class ({needed[code]:.1f} or more are reported)",
+            split.separation,
+            separation_needed=needed[code],
+            variance_ratio=split.eigenvalue,
+            log10_p=split.log_p,
+            coordinates=split.participation,
+            other_classes_beyond=split.outside,
+        )
+        for code, split in found.items()
+    ]
+    fact = Fact(f"activation clustering{lineup.aspect}", lineup.tested(tested))
+    return [*findings, fact, *lineup.gaps()], lineup.tests(broken, tested, found, looks)
 
 
 DETECTOR = ActivationClustering()

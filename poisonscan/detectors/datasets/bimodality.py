@@ -7,8 +7,8 @@ clusters than of one says much. A part of a class counts as foreign only if all 
 2. its two parts are far apart for their own width,
 3. the variance along the direction is a multiple of the other classes', and several coordinates
    make it up: one alone is a property of that column, not a pattern,
-4. the part is no large majority, is not made of copies, and other classes' rows do not lie on its
-   side,
+4. the part is no large majority, is not made of copies, and other classes' rows do not lie among
+   its own,
 5. most other classes show nothing like it.
 """
 
@@ -35,8 +35,17 @@ VALLEYS = (1.0, 4.0)
 MINOR = 1 / 3
 """Share of a class up to which a part is minor. Classes that networks learnt often fall in halves,
 two kinds of honest rows; that says nothing of a part which is smaller than kinds are."""
+KINDS = 4 / 3
+"""How much further apart the parts of a class must be where none of them is minor."""
 BULK = 0.35
 """Share of the rows that must lie before the valley."""
+EVEN = 0.4
+"""Share of a class from which on its smaller part may be the honest one."""
+INNER = 0.9
+"""Share of a part's rows that say how far it reaches: single far ones would make it large."""
+REACH = 10.0
+"""Rows count as no farther than this from the middle of a part, in its spreads along each axis, so
+that a few wild ones do not say what shape it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +60,7 @@ class Split:
         separation: distance of the parts' medians over their root mean square spread, as in
             Ashman's D (Ashman, Bird and Zepf 1994).
         share: of the class's rows, in the foreign part.
-        outside: share of other classes' rows on the foreign part's side.
+        outside: share of other classes' rows among those of the foreign part; see ``among``.
         variety: spread of the foreign part along the other axes over that of the rest: near 0 when
             it is made of near copies of one row.
         eigenvalue: variance along the axis in units of the other classes'.
@@ -165,6 +174,34 @@ def variety(part: Floats, rest: Floats, axis: int) -> float:
     return float(np.median(spreads))
 
 
+def among(part: Floats, rest: Floats, others: Floats) -> float:
+    """Share of other rows that lie where those of a part do: as near to its middle as most of them.
+
+    Wrongly labelled rows lie where the rows of their own class do. Rows with a trigger may lie on
+    the same side of their class as others do, but in a place of their own. Distances are
+    Mahalanobis', by the mean of the covariances of both parts, as that of a small part is of low
+    rank.
+
+    Args:
+        part: of shape (rows, axes), rows >= 2.
+        rest: of the same class, of shape (rows, axes), rows >= 2.
+        others: rows of other classes, of shape (m, axes).
+    """
+    if not len(others):
+        return 0.0
+    middle = np.median(part, axis=0)
+    scale = np.array([spread(column) for column in part.T])
+    near, others = (np.clip((rows - middle) / scale, -REACH, REACH) for rows in (part, others))
+    rest = np.clip((rest - np.median(rest, axis=0)) / scale, -REACH, REACH)
+    covariance = np.atleast_2d(np.cov(near.T) + np.cov(rest.T)) / 2
+    covariance += np.eye(len(covariance)) * (1e-3 * np.trace(covariance) / len(covariance) + 1e-9)
+    own, foreign = (
+        np.einsum("ij,ij->i", rows, np.linalg.solve(covariance, rows.T).T)
+        for rows in (near, others)
+    )
+    return float(np.mean(foreign <= np.quantile(own, INNER)))
+
+
 def distinct_rows(coordinates: Floats, seed: int = 0) -> Floats:
     """At most ``TESTED_ROWS`` rows without copies, which would fake a cluster."""
     if len(coordinates) > TESTED_ROWS:
@@ -197,21 +234,26 @@ def split_along(
     if log_p >= 0:
         return None
     above = sign * rows[:, axis] > threshold
-    outside = float(np.mean(sign * others[:, axis] > threshold)) if len(others) else 0.0
-    if outside > 1 / 2:  # the other classes lie there: what is foreign is the other part
-        above, outside, sign, threshold = ~above, 1 - outside, -sign, -threshold
-    part, rest = rows[above], rows[~above]
-    if min(len(part), len(rest)) < MIN_BUMP:
+    smaller, larger = rows[above], rows[~above]
+    if min(len(smaller), len(larger)) < MIN_BUMP:
         return None
+    swapped = len(smaller) > len(larger)
+    if swapped:
+        smaller, larger = larger, smaller
+    outside = among(smaller, larger, others)
+    if len(smaller) > EVEN * len(rows) and (more := among(larger, smaller, others)) < outside:
+        smaller, larger, outside, swapped = larger, smaller, more, not swapped
+    if swapped:
+        sign, threshold = -sign, -threshold
     return Split(
         axis,
         sign,
         threshold,
         log_p,
-        separation(part, rest, axis),
-        len(part) / len(rows),
+        separation(smaller, larger, axis),
+        len(smaller) / len(rows),
         outside,
-        variety(part, rest, axis),
+        variety(smaller, larger, axis),
         eigenvalue,
         participation,
     )
@@ -280,7 +322,8 @@ def foreign_parts(
     Returns:
         The chosen split of each class that has one, and for each of these the separation that it
         had to reach: ``contrast`` times the median of the other classes', if that is more than
-        ``separation``. A part of at most ``MINOR`` of its class is compared with such parts only.
+        ``separation``. A part of at most ``MINOR`` of its class is compared with such parts only; a
+        larger one, which may be one of two honest kinds, needs ``KINDS`` times ``separation``.
     """
     minor = usual_separations(splits, limits, MINOR)
     usual = usual_separations(splits, limits, 1.0)
@@ -288,7 +331,7 @@ def foreign_parts(
     for code, found in splits.items():
         least = {
             split: max(
-                limits.separation,
+                limits.separation * (1.0 if split.share <= MINOR else KINDS),
                 limits.contrast * (minor if split.share <= MINOR else usual)[code],
             )
             for split in found

@@ -90,10 +90,14 @@ class View(enum.Enum):
 
     RELIEF = "relief"
     SHARPNESS = "sharpness"
+    DETAIL = "detail"
+    """As rows of pictures are seen where the user brings no vectors of them."""
 
     def of(self, planes: Floats) -> Floats:
         """Vectors of pictures; all NaN for one that is."""
-        return relief(planes) if self is View.RELIEF else sharpness(planes)
+        return {View.RELIEF: relief, View.SHARPNESS: sharpness, View.DETAIL: residuals}[self](
+            planes
+        )
 
 
 @dataclass(slots=True, unsafe_hash=True)

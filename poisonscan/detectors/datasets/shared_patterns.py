@@ -40,10 +40,11 @@ def shared_pattern(
     Raises:
         LimitReached: too many different labels to be classes, or too many rows without a picture.
     """
-    lineup = yield from Lineup.of_pictures(dataset, view)
+    lineups = yield from Lineup.every(dataset, view)
     name = broken.name.replace("-", " ")
-    if isinstance(lineup, str):
-        return [Fact(name, lineup)]
+    if isinstance(lineups, str):
+        return [Fact(name, lineups)]
+    (lineup,) = lineups
     limits, tested = Limits.of(broken.thresholds), lineup.testable()
     few = Groups.of(broken.thresholds)
     every = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Generator, Iterable
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ from poisonscan.detectors.datasets.bimodality import (
     foreign_parts,
     split_along,
 )
-from poisonscan.detectors.datasets.suspects import Lineup
+from poisonscan.detectors.datasets.suspects import Lineup, combined, views
 from poisonscan.finding import Fact, Finding, Gap
 from poisonscan.rules import rule
 from poisonscan.verdict import ClassTest
@@ -65,36 +66,42 @@ class SpectralSignature:
             LimitReached: too many different labels to be classes, or too many rows with numbers too
                 large to compute with.
         """
-        lineup = yield from Lineup.of(dataset)
-        if isinstance(lineup, str):
-            return [Fact("spectral signature", lineup)]
-        tested = lineup.testable()
-        looks = 2 * lineup.contrast.eigenvalues.shape[1]
-        splits = {
-            code: splits_along_directions(lineup, code, rows, looks * len(tested))
-            for code, rows in tested.items()
-        }
-        broken = rule("PS401")
-        found, needed = foreign_parts(splits, Thresholds.of(broken.thresholds))
-        findings = [
-            lineup.finding(
-                broken,
-                code,
-                split.excess,
-                f"share a shift that other classes do not have, {split.separation:.1f} spreads away"
-                f" from the rest of the class ({needed[code]:.1f} or more are reported)",
-                split.separation,
-                separation_needed=needed[code],
-                eigenvalue=split.eigenvalue,
-                eigenvalue_z=lineup.contrast.z_score(code),
-                log10_p=split.log_p,
-                coordinates=split.participation,
-                other_classes_beyond=split.outside,
-            )
-            for code, split in found.items()
-        ]
-        fact = Fact("spectral signature", lineup.tested(tested))
-        return [*findings, fact, *lineup.gaps(), *lineup.tests(broken, tested, found, looks)]
+        lineups = yield from Lineup.every(dataset, *views(dataset))
+        if isinstance(lineups, str):
+            return [Fact("spectral signature", lineups)]
+        told, tests = zip(*map(_judged, lineups), strict=True)
+        return [*itertools.chain(*told), *combined(tests)]
+
+
+def _judged(lineup: Lineup) -> tuple[list[Finding | Fact | Gap], list[ClassTest]]:
+    """What the rows show, looked at one way, and the test of each class."""
+    tested = lineup.testable()
+    looks = 2 * lineup.contrast.eigenvalues.shape[1]
+    splits = {
+        code: splits_along_directions(lineup, code, rows, looks * len(tested))
+        for code, rows in tested.items()
+    }
+    broken = rule("PS401")
+    found, needed = foreign_parts(splits, Thresholds.of(broken.thresholds))
+    findings = [
+        lineup.finding(
+            broken,
+            code,
+            split.excess,
+            f"share a shift that other classes do not have, {split.separation:.1f} spreads away"
+            f" from the rest of the class ({needed[code]:.1f} or more are reported)",
+            split.separation,
+            separation_needed=needed[code],
+            eigenvalue=split.eigenvalue,
+            eigenvalue_z=lineup.contrast.z_score(code),
+            log10_p=split.log_p,
+            coordinates=split.participation,
+            other_classes_beyond=split.outside,
+        )
+        for code, split in found.items()
+    ]
+    fact = Fact(f"spectral signature{lineup.aspect}", lineup.tested(tested))
+    return [*findings, fact, *lineup.gaps()], lineup.tests(broken, tested, found, looks)
 
 
 DETECTOR = SpectralSignature()

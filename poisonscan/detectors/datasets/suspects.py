@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 
-from poisonscan.datasets.batch import Aggregate
+from poisonscan.datasets.activations import Activations
+from poisonscan.datasets.batch import Aggregate, Role
 from poisonscan.datasets.dataset import Dataset
+from poisonscan.datasets.network import Network
 from poisonscan.datasets.numbers import Numbers
 from poisonscan.datasets.words import Words
 from poisonscan.detectors.datasets.bimodality import MIN_ROWS, Floats, Split, distinct_rows
@@ -19,6 +22,7 @@ from poisonscan.detectors.datasets.moments import LARGEST, MAX_CLASSES, ClassMom
 from poisonscan.detectors.datasets.picture_views import Seen, View
 from poisonscan.detectors.datasets.plots import parts_of_a_class
 from poisonscan.detectors.datasets.projections import ClassProjections, Projected
+from poisonscan.detectors.datasets.together import Together
 from poisonscan.escape import quote
 from poisonscan.finding import Finding, Gap, Json, Location, Rule
 from poisonscan.limits import LimitReached
@@ -86,20 +90,41 @@ def _left_out(rows: int) -> str:
     return f"; left out: {plural(rows, 'labelled row')} without a usable vector" if rows else ""
 
 
-def _honest(outside: Floats, rows: int) -> float:
-    """How many honest rows of a class lie beyond a threshold if they do so as rows of others.
+def _honest(outside: float, others: int, rows: int) -> float:
+    """How many honest rows of a class lie in a part of it if they do so as rows of others.
 
-    One row more than there is, so that a few other rows without any beyond are no proof of none.
+    One row more than there is, so that a few other rows without any there are no proof of none.
 
     Args:
-        outside: how far rows of other classes lie beyond it, of shape (others,).
+        outside: share of the rows of other classes that lie there.
+        others: how many of these were looked at.
         rows: of the class.
     """
-    return (1 + int((outside > 0).sum())) / (1 + len(outside)) * rows
+    return (1 + outside * others) / (1 + others) * rows
+
+
+def _seen(inner: Any, view: View | None) -> Aggregate:
+    """An aggregate of vectors: of a dataset's own, or of those that pictures are seen as."""
+    return cast("Aggregate", inner) if view is None else Seen(inner, view)
 
 
 def _onto_directions(moments: ClassMoments) -> ClassProjections:
     return ClassProjections(moments.contrast(), moments.source_dimension)
+
+
+def _inner(asked: Together) -> Iterator[Any]:
+    """The aggregates of vectors that were asked for together, whatever was looked at."""
+    return (part.inner if isinstance(part, Seen) else part for part in asked.parts)
+
+
+def views(dataset: Dataset) -> tuple[View | None, ...]:
+    """The ways in which shifts and clusters are looked for: vectors, None, and pictures.
+
+    Vectors that the user brings stand in place of what rows of pictures are seen as without them.
+    They show what a network makes of a picture, not everything that was put on it, so both count.
+    """
+    brought = isinstance(dataset.vectors, Activations | Network)
+    return (None, View.DETAIL) if brought and Role.PICTURES in dataset.offers else (None,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +137,7 @@ class Lineup:
         own: rows on the directions of their own class.
         others: rows on the directions of one other class.
         left_out: labelled rows without a usable vector, which are in no class.
+        view: how pictures are looked at; None: the rows are the dataset's vectors.
     """
 
     dataset: Dataset
@@ -119,41 +145,47 @@ class Lineup:
     own: Projected
     others: Projected
     left_out: int
+    view: View | None = None
 
     @classmethod
-    def of(cls, dataset: Dataset) -> Generator[Aggregate, Any, Lineup | str]:
-        """Ask for class moments, then for projections.
+    def every(
+        cls, dataset: Dataset, *looked_at: View | None
+    ) -> Generator[Aggregate, Any, list[Lineup] | str]:
+        """Ask for class moments, then for projections, of all that is looked at in the same passes.
+
+        Args:
+            dataset: labelled rows.
+            looked_at: ways to look at its pictures, None for its vectors.
 
         Returns:
-            The lineup; where there is none, why, for people.
+            The lineups, less those of which there are too few rows; where there is none, why, for
+            people.
 
         Raises:
             LimitReached: too many different labels to be classes, or too many rows with numbers too
                 large to compute with.
         """
-        if reason := unfit(dataset.vectors):
+        if None in looked_at and (reason := unfit(dataset.vectors)):
             return reason
-        moments: ClassMoments = yield ClassMoments()
-        if not comparable(moments):
-            return UNDECIDED + _left_out(moments.left_out)
-        asked, left_out = _onto_directions(moments), moments.left_out
-        del moments  # large, and of no use any more
-        sample: ClassProjections = yield asked
-        return cls(dataset, sample.contrast, sample.own, sample.others, left_out)
+        first: Together = yield Together(tuple(_seen(ClassMoments(), view) for view in looked_at))
+        moments = dict(zip(looked_at, _inner(first), strict=True))
+        large = {view: found for view, found in moments.items() if comparable(found)}
+        if not large:
+            return UNDECIDED + _left_out(max(found.left_out for found in moments.values()))
+        left_out = [found.left_out for found in large.values()]
+        asked = tuple(_seen(_onto_directions(found), view) for view, found in large.items())
+        kept = tuple(large)
+        del first, moments, large  # large, and of no use any more
+        second: Together = yield Together(asked)
+        return [
+            cls(dataset, sample.contrast, sample.own, sample.others, missing, view)
+            for sample, missing, view in zip(_inner(second), left_out, kept, strict=True)
+        ]
 
-    @classmethod
-    def of_pictures(cls, dataset: Dataset, view: View) -> Generator[Aggregate, Any, Lineup | str]:
-        """The same of pictures that are looked at in a certain way."""
-        wanted = Seen(ClassMoments(), view)
-        first: Seen[ClassMoments] = yield wanted
-        moments = first.inner
-        if not comparable(moments):
-            return UNDECIDED + _left_out(moments.left_out)
-        asked, left_out = Seen(_onto_directions(moments), view), moments.left_out
-        del wanted, first, moments
-        second: Seen[ClassProjections] = yield asked
-        sample = second.inner
-        return cls(dataset, sample.contrast, sample.own, sample.others, left_out)
+    @property
+    def aspect(self) -> str:
+        """For people, how rows are looked at beside the dataset's vectors; empty for these."""
+        return ", seen as high-pass pictures" if self.view is View.DETAIL else ""
 
     def coordinates(self, code: int) -> Floats:
         """All kept rows of a class, of shape (rows, k)."""
@@ -218,6 +250,8 @@ class Lineup:
         score: Callable[[Floats], Floats],
         what: str,
         separation: float,
+        *,
+        other_classes_beyond: float,
         **evidence: Json,
     ) -> Finding:
         """Report the rows of a class that lie beyond a threshold.
@@ -229,6 +263,7 @@ class Lineup:
                 threshold.
             what: what the rows have in common, for the message.
             separation: how far they are from the rest, the finding's score.
+            other_classes_beyond: share of the rows of other classes that lie where they do.
             **evidence: further values.
         """
         name, size = self.contrast.names[code], int(self.contrast.counts[code])
@@ -238,14 +273,16 @@ class Lineup:
         worst = beyond[np.argsort(-excess[beyond], kind="stable")]
         share = len(beyond) / max(len(excess), 1)
         outside = score(self.outside(code))
+        honest = _honest(other_classes_beyond, len(outside), len(excess))
         rows = self.dataset.named(
             self.own.of(code).rows[worst], excess[worst], partial=len(excess) < size
         )
         kept = "" if len(excess) == size else f" (estimated from {len(excess):,} of them)"
         return rule.finding(
             Location(self.dataset.path, rows),
-            f"{round(share * size):,} of the {size:,} rows of class {quote(name)}{kept} {what}.",
-            key=name,
+            f"{round(share * size):,} of the {size:,} rows of class {quote(name)}{kept}"
+            f" {what}{self.aspect}.",
+            key=f"{name}{self.aspect}",
             score=separation,
             label=name,
             class_rows=size,
@@ -253,7 +290,27 @@ class Lineup:
             share_of_class=share,
             share_of_dataset=share * size / max(int(self.contrast.counts.sum()), 1),
             separation=separation,
-            false_rows=_honest(outside, len(excess)) / max(len(beyond), 1),
+            false_rows=honest / max(len(beyond), 1),
+            other_classes_beyond=other_classes_beyond,
             **evidence,
             plot=parts_of_a_class(excess, coordinates, outside),
         )
+
+
+def combined(tests: Sequence[Sequence[ClassTest]]) -> list[ClassTest]:
+    """One test of each class where a rule looked at the rows in several ways.
+
+    Args:
+        tests: of each way. The least chance counts, for as many ways as there are (Bonferroni).
+    """
+    of_class: dict[str | None, list[ClassTest]] = {}
+    for test in itertools.chain(*tests):
+        of_class.setdefault(test.label, []).append(test)
+    return [
+        replace(
+            group[0],
+            p_value=min(1.0, len(group) * min(test.p_value for test in group)),
+            looks=sum(test.looks or 0 for test in group),
+        )
+        for group in of_class.values()
+    ]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from poisonscan.detectors.datasets.bimodality import (
     Split,
     Thresholds,
+    among,
     bump,
     distinct_rows,
     foreign_parts,
@@ -96,6 +97,30 @@ def test_the_part_where_other_classes_lie_is_not_the_foreign_one(sign: int) -> N
     np.testing.assert_array_equal(split.excess(rows) > 0, split.foreign(rows))
 
 
+def test_other_rows_on_the_same_side_but_elsewhere_are_not_among_a_part() -> None:
+    draw = np.random.default_rng(3)
+    rest, part = draw.normal(size=(300, 3)), draw.normal((9, 0, 0), size=(40, 3))
+    beside = draw.normal((9, 9, 0), size=(200, 3))
+    assert among(part, rest, beside) == 0
+    inside = draw.normal((9, 0, 0), size=(200, 3))
+    assert among(part, rest, inside) == pytest.approx(0.9, abs=0.1)
+    rows = np.concatenate([rest, part])
+    split = split_along(0, rows, beside, 2, 30.0, 9.0)
+    assert split is not None
+    assert split.outside == 0
+    np.testing.assert_array_equal(split.foreign(rows), [False] * 300 + [True] * 40)
+    wrong = split_along(0, rows, inside, 2, 30.0, 9.0)
+    assert wrong is not None
+    assert wrong.outside > 0.8
+
+
+def test_a_few_wild_rows_do_not_widen_a_part() -> None:
+    draw = np.random.default_rng(4)
+    rest, part = draw.normal(size=(300, 3)), draw.normal((9, 0, 0), size=(40, 3))
+    part[0] = [1e6, -1e6, 1e6]
+    assert among(part, rest, draw.normal((9, 9, 0), size=(200, 3))) == 0
+
+
 def test_without_other_classes_nothing_lies_outside() -> None:
     draw = np.random.default_rng(3)
     rows = np.r_[draw.normal(size=300), draw.normal(9, 1, 60)][:, None]
@@ -115,7 +140,7 @@ def test_a_single_mode_is_no_split() -> None:
         ("log_p", -2.9),
         ("separation", 4.4),
         ("eigenvalue", 6.9),
-        ("participation", 3.9),
+        ("participation", 1.9),
         ("share", 0.61),
         ("outside", 0.021),
         ("variety", 0.09),
@@ -144,6 +169,12 @@ def test_a_small_part_is_not_compared_with_halves() -> None:
     assert foreign_parts({0: [small], 1: [small], 2: [small]}, LIMITS)[0] == {}
     large = dataclasses.replace(half, separation=6.0)
     assert foreign_parts({0: [large], 1: [half], 2: [half]}, LIMITS)[0] == {}
+
+
+@pytest.mark.parametrize(("share", "found"), [(0.33, {0}), (0.34, set())])
+def test_a_large_part_must_be_further_apart(share: float, found: set[int]) -> None:
+    split = dataclasses.replace(FOREIGN, share=share, separation=1.2 * LIMITS.separation)
+    assert set(foreign_parts({0: [split]}, LIMITS)[0]) == found
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=9))
