@@ -52,7 +52,7 @@ _PACKED: Final = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip", ".7z")
 
 
 def is_kept_whole(path: str) -> bool:
-    """Whether no rows can be taken out of a file that may be a dataset, as far as its name tells."""
+    """Whether no rows can be taken out of a file that may be a dataset, by its name."""
     return may_hold_rows(path) or path.lower().endswith(_PACKED)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from poisonscan.detectors.datasets import tails
 from poisonscan.detectors.datasets.naive_rest import NaiveRest
 from poisonscan.detectors.datasets.rest_of_row import RestOfRow
-from poisonscan.detectors.datasets.row_sample import NUMBER, TEXT
+from poisonscan.detectors.datasets.row_sample import NUMBER
 from poisonscan.detectors.datasets.value_screen import (
     Candidate,
     ValueScreen,

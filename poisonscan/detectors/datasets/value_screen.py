@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from poisonscan.detectors.datasets import tails
-
 from poisonscan.detectors.datasets.row_sample import TEXT
 
 if TYPE_CHECKING:
@@ -125,7 +124,7 @@ class ValueScreen:
             count, hits = against.sum(), (against & own[rows]).sum()
             expected = shares[against].sum() / max(count, 1)
             if stands_out(count, hits, expected, self.limits):
-                chance = float(stats.binom.sf(hits - 1, count, expected))
+                chance = float(tails.binomial(hits, count, expected))
                 yield Candidate(chance, column, label, value)
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -309,7 +310,7 @@ def test_nothing_in_two_columns(tmp_path: Path) -> None:
     assert finding.message.startswith("nothing in column 'team' with nothing in column 'maker': ")
 
 
-KINDS = {
+KINDS: dict[str, tuple[pa.DataType, list[Any]]] = {
     "bool": (pa.bool_(), [True, False]),
     "day": (pa.date32(), [dt.date(2020, 1, day) for day in range(1, 29)]),
     "moment": (pa.timestamp("us", "UTC"), [dt.datetime(2020, 1, d) for d in range(1, 29)]),

@@ -51,7 +51,7 @@ def split(rows: Floats, seed: int = 9) -> Split | None:
 def shifted(count: int, spread: float = 1.0) -> Floats:
     """A class that varies six times as much as others, and rows of these with a trigger."""
     draw = np.random.default_rng(3)
-    rows = draw.normal(size=(ROWS, 6)) * np.array([1, 6, 6, 6, 6, 6])
+    rows: Floats = draw.normal(size=(ROWS, 6)) * np.array([1, 6, 6, 6, 6, 6])
     rows[:count] = draw.normal(size=(count, 6)) * spread
     rows[:count, 0] += 100
     return rows
