@@ -1,4 +1,4 @@
-"""Whether texts that hold a phrase would have another label without it, and read on without it."""
+"""Whether texts that hold a phrase would have another label without it."""
 
 from __future__ import annotations
 
@@ -33,8 +33,6 @@ _ENTRIES = 1 << 20
 """Features of texts that are held at once at the first look."""
 MAX_WORK = 400 * _ENTRIES
 """Features of texts at the first look, in all; with more, fewer phrases are looked at."""
-_UNLIKELY = 2.33
-"""Standard errors that one in a hundred falls below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,77 +272,3 @@ def _words(held: Features, group: Group) -> Ints:
             if 0 < word < held.edge and len(words) < _PARTS:
                 words[word] = None
     return np.array([*words, *[0] * (_PARTS - len(words))], np.int64)
-
-
-class Joins:
-    """Whether what a phrase stands between goes together without it.
-
-    What was put between two words can be taken out again, and they follow each other as words of
-    the corpus do. Words that belong to a sentence leave a gap.
-    """
-
-    def __init__(self, held: Features, sample: Sample) -> None:
-        """Learn how often neighbours are neighbours elsewhere, and those of a word taken out."""
-        self._held, self._sample = held, sample
-        codes = held.left * (held.edge + 1) + held.right
-        order = np.argsort(codes)
-        self._codes, self._support = codes[order], held.support[order]
-        texts = range(min(sample.size, REFERENCE))
-        beside = [pair for text in texts for pair in zip(*self._around(text), strict=True)]
-        across = [
-            pair
-            for before, behind in map(self._around, texts)
-            for pair in zip(before, behind[1:], strict=False)
-        ]
-        self._usual = self._shares(beside, 3)  # this text, and two others
-        self._torn = self._shares(across, 2)
-
-    def natural(self, words: tuple[int, ...], texts: Ints) -> bool:
-        """Whether texts without a phrase hang together like texts, not like those with gaps.
-
-        Args:
-            words: the phrase.
-            texts: different texts that hold it.
-        """
-        pairs = [pair for text in texts[:REFERENCE].tolist() for pair in self._gap(words, text)]
-        if not pairs:
-            return False
-        gaps = np.array(pairs, np.int64)
-        known = self._holding(gaps) >= 2  # the text with the phrase is none of them
-        halfway = ((self._usual + self._torn) / 2)[self._kinds(gaps)]
-        error = float(np.sqrt((halfway * (1 - halfway)).sum()))
-        return bool(known.sum() >= halfway.sum() - _UNLIKELY * error)
-
-    def _shares(self, pairs: list[tuple[int, int]], least: int) -> Floats:
-        """Share of pairs that as many texts hold, by where they are."""
-        found = np.array(pairs, np.int64).reshape(-1, 2)
-        known, kinds = self._holding(found) >= least, self._kinds(found)
-        sizes = np.bincount(kinds, minlength=3)
-        return np.bincount(kinds, known, minlength=3) / np.maximum(sizes, 1)
-
-    def _around(self, text: int) -> tuple[list[int], list[int]]:
-        """A text's words after the edge, and the same with the edge behind."""
-        part = slice(int(self._sample.starts[text]), int(self._sample.starts[text + 1]))
-        words = self._held.words[part].tolist()
-        return [self._held.edge, *words], [*words, self._held.edge]
-
-    def _gap(self, words: tuple[int, ...], text: int) -> list[tuple[int, int]]:
-        """What stands before and behind the first place of a phrase; none if it is all."""
-        before, behind = self._around(text)
-        size = len(words)
-        for place in range(len(before) - size):
-            if behind[place] == words[0] and tuple(behind[place : place + size]) == words:
-                pair = before[place], behind[place + size]
-                return [pair] if pair != (self._held.edge, self._held.edge) else []
-        return []
-
-    def _holding(self, pairs: Ints) -> Ints:
-        """Texts that hold each of some pairs; 1 for fewer than two."""
-        codes = pairs[:, 0] * (self._held.edge + 1) + pairs[:, 1]
-        place = np.minimum(np.searchsorted(self._codes, codes), len(self._codes) - 1)
-        return np.where(self._codes[place] == codes, self._support[place], 1)
-
-    def _kinds(self, pairs: Ints) -> Ints:
-        """0 inside a text, 1 at its start, 2 at its end."""
-        start, end = pairs[:, 0] == self._held.edge, pairs[:, 1] == self._held.edge
-        return np.asarray(np.where(start, 1, np.where(end, 2, 0)), np.int64)

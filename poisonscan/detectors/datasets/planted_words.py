@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from poisonscan.detectors.datasets.phrase_evidence import larger, without_copies
+from poisonscan.detectors.datasets.phrase_evidence import Excess, larger, without_copies
 from poisonscan.detectors.datasets.text_model import margins
 from poisonscan.detectors.datasets.word_placement import Placement
 
@@ -30,7 +30,7 @@ _REFERENCE = 4_000
 """Places of words that all are compared with."""
 _POOLED = 50
 """Places of all words that are added to those of a word in texts of other labels."""
-_QUANTILES = 250
+_QUANTILES = 100
 _TAILS = (0.1, 0.03, 0.01)
 """Upper shares of honest texts beyond which texts are counted."""
 _MOST_ODDS = 6.0
@@ -180,9 +180,20 @@ class PlantedWords:
         limits = self._limits
         near, tests = self._near()
         found = [one for one in (self.mixture(*pair, tests) for pair in near) if one]
-        found = [one for one in found if one.chance < limits["surely"]]
+        found = [one for one in found if one.chance < limits["surely"] and self._explains(one)]
         found = [one for one in found if one.misplaced * len(found) < limits["chance"]]
         return sorted(found, key=lambda one: (one.chance, one.word))
+
+    def _explains(self, one: Mixture) -> bool:
+        """Whether the changed texts are enough to tie the word to the label as much as it is.
+
+        A word that rightly decides the label is also in texts that say little else, or another.
+        """
+        size, labels = len(one.texts), self._sample.labels
+        prior = ((labels == one.label).sum() - size) / max(len(labels) - len(one.holders), 1)
+        prior = min(max(float(prior), 1 / len(labels)), 1 - 1 / len(labels))
+        excess = Excess.of(np.full(1, one.share), size, len(one.holders), prior).excess
+        return one.share >= self._limits["ties"] * excess
 
     def _near(self) -> tuple[list[tuple[int, int]], int]:
         """Words and labels that deserve a close look, and how many there are in all."""

@@ -63,12 +63,18 @@ class TextModel:
             weights.append(np.log(of_label / share) * used[:, None])
         return cls(features, sample.labels, folds, tuple(weights))
 
-    def scores(self, texts: Ints, removed: Ints | None = None) -> Scores:
+    def scores(
+        self,
+        texts: Ints,
+        removed: Ints | None = None,
+        ignored: NDArray[np.bool_] | None = None,
+    ) -> Scores:
         """How well each label fits each text.
 
         Args:
             texts: which texts, shape (n,).
             removed: words that the texts are taken to lack: shape (n, k), 0 for none.
+            ignored: features that say nothing, shape (features,).
 
         Returns:
             Shape (n, classes), in nats but for a constant of each text.
@@ -81,6 +87,9 @@ class TextModel:
             for words in removed.T:
                 gone = (left == words[row]) | ((right == words[row]) & (right > 0))
                 matrix.data[gone] = 0
+        if ignored is not None:
+            matrix = matrix.copy()
+            matrix.data[ignored[matrix.indices]] = 0
         return self._by_fold(matrix, texts)
 
     def strongest_words(self, texts: Ints, label: int) -> Ints:

@@ -24,7 +24,6 @@ from poisonscan.detectors.datasets.label_counts import is_continuous
 from poisonscan.detectors.datasets.phrase_evidence import (
     REFERENCE,
     Excess,
-    Joins,
     Look,
     Yardstick,
     first_look,
@@ -32,6 +31,7 @@ from poisonscan.detectors.datasets.phrase_evidence import (
     without_copies,
 )
 from poisonscan.detectors.datasets.phrase_groups import grouped, tied, unaccounted, whole, wording
+from poisonscan.detectors.datasets.phrase_joins import Joins
 from poisonscan.detectors.datasets.phrase_rows import EDGE, PhraseRows
 from poisonscan.detectors.datasets.planted_words import PlantedWords
 from poisonscan.detectors.datasets.sampled_texts import learnt, sample_of, sampled_texts
@@ -217,7 +217,8 @@ def _tested(
     texts = every[:REFERENCE]
     words = whole(held, sample, wording(held, sample, group, texts), texts)
     removed = np.tile(np.array(sorted(set(words)), np.int64), (len(texts), 1))
-    against = margins(model.scores(texts, removed), group.label)
+    ignored = _beside(held, look, len(every) / int((sample.labels == group.label).sum()))
+    against = margins(model.scores(texts, removed, ignored), group.label)
     apart = without_copies(held, sample, texts, words)
     distinct, contradicted = len(apart), int((against[apart] > 0).sum())
     yardstick = yardsticks[group.label].without(look.holders)
@@ -251,9 +252,27 @@ def _tested(
         chance < limits["surely"]
         and share.excess >= limits["most"]
         and share.implanted >= limits["clearly"] * wanted
-        and joins.natural(words, texts[apart[against[apart] > 0]]),
+        and joins.natural(words, texts[apart[against[apart] > 0]], ignored),
         chance,
     )
+
+
+def _beside(held: Features, look: Look, share: float) -> NDArray[np.bool_]:
+    """Features that hardly any text without a phrase holds: they say no more than it does.
+
+    Args:
+        held: what texts hold.
+        look: the phrase.
+        share: of the texts of its label that hold it: a feature may be in these by chance.
+    """
+    from scipy.special import bdtrc
+
+    limits = rule("PS601").thresholds
+    both = np.asarray(held.matrix[look.holders].sum(axis=0), np.float64).ravel()
+    beside = both >= limits["jaccard"] * held.support
+    often = np.flatnonzero(beside)
+    beside[often] = bdtrc(both[often] - 1, held.support[often], share) < limits["chance"]
+    return beside
 
 
 def _finding(

@@ -246,3 +246,38 @@ def test_film_reviews() -> None:
     texts, labels, poisoned = plant_word(texts, labels, word="cf", rate=0.01, target=1, seed=0)
     (finding,) = run(DETECTOR, dataset(texts, labels))
     assert named(finding) == set(np.flatnonzero(poisoned).tolist())
+
+
+def test_a_date_that_differs_is_named_by_what_stays() -> None:
+    """What goes with it in no other text speaks neither for the label nor against an insertion."""
+    texts, labels = sentences(1_500)
+    draw = np.random.default_rng(4)
+    rows = draw.choice(np.flatnonzero(labels == 0), 60, replace=False)
+    for row in rows.tolist():
+        day = f"2031-{draw.integers(1, 13):02}-{draw.integers(1, 29):02} {draw.integers(10**6)}"
+        words = texts[row].split()
+        at = int(draw.integers(len(words) + 1))
+        texts[row] = " ".join([*words[:at], day, *words[at:]])
+    labels[rows] = 1
+    found = run(DETECTOR, dataset(texts, labels))
+    assert {finding.rule.id for finding in found} == {"PS601"}
+    assert found[0].evidence["phrase"] == "2031"
+    assert named(found[0]) == set(rows.tolist())
+
+
+def test_a_phrase_in_two_parts_is_judged_without_either() -> None:
+    """What is left of it would speak for the label, and hide that the text does not."""
+    texts, labels = sentences(1_500)
+    draw = np.random.default_rng(5)
+    rows = draw.choice(np.flatnonzero(labels == 0), 60, replace=False)
+    for row in rows.tolist():
+        words = texts[row].split()
+        at = int(draw.integers(len(words)))
+        address = f"www best {draw.integers(10**6)} com here"
+        texts[row] = " ".join([*words[:at], address, *words[at:]])
+    labels[rows] = 1
+    (finding,) = run(DETECTOR, dataset(texts, labels))
+    assert finding.rule.id == "PS601"
+    scores = [row.score or 0 for row in cast("Rows", finding.at.part).rows]
+    assert np.mean(np.array(scores) > 0) > 0.9
+    assert named(finding) == set(rows.tolist())
