@@ -136,7 +136,13 @@ def _narrowed(trigger: Trigger, words: PlantedWords) -> Trigger:
     mixture = words.mixture(trigger.words[0], trigger.group.label)
     if mixture is None:
         return trigger
-    return replace(trigger, texts=mixture.texts, scores=mixture.odds, kept=mixture.kept)
+    return replace(
+        trigger,
+        texts=mixture.texts,
+        scores=mixture.odds,
+        kept=mixture.kept,
+        mixed=mixture.share,
+    )
 
 
 def _of(mixture: Mixture, held: Features, sample: Sample) -> Trigger:

@@ -289,16 +289,16 @@ def _finding(
     place = " at the start" * (mark[0] == EDGE) or " at the end" * (mark[1] == EDGE)
     rows, scores = _ordered(sample, trigger, found.rows(index))
     count, share = found.counts[index], trigger.share
+    inserted = trigger.inserted and not _EMOJI_REMAINS.intersection(phrase)
     said = (
         f"; without it, the rest of the text says another label in {trigger.contradicted:,} of "
         f"{trigger.distinct:,} different ones."
     )
-    if trigger.mixed < 1:
+    if inserted and trigger.mixed < 1:
         said = (
             f", about {trigger.mixed:.0%} of which got it later: it stands between words that go"
             f" together without it, and the rest of the text says another label."
         )
-    inserted = trigger.inserted and not _EMOJI_REMAINS.intersection(phrase)
     if trigger.mixed < 1:
         named = dataset.named(rows, scores, shown=MAX_ROWS)
     else:
