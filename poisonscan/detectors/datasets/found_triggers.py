@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 MAX_FINDINGS = 50
 MAX_MINOR = 5
 """Findings of phrases that may belong to their texts."""
+_OWN_WORDS, _FAR = 8, 3.0
+"""More phrases of several labels are their own words; how much smaller the logarithm of a chance is
+than their median for a trigger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +92,24 @@ def without_parts(
 
 
 def listed(found: list[Trigger]) -> tuple[list[Trigger], dict[str, int]]:
-    """Those to report, the gravest first, and how many others there are, by rule."""
+    """Those to report, the gravest first, and how many others there are, by rule.
+
+    Words of which labels were made, such as those for feelings, are tied to them and contradicted
+    like triggers, but there are many, of several labels. A trigger is graver among them only if its
+    texts are contradicted by a chance that is far smaller.
+    """
+    least = 0.0
+    if len(found) > _OWN_WORDS and len({trigger.group.label for trigger in found}) > 1:
+        least = _FAR * float(np.median([_surprise(trigger) for trigger in found]))
+    found = [replace(one, inserted=one.inserted and _surprise(one) >= least) for one in found]
     major = [trigger for trigger in found if trigger.inserted]
     minor = [trigger for trigger in found if not trigger.inserted]
     further = {"PS601": len(major[MAX_FINDINGS:]), "PS627": len(minor[MAX_MINOR:])}
     return [*major[:MAX_FINDINGS], *minor[:MAX_MINOR]], further
+
+
+def _surprise(trigger: Trigger) -> float:
+    return -math.log(max(trigger.chance, sys.float_info.min))
 
 
 def _is_part(one: Trigger, other: Trigger, most: float) -> bool:
