@@ -104,7 +104,7 @@ def scores(rows: Vectors, labels: Ints, folds: Ints, classes: int) -> Floats:
         mine = np.flatnonzero(folds == fold)
         tried = []
         for value in _PENALTIES if penalty is None else (penalty,):
-            guess = asked @ np.linalg.solve(_ridge(left, value * unit), right)
+            guess = asked @ _solved(left, value * unit, right)
             tried.append((float(np.square(guess - target[mine]).sum()), -value, guess))
         _, negative, out[mine] = min(tried, key=lambda item: item[:2])
         penalty = -negative
@@ -139,10 +139,17 @@ def _of_rows(rows: Vectors, target: Floats, folds: Ints, order: list[int]) -> It
         yield left, target[others], asked
 
 
-def _ridge(gram: Floats, penalty: float) -> Floats:
-    gram = gram.copy()
-    gram[np.diag_indices_from(gram)] += penalty
-    return gram
+def _solved(gram: Floats, penalty: float, right: Floats) -> Floats:
+    """``(gram + penalty)⁻¹ right``, by Cholesky's factors: half the work of any other matrix."""
+    from scipy.linalg import cho_factor, cho_solve
+
+    ridge = gram.copy()
+    ridge[np.diag_indices_from(ridge)] += penalty
+    try:
+        factors = cho_factor(ridge.T, lower=True, check_finite=False)
+    except np.linalg.LinAlgError:  # rounded sums of single precision may not be positive definite
+        return np.asarray(np.linalg.solve(ridge, right))
+    return np.asarray(cho_solve(factors, right, check_finite=False))
 
 
 def expanded(vectors: Vectors) -> Vectors:
