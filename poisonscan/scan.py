@@ -380,9 +380,9 @@ class _Work:
         parts: Parts | None,
     ) -> None:
         """Group files into datasets and scan each."""
+        import scipy.special  # noqa: F401 - what is loaded later would have threads of its own
         from threadpoolctl import threadpool_limits
 
-        from poisonscan.confirmation.confirm import confirm
         from poisonscan.datasets.shards import DatasetOptions
 
         try:
@@ -408,7 +408,9 @@ class _Work:
                 found = self.passes(compared).run(detectors)
                 found.findings = [f for f in found.findings if f.rule in self.rules]
                 found.scanned = [replace(e, facts={**e.facts, **self.about}) for e in found.scanned]
-                if self.profile == "default":
+                if self.profile == "default" and found.findings:
+                    from poisonscan.confirmation.confirm import confirm
+
                     confirm(found, compared, self.passes(compared).run)
                 merge(found)
                 report.extend(found)
