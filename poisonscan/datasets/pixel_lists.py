@@ -103,9 +103,51 @@ def _files(lists: pa.Array) -> pa.Array:
     scale = _scale(pixels) if pixels is not None and like_pictures(pixels.shape) else 0
     if pixels is not None and scale:
         return as_picture_files(pixels, scale)
-    if len(lists) == 1:
-        return pa.array([_BROKEN], pa.large_binary())
-    return pa.concat_arrays([_files(lists.slice(row, 1)) for row in range(len(lists))])
+    forms = _forms(lists)
+    _, of = np.unique(forms, axis=0, return_inverse=True)
+    order = np.argsort(of.reshape(-1), kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(of.reshape(-1)[order])) + 1)
+    parts = [_alike(lists.take(pa.array(rows)), int(forms[rows[0], -1])) for rows in groups]
+    return pa.concat_arrays(parts).take(pa.array(np.argsort(order, kind="stable")))
+
+
+def _alike(lists: pa.Array, scale: int) -> pa.Array:
+    """The same of rows of one form."""
+    pixels = _stacked(lists) if scale else None
+    if pixels is None or not like_pictures(pixels.shape):
+        return pa.array([_BROKEN] * len(lists), pa.large_binary())
+    return as_picture_files(pixels, scale)
+
+
+def _forms(lists: pa.Array) -> NDArray[np.int64]:
+    """Lengths of the lists in each row, outermost first, and the scale of its numbers.
+
+    Returns:
+        Of shape (rows, depth + 1); the scale is 0 where lists differ in length, or the numbers are
+        no pixels.
+    """
+    rows = len(lists)
+    owner, inner = np.arange(rows), lists
+    forms, fit = [], np.ones(rows, bool)
+    while is_list(inner.type):
+        lengths = list_lengths(inner)
+        fit[owner[~np.asarray(inner.is_valid(), bool)]] = False
+        most = np.zeros(rows, np.int64)
+        np.maximum.at(most, owner, lengths)
+        fit[owner[lengths != most[owner]]] = False
+        forms.append(most)
+        owner, inner = np.repeat(owner, lengths), inner.flatten()
+    if not pa.types.is_integer(inner.type) and not pa.types.is_floating(inner.type):
+        return np.column_stack([*forms, np.zeros(rows, np.int64)])
+    fit[owner[~np.asarray(inner.is_valid(), bool)]] = False
+    scale = np.ones(rows, np.int64)
+    if inner.type != pa.uint8():
+        values = np.asarray(inner.fill_null(0)).astype(np.float64)
+        fit[owner[~((values >= 0) & (values <= WHITE))]] = False
+        if pa.types.is_floating(inner.type):
+            scale[:] = WHITE
+            scale[owner[values > 1]] = 1
+    return np.column_stack([*forms, np.where(fit, scale, 0)])
 
 
 def _stacked(lists: pa.Array) -> NDArray[np.generic] | None:

@@ -132,3 +132,18 @@ def test_any_lists_give_a_file_each(drawn: list[Any]) -> None:
     hold_pixels(column, "image")
     files = files_of_lists(column)
     assert [file is None for file in files.to_pylist()] == [row is None for row in rows]
+
+
+def test_rows_of_many_sizes_become_what_each_becomes_alone() -> None:
+    draw = np.random.default_rng(0)
+    rows: list[Any] = [
+        (draw.integers(0, 256, (8 + i % 3, 8 + i % 2)) / (1, 255)[i % 5 == 0]).tolist()
+        for i in range(40)
+    ]
+    rows[7], rows[9], rows[11] = [[0.5] * 9], [[300.0] * 8] * 8, [[float("nan")] * 8] * 8
+    column = pa.array(rows, pa.list_(pa.list_(pa.float64())))
+    together = files_of_lists(column)
+    assert together.to_pylist() == [
+        files_of_lists(column.slice(row, 1))[0].as_py() for row in range(len(rows))
+    ]
+    assert {row for row, file in enumerate(together.to_pylist()) if not file} == {7, 9, 11}
