@@ -12,8 +12,7 @@ from poisonscan.datasets.batch import Role
 from poisonscan.datasets.perceptual import LENGTH, described
 from poisonscan.datasets.pictures import SIDE
 from poisonscan.datasets.row_numbers import numbered
-from poisonscan.detectors.datasets.label_codes import LabelCodes
-from poisonscan.limits import LimitReached
+from poisonscan.detectors.datasets.distinct_rows import DistinctRows
 
 if TYPE_CHECKING:
     from poisonscan.datasets.batch import Batch
@@ -43,24 +42,18 @@ class Looks:
     seen: Ints
 
 
+def _no_rows() -> DistinctRows:
+    return DistinctRows(LENGTH, np.int8, MAX_PICTURES, "pictures")
+
+
 @dataclass(slots=True, unsafe_hash=True)
 class PictureKeys:
-    """Keeps every picture's description, digest, label and place.
-
-    Attributes:
-        overflow: there were more than ``MAX_PICTURES``; then nothing is kept.
-    """
+    """Keeps every picture's description, digest, label and place."""
 
     needs: frozenset[Role] = field(
         default=frozenset({Role.PICTURES, Role.LABEL}), init=False, compare=False
     )
-    overflow: bool = field(default=False, init=False, compare=False)
-    _size: int = field(default=0, init=False, compare=False)
-    _labels: LabelCodes = field(default_factory=LabelCodes, init=False, compare=False)
-    _parts: list[tuple[NDArray[np.int8], NDArray[np.uint64], Ints, NDArray[np.int32]]] = field(
-        default_factory=list, init=False, compare=False
-    )
-    _seen: dict[int, int] = field(default_factory=dict, init=False, compare=False)
+    _rows: DistinctRows = field(default_factory=_no_rows, init=False, compare=False)
 
     def update(self, batch: Batch) -> None:
         """Take in a batch; pictures that are flat or broken are only counted."""
@@ -69,59 +62,21 @@ class PictureKeys:
         bands = described(batch.pictures.planes)
         shown = np.flatnonzero(bands.any(axis=1))
         places = numbered(batch.shard, batch.start + shown)
-        codes = self._labels.coded(batch.labels)[shown]
-        self._seen[batch.shard] = self._seen.get(batch.shard, 0) + batch.size
-        self._take((bands[shown], batch.pictures.digests[shown, 0], places, codes))
+        codes = self._rows.coded(batch.labels)[shown]
+        self._rows.count(batch.shard, batch.size)
+        self._rows.add(bands[shown], batch.pictures.digests[shown, 0], places, codes)
 
     def merge(self, other: PictureKeys) -> None:
         """Take in what ``other`` has seen."""
-        lookup = self._labels.merged(other._labels)
-        for shard, count in other._seen.items():
-            self._seen[shard] = self._seen.get(shard, 0) + count
-        if other.overflow:
-            self._forget()
-        for bands, digests, places, labels in other._parts:
-            self._take((bands, digests, places, lookup[labels]))
+        self._rows.merge(other._rows)
 
     def looks(self) -> Looks:
         """The first picture of each digest.
 
         Raises:
-            LimitReached: too many pictures.
+            LimitReached: there were more than ``MAX_PICTURES``.
         """
-        if self.overflow:
-            message = f"more than {MAX_PICTURES:,} pictures: they were not compared"
-            raise LimitReached(message)
-        empty = (
-            np.empty((0, LENGTH), np.int8), np.empty(0, np.uint64),
-            np.empty(0, np.int64), np.empty(0, np.int32),
-        )  # fmt: skip
-        bands, digests, places, labels = (
-            np.concatenate(part) for part in zip(empty, *self._parts, strict=True)
-        )
-        order = np.lexsort((places, digests))
-        first = np.ones(len(order), bool)
-        first[1:] = digests[order[1:]] != digests[order[:-1]]
-        kept = np.sort(order[first])
-        kept = kept[np.argsort(places[kept], kind="stable")]
-        names, lookup = self._labels.ordered()
-        seen = np.zeros(max(self._seen, default=-1) + 1, np.int64)
-        for shard, count in self._seen.items():
-            seen[shard] = count
-        return Looks(bands[kept], places[kept], lookup[labels[kept]], names, seen)
-
-    def _take(
-        self, part: tuple[NDArray[np.int8], NDArray[np.uint64], Ints, NDArray[np.int32]]
-    ) -> None:
-        self._size += len(part[2])
-        if self.overflow or self._size > MAX_PICTURES:
-            self._forget()
-        elif len(part[2]):
-            self._parts.append(part)
-
-    def _forget(self) -> None:
-        self.overflow = True
-        self._parts.clear()
+        return Looks(*self._rows.first())
 
 
 @dataclass(slots=True, unsafe_hash=True)

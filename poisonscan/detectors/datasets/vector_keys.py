@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 
 from poisonscan.datasets.batch import Role
 from poisonscan.datasets.row_numbers import numbered
-from poisonscan.detectors.datasets.label_codes import LabelCodes
-from poisonscan.limits import LimitReached
+from poisonscan.detectors.datasets.distinct_rows import DistinctRows
 
 if TYPE_CHECKING:
     from poisonscan.datasets.batch import Batch
 
 Ints = NDArray[np.int64]
-Part = tuple[NDArray[np.float32], NDArray[np.uint64], Ints, NDArray[np.int32]]
 
 MAX_VECTORS = 2_000_000
 """Vectors whose projections are kept, 212 bytes each."""
@@ -71,93 +69,58 @@ class Sketches:
     seen: Ints
 
 
+def _no_rows() -> DistinctRows:
+    return DistinctRows(PROJECTIONS, np.float32, MAX_VECTORS, "vectors")
+
+
 @dataclass(slots=True, unsafe_hash=True)
 class VectorKeys:
-    """Keeps every vector's projections, digest, label and place.
-
-    Attributes:
-        overflow: there were more than ``MAX_VECTORS``; then nothing is kept.
-    """
+    """Keeps every vector's projections, digest, label and place."""
 
     needs: frozenset[Role] = field(
         default=frozenset({Role.FEATURES, Role.LABEL}), init=False, compare=False
     )
-    overflow: bool = field(default=False, init=False, compare=False)
     _size: int = field(default=0, init=False, compare=False)
     _sum: NDArray[np.float64] | None = field(default=None, init=False, compare=False)
-    _labels: LabelCodes = field(default_factory=LabelCodes, init=False, compare=False)
-    _parts: list[Part] = field(default_factory=list, init=False, compare=False)
-    _seen: dict[int, int] = field(default_factory=dict, init=False, compare=False)
+    _rows: DistinctRows = field(default_factory=_no_rows, init=False, compare=False)
 
     def update(self, batch: Batch) -> None:
         """Take in a batch; vectors of zeros or with missing numbers are left out."""
-        codes = self._labels.coded(batch.labels)
+        codes = self._rows.coded(batch.labels)
         for start in range(0, batch.size, _BLOCK):
             units, used = _units(batch.features[start : start + _BLOCK])
             if not len(used):
                 continue
             total = units.sum(axis=0, dtype=np.float64)
             self._sum = total if self._sum is None else self._sum + total
+            self._size += len(used)
             bits = np.ascontiguousarray(batch.features[start : start + _BLOCK][used] + 0)
             digests = bits.view(np.uint32) @ _factors(units.shape[1])
             places = numbered(batch.shard, batch.start + start + used)
             projected = units @ _directions(units.shape[1])
-            self._seen[batch.shard] = self._seen.get(batch.shard, 0) + len(used)
-            self._take((projected, digests, places, codes[start + used]))
+            self._rows.count(batch.shard, len(used))
+            self._rows.add(projected, digests, places, codes[start + used])
 
     def merge(self, other: VectorKeys) -> None:
         """Take in what ``other`` has seen."""
-        lookup = self._labels.merged(other._labels)
         if other._sum is not None:
             self._sum = other._sum if self._sum is None else self._sum + other._sum
-        for shard, count in other._seen.items():
-            self._seen[shard] = self._seen.get(shard, 0) + count
-        if other.overflow:
-            self._forget()
-        for projected, digests, places, labels in other._parts:
-            self._take((projected, digests, places, lookup[labels]))
+        self._size += other._size
+        self._rows.merge(other._rows)
 
     def sketches(self) -> Sketches:
         """The first vector of each digest.
 
         Raises:
-            LimitReached: too many vectors.
+            LimitReached: there were more than ``MAX_VECTORS``.
         """
-        if self.overflow:
-            message = f"more than {MAX_VECTORS:,} vectors: they were not compared"
-            raise LimitReached(message)
-        empty: Part = (
-            np.empty((0, PROJECTIONS), np.float32), np.empty(0, np.uint64),
-            np.empty(0, np.int64), np.empty(0, np.int32),
-        )  # fmt: skip
-        parts = (np.concatenate(part) for part in zip(empty, *self._parts, strict=True))
-        projected, digests, places, labels = parts
-        order = np.lexsort((places, digests))
-        first = np.ones(len(order), bool)
-        first[1:] = digests[order[1:]] != digests[order[:-1]]
-        kept = order[first]
-        kept = kept[np.argsort(places[kept], kind="stable")]
-        names, lookup = self._labels.ordered()
-        seen = np.zeros(max(self._seen, default=-1) + 1, np.int64)
-        for shard, count in self._seen.items():
-            seen[shard] = count
+        kept = self._rows.first()
+        projections = kept.numbers
         total = np.zeros(0) if self._sum is None else self._sum
         mean = (total / max(self._size, 1)).astype(np.float32)
-        projections = projected[kept]
         if len(mean):
             projections -= mean @ _directions(len(mean))
-        return Sketches(projections, mean, places[kept], lookup[labels[kept]], names, seen)
-
-    def _take(self, part: Part) -> None:
-        self._size += len(part[2])
-        if self.overflow or self._size > MAX_VECTORS:
-            self._forget()
-        elif len(part[2]):
-            self._parts.append(part)
-
-    def _forget(self) -> None:
-        self.overflow = True
-        self._parts.clear()
+        return Sketches(projections, mean, kept.places, kept.labels, kept.names, kept.seen)
 
 
 @dataclass(slots=True, unsafe_hash=True)
