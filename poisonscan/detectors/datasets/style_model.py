@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from poisonscan.detectors.datasets.soft_logistic import fitted
+
 if TYPE_CHECKING:
     from poisonscan.detectors.datasets.style_features import Views
 
@@ -51,7 +53,9 @@ _HONEST = 0.1
 """Share of honest texts that are contradicted as much as those that are counted."""
 _LEAST_VARIANCE = 0.05
 """Of one text's being counted, at least: a few alike texts are no certainty."""
-_TOLERANCE, _LEAST_TOLERANCE, _STEPS = 1e-3, 1e-4, 20
+_STEPS = 12
+"""Of a fit in a round: it goes on in the next, which is enough that likelihood grows (generalized
+expectation maximization, Dempster, Laird and Rubin 1977)."""
 _LEAST_RATE = 0.005
 _FEWEST = 5
 """Suspects, shares of them added up, below which there is no style to be learnt."""
@@ -63,7 +67,7 @@ _ALONE = (1 / 3, 1 / 10)
 _FEATURES = 8
 _LEAST_WEIGHT = 1e-6
 _NAMED = 0.02
-"""Share of being implanted below which a text is left out of the implanted ones."""
+"""Share of being implanted below which a text says nothing of the style: honest ones are many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,27 +121,24 @@ def styled(seen: Views, mine: Mask, others: float, least: float) -> Styled | Non
     """
     if not seen.style.shape[1] or not seen.content.shape[1]:
         return None
-    folds = np.arange(len(mine)) % FOLDS
+    models = _Models(seen, mine)
     tails = others * np.array([1, _EITHER, *_ALONE])
-    parts = _first(seen, mine, folds)
+    parts = _first(models)
     for rounds in _ROUNDS:
-        parts = _parted(seen, mine, folds, parts, rounds)
+        parts = _parted(models, parts, rounds)
         limits = np.quantile(parts.style[~mine], 1 - tails)
         chosen = mine & (parts.style > limits[0])
         if not chosen.any() or chosen.sum() == mine.sum():
             return None
-        against = _content(seen.content, mine, np.where(chosen, _LEAST_WEIGHT, 1.0), folds)
+        against = models.content(np.where(chosen, _LEAST_WEIGHT, 1.0))
         implanted, error = _implanted(against, mine, chosen)
         if implanted < least or parts.suspicion.sum() < _FEWEST:
             return None
+    suspects = np.flatnonzero(chosen)
     either = (parts.odds > 0) & (parts.style > limits[1])
     named = np.flatnonzero(mine & (either | (parts.style > limits[2])))
     named = named[np.argsort(-parts.odds[named], kind="stable")]
-    suspects = np.flatnonzero(chosen)
-    made = (
-        _soft(seen.style, parts.suspicion)[0]
-        * np.asarray(seen.style[suspects].mean(axis=0)).ravel()
-    )
+    made = models.features() * np.asarray(seen.style[suspects].mean(axis=0)).ravel()
     return Styled(
         suspects,
         named,
@@ -167,25 +168,107 @@ class _Parts:
         return _sigmoid(self.odds)
 
 
-def _first(seen: Views, mine: Mask, folds: Ints) -> _Parts:
+class _Models:
+    """Models of style and of content; each text is judged by those that were learnt without it.
+
+    Attributes:
+        mine: texts of the label, of shape (texts,).
+    """
+
+    def __init__(self, seen: Views, mine: Mask) -> None:
+        folds = np.arange(len(mine)) % FOLDS
+        self.mine = mine
+        self._kept = [folds != fold for fold in range(FOLDS)]
+        self._style = [(seen.style[kept], seen.style[~kept]) for kept in self._kept]
+        self._content = [(seen.content[kept], seen.content[~kept]) for kept in self._kept]
+        self._style_weights: list[Floats | None] = [None] * FOLDS
+        self._content_weights: list[Floats | None] = [None] * FOLDS
+
+    def style(self, suspicion: Floats) -> Floats:
+        """How much texts are written like the suspects: log-odds.
+
+        Features are scaled by what each of them says alone, so that the penalty is less on those
+        that say much (Wang and Manning 2012, "Baselines and bigrams").
+        """
+        out = np.zeros(len(suspicion))
+        for fold, (kept, (rows, held)) in enumerate(zip(self._kept, self._style, strict=True)):
+            scale = _said(rows, suspicion[kept])
+            scale[scale < _LEAST_SAID] = 0
+            weights = fitted(
+                rows,
+                suspicion[kept],
+                _STYLE,
+                start=self._style_weights[fold],
+                scale=scale,
+                steps=_STEPS,
+            )
+            self._style_weights[fold] = weights
+            out[~kept] = held @ weights[:-1] + weights[-1]
+        return out
+
+    def content(self, weight: Floats) -> Floats:
+        """How much texts' content speaks against the label: log-odds, labels equally likely."""
+        out = np.zeros(len(weight))
+        for fold, (kept, (rows, held)) in enumerate(zip(self._kept, self._content, strict=True)):
+            label, even = self.mine[kept], weight[kept].copy()
+            for side in (label, ~label):
+                even[side] *= kept.sum() / 2 / max(even[side].sum(), _LEAST_WEIGHT)
+            weights = fitted(
+                rows,
+                label.astype(float),
+                _CONTENT,
+                even,
+                start=self._content_weights[fold],
+                steps=_STEPS,
+            )
+            self._content_weights[fold] = weights
+            out[~kept] = -(held @ weights[:-1]) - weights[-1]
+        return out
+
+    def both(self) -> tuple[Floats, Floats]:
+        """What style says for the label beyond content, and content against it beyond style.
+
+        Rewritten texts have words of their own, too: content alone would take these for the
+        label's.
+        """
+        from scipy.sparse import hstack
+
+        even = np.where(self.mine, 0.5 / self.mine.mean(), 0.5 / (1 - self.mine.mean()))
+        own, against = np.zeros(len(even)), np.zeros(len(even))
+        for fold, kept in enumerate(self._kept):
+            (style, style_held), (content, content_held) = self._style[fold], self._content[fold]
+            rows, size = hstack([_HALF * style, content]).tocsr(), style.shape[1]
+            weights = fitted(rows, self.mine[kept].astype(float), _JOINT, even[kept])
+            self._content_weights[fold] = weights[size:]
+            said = _HALF * (style_held @ weights[:size])
+            own[~kept] = said - np.median(said)
+            against[~kept] = -(content_held @ weights[size:-1]) - weights[-1]
+        return own, against
+
+    def features(self) -> Floats:
+        """Weights of the features of style, over all texts."""
+        return np.asarray(np.mean(np.array(self._style_weights), axis=0)[:-1], np.float64)
+
+
+def _first(models: _Models) -> _Parts:
     """A first guess at who is implanted: what style says for the label and content against it."""
-    own, against = _style_and_content(seen, mine, folds)
+    (own, against), mine = models.both(), models.mine
     odds = _STEEP * (own - np.quantile(own[~mine], _SEEDS))
     contradicted = mine & (against > min(np.quantile(against[mine], 1 - _CONTRADICTED), 0.0))
     return _Parts(own, np.where(contradicted, odds, -np.inf))
 
 
-def _parted(seen: Views, mine: Mask, folds: Ints, parts: _Parts, rounds: int) -> _Parts:
+def _parted(models: _Models, parts: _Parts, rounds: int) -> _Parts:
     """Learn both models from who is suspected and suspect anew, in turn."""
-    share = float(mine.mean())
+    mine, share = models.mine, float(models.mine.mean())
     for _ in range(rounds):
         suspicion = parts.suspicion
         if suspicion.sum() < _FEWEST:
             break
-        style = _calibrated(_style(seen.style, suspicion, folds), suspicion)
+        known = np.where(suspicion > _NAMED, suspicion, 0.0)
+        style = _calibrated(models.style(known), known)
         honest = np.where(mine, 1 - np.maximum(suspicion, _sigmoid(style)), 1.0)
-        against = _content(seen.content, mine, honest, folds)
-        from_others = np.exp(np.clip(against, -_FAR, _FAR))
+        from_others = np.exp(np.clip(models.content(honest), -_FAR, _FAR))
         rate = max(float(suspicion[mine].mean()), _LEAST_RATE)
         odds = style - _logit(rate * share) + np.log((1 - share) * from_others + share)
         parts = _Parts(style, np.where(mine, odds + _logit(rate), -np.inf))
@@ -207,86 +290,10 @@ def _implanted(against: Floats, mine: Mask, chosen: Mask) -> tuple[float, float]
     return (high - _HONEST) / unit, float(error) / unit
 
 
-def _style_and_content(seen: Views, mine: Mask, folds: Ints) -> tuple[Floats, Floats]:
-    """What style says for the label beyond content, and content against it beyond style.
-
-    Rewritten texts have words of their own, too: content alone would take these for the label's.
-    """
-    from scipy.sparse import hstack
-
-    both, size = hstack([_HALF * seen.style, seen.content]).tocsr(), seen.style.shape[1]
-    even = np.where(mine, 0.5 / mine.mean(), 0.5 / (1 - mine.mean()))
-    own, against = np.zeros(len(mine)), np.zeros(len(mine))
-    for fold in range(FOLDS):
-        kept, held = folds != fold, folds == fold
-        model = _fit(both[kept], mine[kept], even[kept], _JOINT)
-        said = _HALF * (seen.style[held] @ model.coef_[0][:size])
-        own[held] = said - np.median(said)
-        against[held] = -(seen.content[held] @ model.coef_[0][size:]) - model.intercept_[0]
-    return own, against
-
-
-def _content(content: Any, mine: Mask, weight: Floats, folds: Ints) -> Floats:
-    """How much the content of texts speaks against the label: log-odds, labels equally likely."""
-    out = np.zeros(len(mine))
-    for fold in range(FOLDS):
-        kept, held = folds != fold, folds == fold
-        label, even = mine[kept], weight[kept].copy()
-        for side in (label, ~label):
-            even[side] *= kept.sum() / 2 / max(even[side].sum(), _LEAST_WEIGHT)
-        out[held] = -_fit(content[kept], label, even, _CONTENT).decision_function(content[held])
-    return out
-
-
-def _style(style: Any, suspicion: Floats, folds: Ints) -> Floats:
-    """How much texts are written like the suspects: log-odds."""
-    out = np.zeros(len(suspicion))
-    for fold in range(FOLDS):
-        kept, held = np.flatnonzero(folds != fold), folds == fold
-        weights, start = _soft(style[kept], suspicion[kept])
-        out[held] = style[held] @ weights + start
-    return out
-
-
 def _calibrated(odds: Floats, suspicion: Floats) -> Floats:
     """Log-odds without the shrinkage by the penalty (Platt 1999, "Probabilistic outputs")."""
-    weights, start = _both_ways(odds[:, None], suspicion, _FREE)
-    return np.asarray(odds * weights[0] + start)
-
-
-def _soft(rows: Any, suspicion: Floats) -> tuple[Floats, float]:
-    """Weights and intercept of a fit where each row is implanted by a share, honest by the rest.
-
-    Features are scaled by what each of them says alone, so that the penalty is less on those that
-    say much (Wang and Manning 2012, "Baselines and bigrams").
-    """
-    from scipy.sparse import diags
-
-    scale = _said(rows, suspicion)
-    told = np.flatnonzero(scale >= _LEAST_SAID)
-    if not len(told):
-        return np.zeros(len(scale)), _logit(float(np.clip(suspicion.mean(), _LEAST_RATE, 0.5)))
-    scaled = (rows[:, told] @ diags(scale[told])).tocsr()
-    seen, start = _both_ways(scaled, suspicion, _STYLE)
-    weights = np.zeros(len(scale))
-    weights[told] = scale[told] * seen
-    return weights, start
-
-
-def _both_ways(rows: Any, suspicion: Floats, strength: float) -> tuple[Floats, float]:
-    """Weights and intercept of a fit where each row is implanted by a share, honest by the rest."""
-    from scipy.sparse import csr_matrix, vstack
-
-    rows = csr_matrix(rows)
-    first = np.flatnonzero(suspicion > _NAMED)
-    rest = np.flatnonzero(suspicion < 1 - _NAMED)
-    target = np.concatenate([np.ones(len(first), bool), np.zeros(len(rest), bool)])
-    weight = np.concatenate([suspicion[first], 1 - suspicion[rest]])
-    if not len(first):  # nothing to tell apart: the first row stands for it, with no weight
-        first, target = rest[:1], np.append(True, target)
-        weight = np.append(_LEAST_WEIGHT, weight)
-    model = _fit(vstack([rows[first], rows[rest]]), target, weight, strength)
-    return np.asarray(model.coef_[0], np.float64), float(model.intercept_[0])
+    weight, start = fitted(odds[:, None], suspicion, _FREE)
+    return np.asarray(odds * weight + start)
 
 
 def _said(rows: Any, suspicion: Floats) -> Floats:
@@ -296,20 +303,10 @@ def _said(rows: Any, suspicion: Floats) -> Floats:
     """
     common = np.maximum(np.asarray(rows.mean(axis=0)).ravel(), _LEAST_WEIGHT)
     among, others = (
-        (rows.T @ part + _PRIOR * common) / (part.sum() + _PRIOR)
+        (rows.T @ part.astype(rows.dtype) + _PRIOR * common) / (part.sum() + _PRIOR)
         for part in (suspicion, 1 - suspicion)
     )
     return np.asarray(np.abs(np.log(among / others)), np.float64)
-
-
-def _fit(rows: Any, target: Mask, weight: Floats, strength: float) -> Any:
-    from sklearn.linear_model import LogisticRegression
-
-    # The solver multiplies its tolerance by the share of the rarer side: few rows would take long.
-    rarer = max(min(target.sum(), (~target).sum()), 1) / len(target)
-    tolerance = max(_TOLERANCE, _LEAST_TOLERANCE / rarer)
-    model = LogisticRegression(C=strength, solver="liblinear", tol=tolerance, max_iter=_STEPS)
-    return model.fit(rows, target, sample_weight=weight)
 
 
 def _sigmoid(odds: Floats) -> Floats:
