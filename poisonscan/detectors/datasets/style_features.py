@@ -51,7 +51,8 @@ class Views:
     """Style and content of texts.
 
     Attributes:
-        style: 1 where a text holds a feature, sparse of shape (texts, features), by rows.
+        style: 1 where a text holds a feature, sparse ``float32`` of shape (texts, features), by
+            rows.
         content: the same of shape (texts, other features).
         codes: of the features of style, ``int64``.
         frequent: the frequent words and signs; a leading ``+`` says that no blank is before.
@@ -207,14 +208,22 @@ def _content(words: Ints, docs: Ints, texts: int) -> Any:
 
 def _matrix(parts: list[tuple[Ints, Ints]], texts: int, least: int) -> tuple[Any, Ints]:
     """Which text holds which feature, of those in at least ``least`` texts; and their codes."""
-    from scipy.sparse import csc_matrix
+    from scipy.sparse import csr_matrix
 
-    known, column = np.unique(np.concatenate([code for code, _ in parts]), return_inverse=True)
-    held = np.unique(column * texts + np.concatenate([doc for _, doc in parts]))
-    support = np.bincount(held // max(texts, 1), minlength=len(known))
-    kept = support >= least
-    holder = (held % max(texts, 1))[np.repeat(kept, support)]
-    ends = np.concatenate([[0], np.cumsum(support[kept])])
-    shape = (texts, int(kept.sum()))
-    matrix = csc_matrix((np.ones(len(holder)), holder, ends), shape=shape).tocsr()
+    coded = pa.array(np.concatenate([code for code, _ in parts])).dictionary_encode()
+    known = np.asarray(coded.dictionary)
+    holder = np.concatenate([doc for _, doc in parts])
+    spots = (holder, np.asarray(coded.indices))
+    held = csr_matrix((np.ones(len(holder), np.float32), spots), shape=(texts, len(known)))
+    held.sum_duplicates()
+    support = np.bincount(held.indices, minlength=len(known))
+    kept = np.flatnonzero(support >= least)
+    kept = kept[np.argsort(known[kept])]
+    place = np.full(len(known), -1, np.int32)
+    place[kept] = np.arange(len(kept))
+    column = place[held.indices]
+    ends = np.concatenate([[0], np.cumsum(column >= 0)])[held.indptr]
+    column = column[column >= 0]
+    matrix = csr_matrix((np.ones(len(column), np.float32), column, ends), (texts, len(kept)))
+    matrix.sort_indices()
     return matrix, known[kept]
