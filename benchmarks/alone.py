@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from poisonscan.datasets.batch import Batch
 from poisonscan.datasets.dataset import Dataset
 from poisonscan.detectors.base import DatasetDetector
-from poisonscan.finding import MAX_ROWS, Finding, Row, Rows
+from poisonscan.finding import Finding, Row, Rows
 
 
 class Readable(Protocol):
@@ -41,10 +41,10 @@ class InMemory:
         scores: Sequence[float] | NDArray[Any] | None = None,
         *,
         count: int | None = None,
-        shown: int = MAX_ROWS,
+        shown: int | None = None,
         **_: Any,
     ) -> Rows:
-        """Rows of a finding, of which the first are described."""
+        """Rows of a finding: all of them, since what is measured is which rows are named."""
         first = None if scores is None else np.asarray(scores[:shown], float).tolist()
         return Rows(self.describe(rows[:shown], first), len(rows) if count is None else count)
 
