@@ -43,6 +43,11 @@ SETS = (("SST-2", "sst-2"), ("AG News", "ag"), ("hate speech", "hate-speech"))
 Codes = NDArray[np.int64]
 
 
+def letters(text: str) -> str:
+    """A text without blanks and signs: quotation marks of OLID's clean and poisoned sets differ."""
+    return "".join(filter(str.isalnum, text.lower()))
+
+
 def matched(texts: list[str], others: list[str]) -> Codes:
     """The text that each other one was made of: the most alike by TF-IDF."""
     words = TfidfVectorizer()
@@ -78,8 +83,8 @@ def attacks(folder: Path, others: Path | None, seeds: int) -> Iterator[tuple[str
     for plain, poisoned, name in authors:
         if (poisoned / "train.tsv").exists():
             texts, labels = tab_separated(poisoned / "train.tsv")
-            known = set(tab_separated(plain / "train.tsv")[0])
-            new = np.array([text not in known for text in texts]) & (labels == 1)
+            known = {letters(text) for text in tab_separated(plain / "train.tsv")[0]}
+            new = np.array([letters(text) not in known for text in texts]) & (labels == 1)
             for rate in RATES:
                 yield (
                     f"{name}, syntactic {rate:.0%}",
