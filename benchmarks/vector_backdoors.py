@@ -7,6 +7,11 @@ is a folder with the public sets named in ``benchmarks/backdoors.py``; what is a
 skipped. ``--cnn`` adds activations of a small network trained on poisoned CIFAR-10, which needs
 torch and minutes.
 
+``--features FOLDER`` prints a table over activations that were saved from networks, and nothing
+else: ``NAME.npz`` files with ``vectors``, ``labels`` and, where rows are poisoned, their numbers
+as ``poisoned``. Beside the rules stand spectral signatures and activation clustering as the
+Adversarial Robustness Toolbox ships them, which must be installed.
+
 The published rules run on the same vectors: activation clustering flags the smaller of two
 clusters of every class (Chen et al. 2018, in ten principal components); spectral signatures flag
 the 1.5 ε rows of every class with the largest uncentred score (Tran et al. 2018, as in the
@@ -129,11 +134,59 @@ def table(title: str, cases: Iterable[Case]) -> None:
         print(line + "".join(f"{cell:<20}" for cell in cells), flush=True)
 
 
+def saved(folder: Path) -> Iterator[Case]:
+    """Activations of networks, by name of file."""
+    for file in sorted(folder.glob("*.npz")):
+        with np.load(file) as arrays:
+            labels = arrays["labels"]
+            poisoned = np.zeros(len(labels), bool)
+            if "poisoned" in arrays:
+                poisoned[arrays["poisoned"]] = True
+            attack = "poisoned" if poisoned.any() else "none"
+            yield Case(file.stem, attack, arrays["vectors"].astype(np.float32), labels, poisoned)
+
+
+def beside_art(cases: Iterable[Case]) -> None:
+    """A line for each network, then how many poisoned ones are found and clean ones are quiet."""
+    from benchmarks.published.libraries import art_clustering, art_spectral
+    from benchmarks.published.told import Told
+
+    names = ("PS401", "PS402", "either", "ART spectral", "ART clustering")
+    print("\nfor attacks: recall, precision, share of clean rows flagged")
+    print(f"{'network':<34}" + "".join(f"{name:<20}" for name in names))
+    met: dict[bool, list[list[bool]]] = {True: [], False: []}
+    for case in cases:
+        codes = np.unique(case.labels, return_inverse=True)[1]
+        told = Told(case.vectors, codes, case.poisoned)
+        one, other = ours(SPECTRAL, case), ours(CLUSTERING, case)
+        answers = [art_spectral(told), art_clustering(told)]
+        theirs = [np.zeros(len(codes), bool) if a is None else a.flagged for a in answers]
+        masks = [one, other, one | other, *theirs]
+        print(f"{case.data:<34}" + "".join(f"{verdict(case, m):<20}" for m in masks), flush=True)
+        met[bool(case.poisoned.any())].append([_right(case, mask) for mask in masks])
+    for poisoned, lines in met.items():
+        what = f"{'found' if poisoned else 'quiet'}, of {len(lines)}"
+        sums = np.sum(lines, axis=0) if lines else []
+        print(f"{what:<34}" + "".join(f"{count:<20}" for count in sums))
+
+
+def _right(case: Case, flagged: Mask) -> bool:
+    """Poison: half of it is named, and half of what is named is; clean rows: none is named."""
+    if not case.poisoned.any():
+        return not flagged.any()
+    hits = int((flagged & case.poisoned).sum())
+    return 2 * hits >= max(int(case.poisoned.sum()), int(flagged.sum()))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("data", type=Path, help="folder with the public data sets")
     parser.add_argument("--cnn", action="store_true", help="train networks too (needs torch)")
+    parser.add_argument("--features", type=Path, help="folder with activations as .npz files")
     given = parser.parse_args()
+    if given.features is not None:
+        beside_art(saved(given.features))
+        return 0
     table("Held out: no threshold was chosen on these", held_out(given.data))
     if given.cnn:
         table("Held out: activations of a network, CIFAR-10", cnn_activations(given.data))
