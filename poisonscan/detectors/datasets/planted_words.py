@@ -199,24 +199,30 @@ class PlantedWords:
         """Words and labels that deserve a close look, and how many there are in all."""
         from scipy.special import bdtrc
 
-        classes, labels = len(self._sample.names), self._sample.labels
-        words = self._model.features.edge + 1
-        every, many = np.zeros((words, classes)), np.zeros((words, classes))
-        for part in self._blocks():
-            code = part.word * classes + labels[part.text]
-            suspect = part.contradicted + part.free > _SUSPECT
-            every += np.bincount(code, minlength=every.size).reshape(every.shape)
-            many += np.bincount(code[suspect], minlength=every.size).reshape(every.shape)
-        others = every.sum(axis=1, keepdims=True) - every
-        usual = np.minimum(many.sum(axis=0) / np.maximum(every.sum(axis=0), 1), 0.5)
-        tested = (every >= self._limits["distinct"]) & (others >= self._limits["honest"])
-        chance = bdtrc(
-            many - 1, np.maximum(every, 1).astype(np.int64), np.broadcast_to(usual, every.shape)
+        classes, labels, limits = len(self._sample.names), self._sample.labels, self._limits
+        held = [
+            (part.word * classes + labels[part.text], part.contradicted + part.free > _SUSPECT)
+            for part in self._blocks()
+        ]
+        # Only words and labels that come together: all of both would be too many.
+        codes, which, every = np.unique(
+            np.concatenate([code for code, _ in held]), return_inverse=True, return_counts=True
         )
-        close = tested & (many >= self._limits["distinct"]) & (chance < _FIRST)
-        word, label = np.nonzero(close & (many >= self._limits["mixed"] * every))
-        order = np.argsort(chance[word, label], kind="stable")[:_STEPS]
-        return [(int(word[i]), int(label[i])) for i in order.tolist()], int(tested.sum())
+        suspect = np.concatenate([found for _, found in held])
+        many = np.bincount(which[suspect], minlength=len(codes))
+        word, label = codes // classes, codes % classes
+        known, at = np.unique(word, return_inverse=True)
+        others = np.bincount(at, every, minlength=len(known))[at] - every
+        of_label = np.maximum(np.bincount(label, every, minlength=classes), 1)
+        usual = np.minimum(np.bincount(label, many, minlength=classes) / of_label, 0.5)
+        tested = (every >= limits["distinct"]) & (others >= limits["honest"])
+        chance = bdtrc(many - 1.0, every, usual[label])
+        close = tested & (many >= np.maximum(limits["distinct"], limits["mixed"] * every))
+        close = np.flatnonzero(close & (chance < _FIRST))
+        close = close[np.argsort(chance[close], kind="stable")][:_STEPS]
+        return list(zip(word[close].tolist(), label[close].tolist(), strict=True)), int(
+            tested.sum()
+        )
 
     def _blocks(self) -> Iterator[Holders]:
         """Texts with common words, some at a time."""
