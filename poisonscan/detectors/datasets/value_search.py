@@ -120,7 +120,8 @@ class Singles:
         ]
         many = self.judge.many(judged, 1)
         self.jagged = {columns[0] for columns in many}
-        few = [t for t in judged if t.outside or not self.jagged.intersection(t.columns)]
+        # Beyond all others a number counts in such a column too, but not what comes beside one.
+        few = [t for t in judged if not self.jagged.intersection(t.columns[int(t.outside) :])]
         kept = self.judge.holm([t for t in few if not self.judge.related(t)], tested)
         return [replace(t, columns=_key(t)[0]) for t in self.judge.at_random(kept)]
 
