@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ from poisonscan.verdict import ClassTest
 
 TESTS = 2
 """Tests along each side of each direction."""
+USUAL = 0.001
+"""P-value at which sides of the other classes count as different when a class is compared with
+them. By that at which a class is reported, others that just miss it would count as alike."""
 
 
 def shared_pattern(
@@ -50,8 +54,11 @@ def shared_pattern(
     every = {
         code: _splits(lineup, code, rows, len(tested), far_side) for code, rows in tested.items()
     }
+    usual_sides = replace(limits, p_value=USUAL)
     widest = {
-        code: max((s.separation for s in splits if limits.notable(s, len(tested[code]))), default=0)
+        code: max(
+            (s.separation for s in splits if usual_sides.notable(s, len(tested[code]))), default=0
+        )
         for code, splits in every.items()
     }
     findings: list[Finding] = []
