@@ -252,9 +252,25 @@ def stretch(counts: NDArray[np.int64]) -> tuple[int, int, int] | None:
     rest = np.concatenate([counts[:first], counts[last:]])
     if 2 * sizes[first:last].sum() > sizes.sum() or dispersion(rest) > limits["dispersion"]:
         return None
+    if _in_runs(rest, best[3], limits["chance"]):
+        return None
     if _is_sorted(counts[:, best[3]], sizes, first, last):
         return None
     return first, last, best[3]
+
+
+def _in_runs(counts: NDArray[np.int64], label: int, chance: float) -> bool:
+    """Whether blocks hold more unlike numbers of one label than shuffled rows would.
+
+    Among hundreds of rare labels ``dispersion`` of all hides that one comes in runs.
+    """
+    counts = counts[counts.sum(axis=1) > 0]
+    own = counts[:, label]
+    if not own.any():
+        return False
+    degrees = len(counts) - 1
+    spread = dispersion(np.stack([own, counts.sum(axis=1) - own], axis=1))
+    return tails.chi_squared(spread * degrees, degrees) < chance
 
 
 def _is_sorted(hits: NDArray[np.int64], sizes: NDArray[np.int64], first: int, last: int) -> bool:
