@@ -42,7 +42,6 @@ class Contrast:
         eigenvalues: of shape (classes, k), descending: variance of the class over that of others.
         loadings: of shape (classes, d, k): covariance, within the class, of each coordinate with
             the position along each direction.
-        shrinkage: weight of the identity in the pooled covariance, 0 to 1.
     """
 
     names: tuple[str, ...]
@@ -51,7 +50,6 @@ class Contrast:
     directions: Floats
     eigenvalues: Floats
     loadings: Floats
-    shrinkage: float
     digest: bytes = field(init=False)
 
     def __post_init__(self) -> None:
@@ -202,7 +200,7 @@ def _contrast(
         loadings[code] = scatter @ found[code] / max(int(counts[code]) - 1, 1)
         eigenvalues[code] = share / (1 - share) * others / max(int(counts[code]) - 1, 1)
         eigenvalues[code] /= 1 - weight
-    return Contrast(names, counts, means, found, eigenvalues, loadings, weight)
+    return Contrast(names, counts, means, found, eigenvalues, loadings)
 
 
 def _strongest(whitener: Floats, scatter: Floats, rank: int, count: int) -> tuple[Floats, Floats]:

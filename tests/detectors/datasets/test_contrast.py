@@ -110,7 +110,9 @@ def test_classes_of_few_rows_have_the_directions_that_their_definition_names(siz
     kept = min(size - 1, found.directions.shape[2])
     rest, rest_rows = scatters[0] + scatters[1], 300 + 400 - 2
     scale = coordinate_scales(np.diag(sum(scatters)) / (rest_rows + size - 1))
-    weight = found.shrinkage
+    unlike = [matrix / np.outer(scale, scale) for matrix in scatters]
+    degrees = rest_rows + size - 1
+    weight = shrinkage_weight(sum(unlike) / degrees, degrees)
     for number in range(kept):
         direction = found.directions[2][:, number]
         own = (1 - weight) * scatters[2] @ direction
