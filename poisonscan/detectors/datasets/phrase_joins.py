@@ -33,14 +33,10 @@ class Joins:
         codes = held.left * (held.edge + 1) + held.right
         order = np.argsort(codes)
         self._codes, self._support = codes[order], held.support[order]
-        texts = range(min(sample.size, REFERENCE))
-        beside = [pair for text in texts for pair in zip(*self._around(text), strict=True)]
-        across = [
-            pair
-            for before, behind in map(self._around, texts)
-            for pair in zip(before, behind[1:], strict=False)
-        ]
-        self._usual = self._shares(beside, 3)  # this text, and two others
+        ends = sample.starts[: min(sample.size, REFERENCE) + 1]
+        said = np.insert(held.words[: ends[-1]], ends, held.edge).astype(np.int64)
+        across = np.stack([said[:-2], said[2:]], axis=1)[said[1:-1] != held.edge]
+        self._usual = self._shares(np.stack([said[:-1], said[1:]], axis=1), 3)  # and two others
         self._torn = self._shares(across, 2)
 
     def natural(self, words: tuple[int, ...], texts: Ints, beside: NDArray[np.bool_]) -> bool:
@@ -78,10 +74,9 @@ class Joins:
         error = float(np.sqrt((halfway * (1 - halfway)).sum()))
         return bool(known.sum() >= halfway.sum() - _UNLIKELY * error)
 
-    def _shares(self, pairs: list[tuple[int, int]], least: int) -> Floats:
-        """Share of pairs that as many texts hold, by where they are."""
-        found = np.array(pairs, np.int64).reshape(-1, 2)
-        known, kinds = self._holding(found) >= least, self._kinds(found)
+    def _shares(self, pairs: Ints, least: int) -> Floats:
+        """Share of pairs, of shape (n, 2), that as many texts hold, by where they are."""
+        known, kinds = self._holding(pairs) >= least, self._kinds(pairs)
         sizes = np.bincount(kinds, minlength=3)
         return np.bincount(kinds, known, minlength=3) / np.maximum(sizes, 1)
 
