@@ -112,7 +112,7 @@ def test_classes_of_few_rows_have_the_directions_that_their_definition_names(siz
     scale = coordinate_scales(np.diag(sum(scatters)) / (rest_rows + size - 1))
     unlike = [matrix / np.outer(scale, scale) for matrix in scatters]
     degrees = rest_rows + size - 1
-    weight = shrinkage_weight(sum(unlike) / degrees, degrees)
+    weight = shrinkage_weight(np.sum(unlike, axis=0) / degrees, degrees)
     for number in range(kept):
         direction = found.directions[2][:, number]
         own = (1 - weight) * scatters[2] @ direction
