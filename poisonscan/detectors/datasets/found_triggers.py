@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from poisonscan.detectors.datasets import tails
 from poisonscan.detectors.datasets.phrase_evidence import Excess
 from poisonscan.detectors.datasets.phrase_groups import Group
 from poisonscan.rules import rule
@@ -165,12 +166,10 @@ def _narrowed(trigger: Trigger, words: PlantedWords) -> Trigger:
 
 def _of(mixture: Mixture, held: Features, sample: Sample) -> Trigger:
     """A mixture as a trigger."""
-    from scipy.special import bdtrc
-
     with_label, holders = len(mixture.texts), len(mixture.holders)
     feature = int(np.flatnonzero((held.left == mixture.word) & (held.right == 0))[0])
     labelled = float((sample.labels == mixture.label).mean())
-    tie = float(bdtrc(with_label - 1.0, holders, labelled))
+    tie = float(tails.binomial(with_label, holders, labelled))
     tie = min(tie * len(held.support) * len(sample.names), 1.0)
     group = Group(mixture.label, feature, (feature,), tie, with_label / holders)
     share = Excess.of(np.full(with_label, mixture.share), with_label, holders, labelled)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from poisonscan.detectors.datasets import tails
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -63,8 +65,6 @@ def tied(held: Features, sample: Sample, limits: Mapping[str, float]) -> tuple[l
     Returns:
         The groups, and how many are left out because they are too many.
     """
-    from scipy.special import bdtrc
-
     classes = len(sample.names)
     often = np.flatnonzero(held.support >= limits["support"])
     wide = np.zeros((sample.size, classes), np.float32)
@@ -77,7 +77,7 @@ def tied(held: Features, sample: Sample, limits: Mapping[str, float]) -> tuple[l
         counts[row, label].astype(np.float64),
         np.bincount(sample.labels, minlength=classes) / sample.size,
     )
-    alone = bdtrc(count - 1, support[row], prior[label])
+    alone = tails.binomial(count, support[row], prior[label])
     chance = np.minimum(alone * len(often) * classes, 1.0)
     strays, most = (support[row] - count) * prior[label], count * (1 - prior[label])
     few = (alone < limits.get("alone", 0.0)) & (strays <= limits.get("strays", 0.0) * most)
@@ -134,8 +134,6 @@ def unaccounted(
         single: see ``tied``.
         chance: below which a pair is more tied than its word.
     """
-    from scipy.special import bdtrc
-
     shares = {(group.leader, group.label): group.share for group in single}
     alone = np.flatnonzero(held.right == 0)
     number = dict(zip(held.left[alone].tolist(), alone.tolist(), strict=True))
@@ -146,10 +144,11 @@ def unaccounted(
         words = {int(held.left[feature]), int(held.right[feature])}
         wider = {number[word] for word in words if word in number} - {*group.members}
         usual = max((shares.get((word, group.label), 0.0) for word in wider), default=0.0)
+        if not usual:
+            return False
         support = int(held.support[feature])
         count = round(shares[feature, group.label] * support)
-        likely = bdtrc(float(count - 1), support, usual) * len(groups)
-        return usual > 0 and bool(likely >= chance)
+        return bool(tails.binomial(count, support, usual) * len(groups) >= chance)
 
     return [group for group in groups if not all(follows(group, f) for f in group.members)]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from poisonscan.detectors.datasets.phrase_evidence import REFERENCE
+from poisonscan.detectors.datasets.word_placement import Placement
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,9 +31,7 @@ class Joins:
     def __init__(self, held: Features, sample: Sample) -> None:
         """Learn how often neighbours are neighbours elsewhere, and those of a word taken out."""
         self._held, self._sample = held, sample
-        codes = held.left * (held.edge + 1) + held.right
-        order = np.argsort(codes)
-        self._codes, self._support = codes[order], held.support[order]
+        self._place = Placement(held, sample)
         ends = sample.starts[: min(sample.size, REFERENCE) + 1]
         said = np.insert(held.words[: ends[-1]], ends, held.edge).astype(np.int64)
         across = np.stack([said[:-2], said[2:]], axis=1)[said[1:-1] != held.edge]
@@ -103,9 +102,8 @@ class Joins:
 
     def _holding(self, pairs: Ints) -> Ints:
         """Texts that hold each of some pairs; 1 for fewer than two."""
-        codes = pairs[:, 0] * (self._held.edge + 1) + pairs[:, 1]
-        place = np.minimum(np.searchsorted(self._codes, codes), len(self._codes) - 1)
-        return np.where(self._codes[place] == codes, self._support[place], 1)
+        found = self._place.feature(*pairs.T)
+        return np.where(found >= 0, self._held.support[found], 1)
 
     def _kinds(self, pairs: Ints) -> Ints:
         """0 inside a text, 1 at its start, 2 at its end."""

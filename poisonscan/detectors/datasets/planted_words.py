@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from poisonscan.detectors.datasets import tails
 from poisonscan.detectors.datasets.phrase_evidence import Excess, larger, without_copies
 from poisonscan.detectors.datasets.text_model import margins
 from poisonscan.detectors.datasets.word_placement import Placement
@@ -197,8 +198,6 @@ class PlantedWords:
 
     def _near(self) -> tuple[list[tuple[int, int]], int]:
         """Words and labels that deserve a close look, and how many there are in all."""
-        from scipy.special import bdtrc
-
         classes, labels, limits = len(self._sample.names), self._sample.labels, self._limits
         held = [
             (part.word * classes + labels[part.text], part.contradicted + part.free > _SUSPECT)
@@ -216,7 +215,7 @@ class PlantedWords:
         of_label = np.maximum(np.bincount(label, every, minlength=classes), 1)
         usual = np.minimum(np.bincount(label, many, minlength=classes) / of_label, 0.5)
         tested = (every >= limits["distinct"]) & (others >= limits["honest"])
-        chance = bdtrc(many - 1.0, every, usual[label])
+        chance = tails.binomial(many, every, usual[label])
         close = tested & (many >= np.maximum(limits["distinct"], limits["mixed"] * every))
         close = np.flatnonzero(close & (chance < _FIRST))
         close = close[np.argsort(chance[close], kind="stable")][:_STEPS]
@@ -328,8 +327,6 @@ class PlantedWords:
         texts: those of texts of the label without the word, and of the word in texts of other
         labels; the least, times their number.
         """
-        from scipy.special import bdtrc
-
         yardstick = self._yardsticks[label].without(holding)
         if not len(yardstick.own):
             return 1.0
@@ -347,7 +344,7 @@ class PlantedWords:
             at = min(int(np.searchsorted(beyond, tail)), len(total) - 1)
             count = int((found > total[at]).sum())
             if count:
-                least = min(least, float(bdtrc(count - 1.0, len(found), beyond[at])))
+                least = min(least, float(tails.binomial(count, len(found), beyond[at])))
         return min(least * len(_TAILS), 1.0)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from poisonscan.datasets.batch import Role
+from poisonscan.detectors.datasets import tails
 from poisonscan.detectors.datasets.documents import MAX_CLASSES
 from poisonscan.detectors.datasets.few_findings import few
 from poisonscan.detectors.datasets.found_triggers import (
@@ -265,13 +266,11 @@ def _beside(held: Features, look: Look, share: float) -> NDArray[np.bool_]:
         look: the phrase.
         share: of the texts of its label that hold it: a feature may be in these by chance.
     """
-    from scipy.special import bdtrc
-
     limits = rule("PS601").thresholds
     both = np.asarray(held.matrix[look.holders].sum(axis=0), np.float64).ravel()
     beside = both >= limits["jaccard"] * held.support
     often = np.flatnonzero(beside)
-    beside[often] = bdtrc(both[often] - 1, held.support[often], share) < limits["chance"]
+    beside[often] = tails.binomial(both[often], held.support[often], share) < limits["chance"]
     return beside
 
 
