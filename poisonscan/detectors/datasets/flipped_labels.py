@@ -42,6 +42,10 @@ _UNKNOWN = (
     "They are more rows than have the second label and look like it: the model does not know "
     "that class, and it may be one that people, too, tell apart by little."
 )
+_OVERLAP = (
+    "The model contradicts rows of other labels about as often, or as many rows the other way: the "
+    "two labels may overlap, or be noisy."
+)
 _NAMED = 100
 """Rows that one finding names."""
 
@@ -276,7 +280,9 @@ class _Report:
             "PS309", key, message, flips.rows, flips.scores.tolist(),
             looks_like=true, label=given, **_fit(flips, self.judged),
         )  # fmt: skip
-        return found.tested(Severity.LOW, _UNKNOWN) if flips.unknown else found
+        if flips.unknown:
+            return found.tested(Severity.LOW, _UNKNOWN)
+        return found.tested(Severity.LOW, _OVERLAP) if flips.overlap else found
 
     def in_file(self, part: Crowded, path: str) -> Finding:
         """Labels that were flipped in one file."""

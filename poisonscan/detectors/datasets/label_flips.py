@@ -42,6 +42,8 @@ class Flips:
         chance: probability that honest labels look like this.
         unknown: these rows are more than those of the given label that look like it: the
             classifier knows it too little.
+        overlap: the classifier is wrong elsewhere about as often, or as many rows go the other
+            way: the two labels may just overlap.
     """
 
     given: int | None
@@ -53,6 +55,7 @@ class Flips:
     least: float
     chance: float
     unknown: bool = False
+    overlap: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,13 @@ class Judged:
                 found.append(replace(flips, unknown=not known))
             elif known and (lasting := self._lasting(true, given, *tables)) is not None:
                 found.append(self._named(lasting, true, given, fit))
+            else:
+                continue
+            # Of labels that overlap as many rows go each way, whatever their sizes; and a model
+            # that is wrong elsewhere as often may be so here, and sure, as of negations.
+            returned = ((predicted == given) & (self.labels == true)).sum()
+            overlap = returned >= len(rows) or found[-1].floor.low <= wrong.mean()
+            found[-1] = replace(found[-1], overlap=bool(overlap))
         return found
 
     def _tables(self) -> tuple[Ints, Ints]:

@@ -35,7 +35,7 @@ def judged(contradicted: NDArray[np.float64], back: float = 0.0) -> Judged:
 def test_a_sixth_of_a_small_class_among_eight_is_found(rate: float) -> None:
     given = judged(np.full(ROWS, rate))
     (flips,) = given.targeted()
-    assert (flips.true, flips.given, flips.unknown) == (0, 1, False)
+    assert (flips.true, flips.given, flips.unknown, flips.overlap) == (0, 1, False, False)
     assert flips.floor.low < rate < flips.floor.high
     assert set(flips.rows.tolist()) == set(np.flatnonzero(given.labels[:ROWS] == 1).tolist())
     assert flips.chance < 1e-4
@@ -66,6 +66,38 @@ def test_a_small_class_is_contradicted_as_often_as_it_contradicts(
     labels[sizes[0] + 5 :: sizes[1] // returned] = 0
     flips = Judged(scores, labels, rule("PS308").thresholds).targeted()
     assert [(each.true, each.given) for each in flips] == ([(0, 1)] if found else [])
+
+
+@pytest.mark.parametrize(("returned", "overlap"), [(40, True), (6, False)])
+def test_as_many_rows_the_other_way_may_be_labels_that_overlap(
+    returned: int, overlap: bool
+) -> None:
+    """The unsure rows of a large class have the label of a small one as often as that has its."""
+    sizes = (ROWS, 8 * ROWS)
+    predicted = np.repeat([0, 1], sizes)
+    margins = np.concatenate([np.linspace(0.1, 1, size) for size in sizes])
+    scores = np.zeros((len(predicted), 2))
+    scores[np.arange(len(predicted)), predicted] = margins
+    labels = predicted.copy()
+    labels[: sizes[0] : 5] = 1
+    labels[sizes[0] : sizes[0] + 3 * returned : 3] = 0
+    (flips,) = Judged(scores, labels, rule("PS308").thresholds).targeted()
+    assert (flips.true, flips.given, flips.overlap) == (0, 1, overlap)
+
+
+@pytest.mark.parametrize(("elsewhere", "overlap"), [(0.2, True), (0.03, False)])
+def test_flips_no_more_frequent_than_mistakes_elsewhere_may_be_mistakes(
+    elsewhere: float, overlap: bool
+) -> None:
+    """Among unsure rows of other classes, and of several labels: what a weak model does."""
+    given = judged(np.full(ROWS, 0.2))
+    labels = given.labels.copy()
+    unsure = np.arange(ROWS // 2)[:: round(1 / (2 * elsewhere))]
+    for label in range(1, CLASSES):
+        other = label % (CLASSES - 1) + 1 + np.arange(len(unsure)) % 2
+        labels[label * ROWS + unsure] = np.where(other == label, 0, other % CLASSES)
+    (flips,) = Judged(given.scores, labels, given.limits).targeted()
+    assert (flips.true, flips.given, flips.overlap) == (0, 1, overlap)
 
 
 def test_several_labels_that_are_mixed_up_as_much_are_no_flips() -> None:
