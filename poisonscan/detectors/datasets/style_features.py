@@ -12,7 +12,7 @@ pairs of those that follow each other.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Ints = NDArray[np.int64]
+Spots = list[tuple[Ints, Ints]]
+"""Codes of features and the texts that hold them, some of each kind."""
 
 TOKENS = 100
 """Words and signs of a text that are looked at, from its start."""
@@ -47,30 +49,29 @@ _TOKEN = re.compile(r"\s*(?:[^\W_]+|[^\w\s]|_)")
 
 
 @dataclass(frozen=True, slots=True)
-class Views:
-    """Style and content of texts.
+class Lexicon:
+    """What features are made of, which other texts are split by, too.
 
     Attributes:
-        style: 1 where a text holds a feature, sparse ``float32`` of shape (texts, features), by
-            rows.
-        content: the same of shape (texts, other features).
-        codes: of the features of style, ``int64``.
         frequent: the frequent words and signs; a leading ``+`` says that no blank is before.
         endings: of other words.
+        words: all words and signs, without ``+``.
+        style: codes of the features of style, ascending.
+        content: those of content.
     """
 
-    style: Any
-    content: Any
-    codes: Ints
     frequent: tuple[str, ...]
-    endings: tuple[str, ...]
+    endings: pa.StringArray
+    words: pa.StringArray
+    style: Ints
+    content: Ints
 
     def name(self, feature: int) -> str:
         """A feature of style for people: ``^`` and ``$`` are edges, ``_`` is any other word."""
-        code = int(self.codes[feature])
+        code = int(self.style[feature])
         kind, rest = code & ~((1 << 3 * _BITS) - 1), code & ((1 << 3 * _BITS) - 1)
         if kind == _ENDING:
-            return f"words in -{self.endings[rest]}"
+            return f"words in -{self.endings[rest].as_py()}"
         if kind == _FORM:
             return "a length" if rest < _LENGTHS else "capitals"
         size = {_SINGLE: 1, _TIMES: 1, _PAIR: 2, _OPENING: 2}.get(kind, 3)
@@ -80,33 +81,90 @@ class Views:
             return f"^ {words[0]} … {words[1]}"
         return " ".join(words) + (f" ×{rest >> _BITS}" if kind == _TIMES else "")
 
+    def rows(self, texts: Sequence[str]) -> tuple[Any, Any]:
+        """Style and content of other texts by the same features; see ``Views``."""
+        style, content = self.spots(_read(texts))
+        return _placed(style, len(texts), self.style), _placed(content, len(texts), self.content)
+
+    def spots(self, read: _Read) -> tuple[Spots, Spots]:
+        """Which text holds which feature: of style, and of content."""
+        rank = _found(read.spelt, pa.array(self.frequent, pa.string())) + 1
+        others = _kinds(read.spelt)
+        shown = np.where(rank > 0, rank, others)[read.codes]
+        bare = _bare(read.spelt)
+        long = (rank == 0) & _is_long(bare, others)
+        ending = np.where(long, _found(_ending(bare), self.endings), -1)[read.codes]
+        has = ending >= 0
+        style = [
+            *_runs(shown, read.docs, read.sizes),
+            *_apart(shown, read.docs),
+            (_ENDING + ending[has], read.docs[has]),
+            *_forms(read.texts, read.sizes),
+        ]
+        said = ((rank == 0) & (others != _SIGN))[read.codes]
+        words = _found(bare, self.words)[read.codes[said]]
+        return style, _content(words, read.docs[said], len(self.words))
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """Style and content of texts.
+
+    Attributes:
+        style: 1 where a text holds a feature, sparse ``float32`` of shape (texts, features), by
+            rows.
+        content: the same of shape (texts, other features).
+        lexicon: what the features are.
+    """
+
+    style: Any
+    content: Any
+    lexicon: Lexicon
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """Texts as words and signs.
+
+    Attributes:
+        texts: as they are written.
+        sizes: words and signs of each.
+        docs: text of each word or sign.
+        codes: of each, into ``spelt``.
+        spelt: different ones.
+    """
+
+    texts: Sequence[str]
+    sizes: Ints
+    docs: Ints
+    codes: Ints
+    spelt: pa.StringArray
+
 
 def views(texts: Sequence[str]) -> Views:
-    """Split texts into style and content."""
+    """Split texts into style and content, by the words that are frequent in them."""
+    read = _read(texts)
+    spelt = read.spelt
+    rank = _ranked(read.codes, read.docs, spelt, max(_SHARE * len(texts), _LEAST_FREQUENT))
+    top = np.argsort(np.where(rank > 0, rank, len(rank) + FREQUENT), kind="stable")
+    frequent = tuple(spelt.take(pa.array(top[: int((rank > 0).sum())])).to_pylist())
+    bare = _bare(spelt)
+    long = (rank == 0) & _is_long(bare, _kinds(spelt))
+    endings = pc.unique(_ending(bare.filter(pa.array(long))))
+    none = np.empty(0, np.int64)
+    lexicon = Lexicon(frequent, endings, pc.unique(bare), none, none)
+    spots = lexicon.spots(read)
+    style, of_style = _matrix(spots[0], len(texts), _LEAST_STYLE)
+    content, of_content = _matrix(spots[1], len(texts), _LEAST_CONTENT)
+    return Views(style, content, replace(lexicon, style=of_style, content=of_content))
+
+
+def _read(texts: Sequence[str]) -> _Read:
     found = [_tokens(text) for text in texts]
     sizes = np.array([len(each) for each in found], np.int64)
     docs = np.repeat(np.arange(len(texts)), sizes)
     coded = pa.array([token for each in found for token in each], pa.string()).dictionary_encode()
-    spelt, codes = coded.dictionary, np.asarray(coded.indices).astype(np.int64)
-    rank = _ranked(codes, docs, spelt, max(_SHARE * len(texts), _LEAST_FREQUENT))
-    others = _kinds(spelt)
-    shown = np.where(rank > 0, rank, others)[codes]
-    word = (rank == 0) & (others != _SIGN)
-    endings, ending = _endings(spelt, word & (others == _WORD))
-    style = [
-        *_runs(shown, docs, sizes),
-        *_apart(shown, docs),
-        (_ENDING + ending[codes], docs),
-        *_forms(texts, sizes),
-    ]
-    kept = [(code[code != _ENDING - 1], doc[code != _ENDING - 1]) for code, doc in style]
-    matrix, used = _matrix(kept, len(texts), _LEAST_STYLE)
-    top = np.argsort(np.where(rank > 0, rank, len(rank) + FREQUENT), kind="stable")
-    frequent = tuple(spelt.take(pa.array(top[: int((rank > 0).sum())])).to_pylist())
-    bare = pc.replace_substring_regex(spelt, r"^\+", "").dictionary_encode()
-    content = _content(np.asarray(bare.indices).astype(np.int64)[codes[word[codes]]],
-                       docs[word[codes]], len(texts))  # fmt: skip
-    return Views(matrix, content, used, frequent, endings)
+    return _Read(texts, sizes, docs, np.asarray(coded.indices).astype(np.int64), coded.dictionary)
 
 
 def _tokens(text: str) -> list[str]:
@@ -141,18 +199,27 @@ def _kinds(spelt: pa.Array) -> Ints:
     return np.array(kinds, np.int64)
 
 
-def _endings(spelt: pa.Array, which: NDArray[np.bool_]) -> tuple[tuple[str, ...], Ints]:
-    """Endings of long words, and the number of each token's; -1 for none."""
-    number = np.full(len(spelt), -1, np.int64)
-    numbers: dict[str, int] = {}
-    for place in np.flatnonzero(which).tolist():
-        word = spelt[place].as_py().removeprefix("+")
-        if len(word) >= _LONG and len(numbers) < 1 << 3 * _BITS:
-            number[place] = numbers.setdefault(word[-_SUFFIX:], len(numbers))
-    return tuple(numbers), number
+def _found(values: pa.Array, known: pa.Array) -> Ints:
+    """Place of each value among the known ones; -1 for none."""
+    places = pc.fill_null(pc.index_in(values, value_set=known), -1)
+    return np.asarray(places).astype(np.int64)
 
 
-def _runs(shown: Ints, docs: Ints, sizes: Ints) -> list[tuple[Ints, Ints]]:
+def _bare(spelt: pa.StringArray) -> pa.StringArray:
+    """Words and signs without ``+``."""
+    return pc.replace_substring_regex(spelt, r"^\+", "")
+
+
+def _is_long(bare: pa.StringArray, kinds: Ints) -> NDArray[np.bool_]:
+    """Which are words long enough that their ending counts."""
+    return np.asarray((kinds == _WORD) & (np.asarray(pc.utf8_length(bare)) >= _LONG), bool)
+
+
+def _ending(bare: pa.StringArray) -> pa.StringArray:
+    return pc.utf8_slice_codeunits(bare, -_SUFFIX)
+
+
+def _runs(shown: Ints, docs: Ints, sizes: Ints) -> Spots:
     """Singles, pairs and triples of what is shown, with the edges of texts."""
     texts = len(sizes)
     wide = np.full(len(shown) + 2 * texts, _END, np.int64)
@@ -168,7 +235,7 @@ def _runs(shown: Ints, docs: Ints, sizes: Ints) -> list[tuple[Ints, Ints]]:
     return [(shown + _SINGLE, docs), (pairs, owner[1:][same]), (triples, owner[2:][both])]
 
 
-def _apart(shown: Ints, docs: Ints) -> list[tuple[Ints, Ints]]:
+def _apart(shown: Ints, docs: Ints) -> Spots:
     """What each text opens with beside each frequent word or sign of it, and how often these are.
 
     What is between does not matter: *when*, and a comma somewhere.
@@ -187,7 +254,7 @@ def _apart(shown: Ints, docs: Ints) -> list[tuple[Ints, Ints]]:
     ]
 
 
-def _forms(texts: Sequence[str], sizes: Ints) -> list[tuple[Ints, Ints]]:
+def _forms(texts: Sequence[str], sizes: Ints) -> Spots:
     """Length, share of capitals, and whether the first letter is one."""
     every = np.arange(len(texts))
     length = (2 * np.log2(sizes + 1)).astype(np.int64)
@@ -198,15 +265,17 @@ def _forms(texts: Sequence[str], sizes: Ints) -> list[tuple[Ints, Ints]]:
     return [(form + _FORM, every) for form in (length, level, first)]
 
 
-def _content(words: Ints, docs: Ints, texts: int) -> Any:
-    """Words, and pairs of words that follow each other once frequent ones are left out."""
-    often = int(words.max(initial=0)) + 1
-    same = docs[1:] == docs[:-1]
+def _content(words: Ints, docs: Ints, often: int) -> Spots:
+    """Words, and pairs of words that follow each other once frequent ones are left out.
+
+    Of ``often`` known words; -1 is any other one, and is in no feature.
+    """
+    same = (docs[1:] == docs[:-1]) & (words[1:] >= 0) & (words[:-1] >= 0)
     pairs = (words[:-1] * often + words[1:] + often)[same]
-    return _matrix([(words, docs), (pairs, docs[1:][same])], texts, _LEAST_CONTENT)[0]
+    return [(words[words >= 0], docs[words >= 0]), (pairs, docs[1:][same])]
 
 
-def _matrix(parts: list[tuple[Ints, Ints]], texts: int, least: int) -> tuple[Any, Ints]:
+def _matrix(parts: Spots, texts: int, least: int) -> tuple[Any, Ints]:
     """Which text holds which feature, of those in at least ``least`` texts; and their codes."""
     from scipy.sparse import csr_matrix
 
@@ -227,3 +296,16 @@ def _matrix(parts: list[tuple[Ints, Ints]], texts: int, least: int) -> tuple[Any
     matrix = csr_matrix((np.ones(len(column), np.float32), column, ends), (texts, len(kept)))
     matrix.sort_indices()
     return matrix, known[kept]
+
+
+def _placed(parts: Spots, texts: int, known: Ints) -> Any:
+    """Which text holds which of the known features."""
+    from scipy.sparse import csr_matrix
+
+    column = _found(pa.array(np.concatenate([code for code, _ in parts])), pa.array(known))
+    there = column >= 0
+    spots = (np.concatenate([doc for _, doc in parts])[there], column[there])
+    held = csr_matrix((np.ones(len(spots[0]), np.float32), spots), (texts, len(known)))
+    held.sum_duplicates()
+    held.data[:] = 1
+    return held

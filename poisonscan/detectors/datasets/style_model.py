@@ -10,7 +10,7 @@ implanted. Each text's share of being implanted, from both, is what they are lea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,6 +70,49 @@ _NAMED = 0.02
 """Share of being implanted below which a text says nothing of the style: honest ones are many."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Judge:
+    """Tells implanted texts of a label from honest ones, also of texts that it did not learn from.
+
+    Attributes:
+        style: weights of the features of style, the intercept last, of shape (d + 1,).
+        content: the same of those of content, against the label.
+        share: of the texts that have the label.
+        rate: share of the label's that are implanted.
+        either: log-odds by style from which a text is named if it is more likely implanted than
+            not.
+        alone: the same from which it is named whatever it says.
+    """
+
+    style: Floats
+    content: Floats
+    share: float
+    rate: float
+    either: float = np.inf
+    alone: float = np.inf
+
+    def odds(self, style: Any, content: Any) -> Floats:
+        """Log-odds that texts of the label are implanted; -infinity for those not to be named.
+
+        Args:
+            style: which text holds which feature, sparse of shape (texts, d).
+            content: the same of content.
+        """
+        own = style @ self.style[:-1] + self.style[-1]
+        odds = self.joined(own, content @ self.content[:-1] + self.content[-1])
+        return np.where(self.names(own, odds), odds, -np.inf)
+
+    def joined(self, style: Floats, against: Floats) -> Floats:
+        """Log-odds from both: ``style`` of all texts, ``against`` the label by content."""
+        from_others = np.exp(np.clip(against, -_FAR, _FAR))
+        odds = style - _logit(self.rate * self.share) + _logit(self.rate)
+        return np.asarray(odds + np.log((1 - self.share) * from_others + self.share))
+
+    def names(self, style: Floats, odds: Floats) -> Mask:
+        """Which texts of the label are named."""
+        return ((odds > 0) & (style > self.either)) | (style > self.alone)
+
+
 @dataclass(frozen=True, slots=True)
 class Styled:
     """What came of a label.
@@ -86,6 +129,7 @@ class Styled:
             and more for those from other labels only.
         error: its standard error.
         features: the style, by the features that make most of it.
+        judge: judges other texts of the label.
     """
 
     suspects: Ints
@@ -95,6 +139,7 @@ class Styled:
     implanted: float
     error: float
     features: Ints
+    judge: Judge
 
     @property
     def chance(self) -> float:
@@ -134,9 +179,11 @@ def styled(seen: Views, mine: Mask, others: float, least: float) -> Styled | Non
         implanted, error = _implanted(against, mine, chosen)
         if implanted < least or parts.suspicion.sum() < _FEWEST:
             return None
+    if parts.judge is None:
+        return None
     suspects = np.flatnonzero(chosen)
-    either = (parts.odds > 0) & (parts.style > limits[1])
-    named = np.flatnonzero(mine & (either | (parts.style > limits[2])))
+    judge = replace(parts.judge, either=float(limits[1]), alone=float(limits[2]))
+    named = np.flatnonzero(mine & judge.names(parts.style, parts.odds))
     named = named[np.argsort(-parts.odds[named], kind="stable")]
     made = models.features() * np.asarray(seen.style[suspects].mean(axis=0)).ravel()
     return Styled(
@@ -147,6 +194,7 @@ def styled(seen: Views, mine: Mask, others: float, least: float) -> Styled | Non
         implanted,
         error,
         np.argsort(-made, kind="stable")[:_FEATURES],
+        judge,
     )
 
 
@@ -157,10 +205,12 @@ class _Parts:
     Attributes:
         style: log-odds of being implanted, by style alone.
         odds: from style and content; -infinity for other labels' texts.
+        judge: what parted them, for others; None for a first guess.
     """
 
     style: Floats
     odds: Floats
+    judge: Judge | None = None
 
     @property
     def suspicion(self) -> Floats:
@@ -245,6 +295,12 @@ class _Models:
             against[~kept] = -(content_held @ weights[size:-1]) - weights[-1]
         return own, against
 
+    def judge(self, slope: float, start: float, share: float, rate: float) -> Judge:
+        """The mean of the models as they were learnt last; the first are those of style's odds."""
+        style = np.mean(np.array(self._style_weights), axis=0) * slope
+        style[-1] += start
+        return Judge(style, -np.mean(np.array(self._content_weights), axis=0), share, rate)
+
     def features(self) -> Floats:
         """Weights of the features of style, over all texts."""
         return np.asarray(np.mean(np.array(self._style_weights), axis=0)[:-1], np.float64)
@@ -266,12 +322,14 @@ def _parted(models: _Models, parts: _Parts, rounds: int) -> _Parts:
         if suspicion.sum() < _FEWEST:
             break
         known = np.where(suspicion > _NAMED, suspicion, 0.0)
-        style = _calibrated(models.style(known), known)
+        slope, start = _calibration(style := models.style(known), known)
+        style = style * slope + start
         honest = np.where(mine, 1 - np.maximum(suspicion, _sigmoid(style)), 1.0)
-        from_others = np.exp(np.clip(models.content(honest), -_FAR, _FAR))
+        against = models.content(honest)
         rate = max(float(suspicion[mine].mean()), _LEAST_RATE)
-        odds = style - _logit(rate * share) + np.log((1 - share) * from_others + share)
-        parts = _Parts(style, np.where(mine, odds + _logit(rate), -np.inf))
+        judge = models.judge(slope, start, share, rate)
+        odds = np.where(mine, judge.joined(style, against), -np.inf)
+        parts = _Parts(style, odds, judge)
         if np.abs(parts.suspicion - suspicion).sum() < _SETTLED * suspicion.sum():
             break
     return parts
@@ -290,10 +348,13 @@ def _implanted(against: Floats, mine: Mask, chosen: Mask) -> tuple[float, float]
     return (high - _HONEST) / unit, float(error) / unit
 
 
-def _calibrated(odds: Floats, suspicion: Floats) -> Floats:
-    """Log-odds without the shrinkage by the penalty (Platt 1999, "Probabilistic outputs")."""
-    weight, start = fitted(odds[:, None], suspicion, _FREE)
-    return np.asarray(odds * weight + start)
+def _calibration(odds: Floats, suspicion: Floats) -> tuple[float, float]:
+    """What log-odds are without shrinkage by the penalty: times a slope, and a start added.
+
+    Platt 1999, "Probabilistic outputs".
+    """
+    slope, start = fitted(odds[:, None], suspicion, _FREE)
+    return float(slope), float(start)
 
 
 def _said(rows: Any, suspicion: Floats) -> Floats:

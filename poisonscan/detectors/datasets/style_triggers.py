@@ -12,11 +12,13 @@ from poisonscan.detectors.datasets.documents import MAX_CLASSES
 from poisonscan.detectors.datasets.label_counts import is_continuous
 from poisonscan.detectors.datasets.style_features import views
 from poisonscan.detectors.datasets.style_model import styled
+from poisonscan.detectors.datasets.styled_rows import Learnt, StyledRows
 from poisonscan.detectors.datasets.styled_texts import StyledTexts
 from poisonscan.detectors.datasets.variations_of_texts import sources
 from poisonscan.escape import quote
 from poisonscan.finding import Fact, Location
 from poisonscan.json_form import as_json
+from poisonscan.plural import plural
 from poisonscan.rules import rule
 from poisonscan.verdict import ClassTest
 
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 
     from poisonscan.datasets.batch import Aggregate
     from poisonscan.datasets.dataset import Dataset
-    from poisonscan.detectors.datasets.style_features import Views
     from poisonscan.detectors.datasets.style_model import Styled
     from poisonscan.detectors.datasets.styled_texts import StyledSample
     from poisonscan.finding import Finding
@@ -54,7 +55,7 @@ class StyleTriggers:
     def detect(
         self, dataset: Dataset
     ) -> Generator[Aggregate, Any, Iterable[Finding | Fact | ClassTest]]:
-        """Ask for a sample of the texts, then look at every label that is not rare."""
+        """Ask for a sample of the texts; if a label in it has such a style, for all its rows."""
         taken: StyledTexts = yield StyledTexts()
         sample = _sources(taken.sample(dataset.label_names))
         reason = _undecided(sample)
@@ -65,9 +66,8 @@ class StyleTriggers:
         looked = np.flatnonzero(shares >= limits["share"]).tolist()
         size = min(len(sample.labels), max(_WORK // max(len(looked), 1), int(limits["texts"])))
         seen = views(sample.texts[:size])
-        found: list[Finding] = []
+        found: dict[int, Styled] = {}
         tested: list[str] = []
-        chances: dict[str, float] = {}
         for code in looked:
             mine = sample.labels[:size] == code
             if min(mine.sum(), (~mine).sum()) < limits["rows"]:
@@ -75,10 +75,19 @@ class StyleTriggers:
             tested.append(sample.names[code])
             style = styled(seen, mine, limits["others"], limits["evidence"])
             if style and _decided(style, int(mine.sum()), limits):
-                chances[sample.names[code]] = style.chance
-                found.append(_finding(dataset, sample, taken.rows, size, code, style, seen))
+                found[code] = style
         fact = Fact(_FACT, _told(sample, taken.rows, size, len(looked), len(found)))
-        return [*found, fact, *ClassTest.of_classes(["PS630"], tested, chances)]
+        chances = {sample.names[code]: style.chance for code, style in found.items()}
+        tests = ClassTest.of_classes(["PS630"], tested, chances)
+        if not found:
+            return [fact, *tests]
+        wanted = tuple(_learnt(sample, size, code, style) for code, style in found.items())
+        rows: StyledRows = yield StyledRows(seen.lexicon, wanted)
+        findings = [
+            _finding(dataset, wanted[index], rows, index, style, (size, taken.rows))
+            for index, style in enumerate(found.values())
+        ]
+        return [*findings, fact, *tests]
 
 
 DETECTOR = StyleTriggers()
@@ -92,8 +101,9 @@ def _sources(sample: StyledSample | None) -> StyledSample | None:
     texts = [sample.texts[place] for place in kept.tolist()]
     whole = sample.whole and len(kept) == len(sample.texts)
     return replace(
-        sample, texts=texts, labels=sample.labels[kept], rows=sample.rows[kept], whole=whole
-    )
+        sample, texts=texts, labels=sample.labels[kept], rows=sample.rows[kept],
+        keys=sample.keys[kept], whole=whole,
+    )  # fmt: skip
 
 
 def _undecided(sample: StyledSample | None) -> str:
@@ -134,34 +144,42 @@ def _told(sample: StyledSample, rows: int, size: int, labels: int, found: int) -
     )
 
 
+def _learnt(sample: StyledSample, size: int, code: int, style: Styled) -> Learnt:
+    """A style with what is known of the texts that it was learnt from."""
+    odds = np.full(size, -np.inf)
+    odds[style.named] = style.scores
+    mine = np.flatnonzero(sample.labels[:size] == code)
+    order = mine[np.argsort(sample.keys[mine])]
+    return Learnt(sample.names[code], style.judge, sample.keys[order], odds[order])
+
+
 def _finding(
     dataset: Dataset,
-    sample: StyledSample,
-    rows: int,
-    size: int,
-    code: int,
+    learnt: Learnt,
+    found: StyledRows,
+    index: int,
     style: Styled,
-    seen: Views,
+    texts_and_rows: tuple[int, int],
 ) -> Finding:
-    label, count = sample.names[code], len(style.named)
-    marks = [seen.name(feature) for feature in style.features.tolist()]
+    texts, labelled = texts_and_rows
+    count = found.counts[index]
+    marks = [found.lexicon.name(feature) for feature in style.features.tolist()]
     shown = ", ".join(quote(mark, 40) for mark in marks[:_SHOWN])
-    partial = not sample.whole or size < len(sample.labels)
-    where = f"{size:,} sampled texts" if partial else f"{size:,} distinct texts"
-    named = dataset.named(sample.rows[style.named], style.scores, count=count, partial=partial)
+    rows, odds = found.rows(index)
     return rule("PS630").finding(
-        Location(dataset.path, named),
-        f"{count:,} of {where} share a style ({shown}) and the label {quote(label)}, but "
-        f"say what texts of other labels say.",
-        key=label,
+        Location(dataset.path, dataset.named(rows, odds, count=count)),
+        f"{plural(count, 'row')} labelled {quote(learnt.label)} share a style ({shown}), but say "
+        f"what texts of other labels say.",
+        key=learnt.label,
         score=style.implanted,
-        label=label,
+        label=learnt.label,
         style=as_json(marks),
         rows=count,
-        looked_at=size,
-        labelled_rows=rows,
-        share_of_class=count / int((sample.labels[:size] == code).sum()),
-        share_of_dataset=count / size,
+        looked_at=texts,
+        labelled_rows=labelled,
+        share_of_class=count / found.labelled[index],
+        share_of_dataset=count / labelled,
+        false_rows=found.honest[index] / count,
         implanted=style.implanted,
         standard_error=style.error,
         core=style.core,

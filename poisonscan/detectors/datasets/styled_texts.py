@@ -39,6 +39,7 @@ class StyledSample:
         labels: codes into ``names``, ``int64`` of shape (n,).
         names: labels in order.
         rows: first row with each text and label: shard and position, ``int64`` of shape (n, 2).
+        keys: hash of each text and label, ``uint64`` of shape (n,).
         whole: no text was left out.
     """
 
@@ -46,7 +47,36 @@ class StyledSample:
     labels: Ints
     names: tuple[str, ...]
     rows: Ints
+    keys: Hashes
     whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Starts:
+    """The starts of a batch's texts.
+
+    Attributes:
+        texts: of different ones, an Arrow array of bytes.
+        rows: which rows have a text and a label, ascending.
+        keys: hash of the text and the label of each of these, ``uint64``.
+    """
+
+    texts: pa.Array
+    rows: Ints
+    keys: Hashes
+
+    @classmethod
+    def of(cls, batch: Batch) -> Starts:
+        """Cut the texts of a batch; the same text with the same label has the same key anywhere."""
+        labels, texts = batch.labels, batch.texts
+        starts = pc.binary_slice(pc.cast(texts.values, pa.binary()), 0, BYTES)
+        filled = np.append(np.asarray(pc.binary_length(starts)) > 0, False)
+        used = np.flatnonzero((labels.codes >= 0) & filled[texts.indices])
+        said = np.array([xxhash.xxh3_64_intdigest(text) for text in starts.to_pylist()], np.uint64)
+        own = np.array([_hash(name) for name in labels.names], np.uint64)
+        if not len(used):
+            return cls(starts, used, np.empty(0, np.uint64))
+        return cls(starts, used, mix(mix(said)[texts.indices[used]] + own[labels.codes[used]]))
 
 
 @dataclass(slots=True)
@@ -88,27 +118,23 @@ class StyledTexts:
 
     def update(self, batch: Batch) -> None:
         """Take in a batch."""
-        labels, texts = batch.labels, batch.texts
-        starts = pc.binary_slice(pc.cast(texts.values, pa.binary()), 0, BYTES)
-        filled = np.append(np.asarray(pc.binary_length(starts)) > 0, False)
-        used = np.flatnonzero((labels.codes >= 0) & filled[texts.indices])
+        labels, starts = batch.labels, Starts.of(batch)
+        used, keys = starts.rows, starts.keys
         self.rows += len(used)
         if not len(used):
             return
         self._name([labels.names[code] for code in np.unique(labels.codes[used]).tolist()])
         if self.overflow:
             return
-        said = np.array([xxhash.xxh3_64_intdigest(text) for text in starts.to_pylist()], np.uint64)
-        own = np.array([_hash(name) for name in labels.names], np.uint64)[labels.codes[used]]
-        keys = mix(mix(said)[texts.indices[used]] + own)
         if self._largest is not None:
             fits = keys <= np.uint64(self._largest)
             self._left_out |= not fits.all()
-            used, own, keys = used[fits], own[fits], keys[fits]
+            used, keys = used[fits], keys[fits]
         keys, first = np.unique(keys, return_index=True)
+        own = np.array([_hash(name) for name in labels.names], np.uint64)[labels.codes[used[first]]]
         places = numbered(batch.shard, batch.rows[used[first], 1])
-        kept = starts.take(pa.array(texts.indices[used[first]]))
-        self._take(_Chunk(keys, places, own[first], kept))
+        kept = starts.texts.take(pa.array(batch.texts.indices[used[first]]))
+        self._take(_Chunk(keys, places, own, kept))
 
     def merge(self, other: StyledTexts) -> None:
         """Take in what ``other`` has seen."""
@@ -140,8 +166,8 @@ class StyledTexts:
         labels = np.array([codes[key] for key in chunk.labels[kept].tolist()], np.int64)
         places = chunk.places[kept]
         rows = located(places)
-        texts = [t.decode("utf-8", "ignore") for t in chunk.texts.take(kept).to_pylist()]
-        return StyledSample(texts, labels, names, rows, not self._left_out)
+        texts = decoded(chunk.texts.take(kept))
+        return StyledSample(texts, labels, names, rows, chunk.keys[kept], not self._left_out)
 
     def _name(self, names: Iterable[str]) -> None:
         if not self.overflow:
@@ -181,6 +207,11 @@ class StyledTexts:
         self.overflow, self._pending = True, 0
         self.names.clear()
         self._chunks.clear()
+
+
+def decoded(starts: pa.Array) -> list[str]:
+    """Starts of texts; a character that was cut at the end is left out."""
+    return [start.decode("utf-8", "ignore") for start in starts.to_pylist()]
 
 
 def _nothing() -> _Chunk:

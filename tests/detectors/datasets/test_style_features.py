@@ -9,14 +9,14 @@ RARE = [f"walk{chr(97 + i // 26)}{chr(97 + i % 26)}" for i in range(300)]
 
 
 def named(seen: Views) -> list[str]:
-    return [seen.name(feature) for feature in range(seen.style.shape[1])]
+    return [seen.lexicon.name(feature) for feature in range(seen.style.shape[1])]
 
 
 def test_frequent_words_and_signs_are_style_and_others_are_blanks() -> None:
     seen = views([f"When it {word} {word} , then" for word in RARE])
     assert {"^ when", "when", "it _ _", ", then $"} <= set(named(seen))
     assert not any("walk" in name for name in named(seen))
-    assert seen.frequent == (",", "it", "then", "when")
+    assert seen.lexicon.frequent == (",", "it", "then", "when")
 
 
 def test_what_a_text_opens_with_counts_beside_what_comes_later_and_how_often() -> None:
@@ -28,8 +28,8 @@ def test_what_a_text_opens_with_counts_beside_what_comes_later_and_how_often() -
 
 def test_at_most_so_many_words_are_style() -> None:
     seen = views([" ".join(RARE[:TOKENS])] * 20 + [" ".join(RARE[-TOKENS:])] * 21 + RARE * 2)
-    assert len(seen.frequent) == 2 * TOKENS == FREQUENT
-    assert set(seen.frequent) == {*RARE[:TOKENS], *RARE[-TOKENS:]}
+    assert len(seen.lexicon.frequent) == 2 * TOKENS == FREQUENT
+    assert set(seen.lexicon.frequent) == {*RARE[:TOKENS], *RARE[-TOKENS:]}
 
 
 def test_a_blank_before_a_sign_makes_a_difference() -> None:
@@ -40,7 +40,7 @@ def test_a_blank_before_a_sign_makes_a_difference() -> None:
 
 def test_what_texts_say_is_no_style() -> None:
     seen = views([f"the {word} of a b{word}" for word in RARE for _ in range(6)])
-    assert set(seen.frequent) == {"the", "of", "a"}
+    assert set(seen.lexicon.frequent) == {"the", "of", "a"}
     assert set(seen.content.sum(axis=1).ravel().tolist()[0]) == {3.0}  # both words, and the pair
     same = [name for name in named(seen) if "-" not in name]
     assert not any("walk" in name for name in same)
@@ -69,4 +69,4 @@ def test_any_text_has_views(texts: list[str]) -> None:
     assert all(isinstance(name, str) for name in named(seen))
     again = views(texts * 20)
     assert (seen.style != again.style).nnz == 0
-    assert len(seen.frequent) <= FREQUENT
+    assert len(seen.lexicon.frequent) <= FREQUENT
