@@ -384,6 +384,7 @@ class _Work:
         from threadpoolctl import threadpool_limits
 
         from poisonscan.datasets.shards import DatasetOptions
+        from poisonscan.further_pictures import Looks, looked_at
 
         try:
             options, explicit = DatasetOptions(**columns), self.kind == "dataset"
@@ -401,16 +402,12 @@ class _Work:
             report.add(note)
         detectors = load_detectors(rule for rule in self.rules if rule.of_datasets)
         detectors |= self.measures
+        looks = Looks(detectors, self.rules, self.passes, confirms=self.profile == "default")
         # Threads of a matrix library cost more here than they bring; there are processes instead.
         with threadpool_limits(1):
             for dataset in datasets:
                 compared = replace(dataset, reference=matching(dataset, references))
-                found = self.passes(compared).run(detectors)
-                found.findings = [f for f in found.findings if f.rule in self.rules]
+                found = looked_at(compared, looks)
                 found.scanned = [replace(e, facts={**e.facts, **self.about}) for e in found.scanned]
-                if self.profile == "default" and found.findings:
-                    from poisonscan.confirmation.confirm import confirm
-
-                    confirm(found, compared, self.passes(compared).run)
                 merge(found)
                 report.extend(found)

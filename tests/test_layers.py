@@ -30,7 +30,7 @@ LAYERS = [
     ["contents", "files"],
     ["isolation"],
     [
-        *("agreement", "beside", "references", "passes", "opening", "remote"),
+        *("agreement", "beside", "further_pictures", "references", "passes", "opening", "remote"),
         *("rounds", "first_rows", "shard_scan", "targets", "vetting", "scan"),
     ],
     ["ignores", "baseline"],

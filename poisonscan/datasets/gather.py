@@ -306,7 +306,7 @@ def _vectors(sample: pa.Table, roles: Roles) -> Vectors | None:
             message = f"column {quote(name)} does not hold lists of numbers"
             raise OptionError(message)
     if "image" in columns:
-        return Pictures(columns["image"])
+        return Pictures(columns["image"][:1])
     if "text" in columns:
         return Words(columns["text"])
     if "numeric" in columns:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -80,6 +81,8 @@ FEW = 20
 """Distinct values that any label may have."""
 MIN_VECTOR = 8
 """Shortest list of numbers that counts as a vector without a telling name."""
+MAX_PICTURES = 4
+"""Columns of pictures that are looked at: each takes as long as the first."""
 MIN_NUMBERS = 8
 """Columns of numbers from which the one column of words beside them is what they tell."""
 
@@ -212,10 +215,8 @@ class _Guess:
         return ()
 
     def image(self) -> tuple[str, ...]:
-        for column in self.free():
-            if column.picture or holds_pictures(column):
-                return (column.name,)
-        return ()
+        shown = (c.name for c in self.free() if c.picture or holds_pictures(c))
+        return tuple(islice(shown, MAX_PICTURES))
 
     def features(self) -> tuple[str, ...]:
         choices = [(c, vector_length(c.values)) for c in self.free()]

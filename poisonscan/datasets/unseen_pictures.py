@@ -21,7 +21,7 @@ _TEXT_OF_PICTURES = ("data:image/", "iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR")
 def unseen_pictures(found: Layout, sample: pa.Table, roles: Roles) -> list[str]:
     """What is not looked at of the pictures that rows hold, for people.
 
-    A second column of pictures is told of unless the user chose the first.
+    Columns of pictures beyond those that are looked at are told of unless the user chose one.
 
     Args:
         found: the columns.
@@ -35,10 +35,10 @@ def unseen_pictures(found: Layout, sample: pa.Table, roles: Roles) -> list[str]:
     unread = [_not_read(column) for column in columns if column.rows and _hides_pictures(column)]
     if "image" not in roles.inferred:
         return unread
-    seen = roles.columns["image"][0]
+    seen = roles.columns["image"]
     return unread + [
         f"column {quote(column.name)} holds pictures too, and was not looked at: of several such"
-        f" columns one is, here {quote(seen)}; --image-column chooses it"
+        f" columns the first {len(seen)} are; --image-column {quote(column.name)} looks at it alone"
         for column in columns
         if column.picture or holds_pictures(column)
     ]

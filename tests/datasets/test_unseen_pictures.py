@@ -1,4 +1,4 @@
-"""That a column of pictures beside the one that is looked at is told of."""
+"""That a column of pictures beside those that are looked at is told of."""
 
 import io
 from pathlib import Path
@@ -15,10 +15,11 @@ from poisonscan.finding import Report
 ROWS = 40
 
 
-def test_a_second_column_of_pictures_is_a_gap(tmp_path: Path) -> None:
-    (gap,) = report(tmp_path, picture=pictures(0), mask=pictures(1)).gaps
+def test_columns_of_pictures_beyond_the_fourth_are_a_gap(tmp_path: Path) -> None:
+    asked = {name: pictures(seed) for seed, name in enumerate(("a", "b", "c", "d", "mask"))}
+    (gap,) = report(tmp_path, **asked).gaps
     assert "column 'mask' holds pictures too" in gap.reason
-    assert "here 'picture'" in gap.reason
+    assert "the first 4" in gap.reason
 
 
 def test_who_chooses_a_column_of_pictures_is_not_told_of_others(tmp_path: Path) -> None:
