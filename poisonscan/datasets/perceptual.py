@@ -10,6 +10,7 @@ iterative image registration technique with an application to stereo vision").
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from poisonscan.datasets.pictures import SIDE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from poisonscan.datasets.pictures import Pixels
 
 Floats = Any
 
@@ -124,3 +127,33 @@ def _fitted(source: NDArray[np.float32], target: NDArray[np.float32]) -> Floats:
     rest = wanted - np.einsum("ikj,ik->ij", columns, weights[..., 0])
     rest -= rest.mean(axis=1, keepdims=True)
     return 1 - np.einsum("ij,ij->i", rest, rest) / np.maximum(variance, np.float32(1e-3))
+
+
+def filled(pixels: Pixels) -> NDArray[np.float32]:
+    """Pictures stretched to the whole frame, as larger ones are shrunk to it.
+
+    A small picture lies in the middle of its plane in its own size (``pictures.luminance``), where
+    a larger copy of it shows something else at each place.
+
+    Returns:
+        Luminance, ``float32`` of shape (pictures, side, side).
+    """
+    planes = pixels.planes
+    for code, kind in enumerate(pixels.kind_names):
+        width, height = kind.size
+        times = SIDE // max(width, height)
+        if times and (width * times, height * times) != (SIDE, SIDE):
+            planes = planes.copy() if planes is pixels.planes else planes
+            rows = np.flatnonzero(pixels.kinds == code)
+            down, across = _stretch(height * times), _stretch(width * times)
+            planes[rows] = down @ planes[rows] @ across.T
+    return planes
+
+
+@lru_cache(maxsize=64)
+def _stretch(side: int) -> NDArray[np.float32]:
+    """What makes the frame of the ``side`` pixels in its middle, linearly interpolated."""
+    first, frame = (SIDE - side) // 2, np.arange(SIDE)
+    place = np.clip((frame + 0.5) * side / SIDE - 0.5, 0, side - 1)
+    weights = np.maximum(0, 1 - np.abs(place[:, None] + first - frame))
+    return np.asarray(weights, np.float32)

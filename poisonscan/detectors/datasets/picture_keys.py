@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poisonscan.datasets.batch import Role
-from poisonscan.datasets.perceptual import LENGTH, described
+from poisonscan.datasets.perceptual import LENGTH, described, filled
 from poisonscan.datasets.pictures import SIDE
 from poisonscan.datasets.row_numbers import numbered
 from poisonscan.detectors.datasets.distinct_rows import DistinctRows
@@ -59,7 +59,7 @@ class PictureKeys:
         """Take in a batch; pictures that are flat or broken are only counted."""
         if not batch.size:
             return
-        bands = described(batch.pictures.planes)
+        bands = described(filled(batch.pictures))
         shown = np.flatnonzero(bands.any(axis=1))
         places = numbered(batch.shard, batch.start + shown)
         codes = self._rows.coded(batch.labels)[shown]
@@ -98,7 +98,7 @@ class PlanesAt:
         low, high = np.searchsorted(wanted, (first, first + batch.size)).tolist()
         if low == high:
             return
-        planes = batch.undecoded.decode(wanted[low:high] - first).planes
+        planes = filled(batch.undecoded.decode(wanted[low:high] - first))
         for place, plane in zip(wanted[low:high].tolist(), planes, strict=True):
             if np.isfinite(plane).all():
                 self._planes[place] = np.clip(np.rint(plane), 0, 255).astype(np.uint8)

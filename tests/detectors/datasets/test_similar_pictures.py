@@ -70,6 +70,19 @@ def test_near_copies(tmp_path: Path) -> None:
     assert [row.index for row in finding.at.part.rows[:4]] == [0, 600, 1, 601]
 
 
+@pytest.mark.parametrize("size", [(28, 28), (20, 31)])
+def test_near_copies_of_small_pictures_at_twice_the_size(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    small = [picture(seed).resize(size) for seed in range(300)]
+    double = [
+        one.resize((2 * size[0], 2 * size[1]), Image.Resampling.BICUBIC) for one in small[:20]
+    ]
+    files = [encoded(one) for one in (*small, *double)]
+    (finding,) = scanned(table(tmp_path / "train.parquet", files, pets(320))).findings
+    assert "40 of 320 pictures look almost like another, in 20 groups" in finding.message
+
+
 def test_exact_copies_are_another_rule(tmp_path: Path) -> None:
     files = different(600) + different(20)
     assert scanned(table(tmp_path / "train.parquet", files, pets(620))).findings == []
