@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import warnings
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from poisonscan.detectors.datasets.bimodality import (
     foreign_parts,
     split_along,
 )
-from poisonscan.detectors.datasets.suspects import Lineup, combined, views
+from poisonscan.detectors.datasets.suspects import Judged, Lineup, every_view
 from poisonscan.finding import Fact, Finding, Gap
 from poisonscan.rules import rule
 from poisonscan.verdict import ClassTest
@@ -175,14 +174,10 @@ class ActivationClustering:
             LimitReached: too many different labels to be classes, or too many rows with numbers too
                 large to compute with.
         """
-        lineups = yield from Lineup.every(dataset, *views(dataset))
-        if isinstance(lineups, str):
-            return [Fact("activation clustering", lineups)]
-        told, tests = zip(*map(_judged, lineups), strict=True)
-        return [*itertools.chain(*told), *combined(tests)]
+        return (yield from every_view(dataset, "activation clustering", _judged))
 
 
-def _judged(lineup: Lineup) -> tuple[list[Finding | Fact | Gap], list[ClassTest]]:
+def _judged(lineup: Lineup) -> Judged:
     """What the rows show, looked at one way, and the test of each class."""
     tested = lineup.testable()
     looks = 2 * LINES

@@ -24,7 +24,7 @@ from poisonscan.detectors.datasets.plots import parts_of_a_class
 from poisonscan.detectors.datasets.projections import ClassProjections, Projected
 from poisonscan.detectors.datasets.together import Together
 from poisonscan.escape import quote
-from poisonscan.finding import Finding, Gap, Json, Location, Rule
+from poisonscan.finding import Fact, Finding, Gap, Json, Location, Rule
 from poisonscan.limits import LimitReached
 from poisonscan.plural import plural
 from poisonscan.verdict import ClassTest
@@ -295,6 +295,30 @@ class Lineup:
             **evidence,
             plot=parts_of_a_class(excess, coordinates, outside),
         )
+
+
+Judged = tuple[list[Finding | Fact | Gap], list[ClassTest]]
+"""What rows show, looked at one way, and the test of each class."""
+
+
+def every_view(
+    dataset: Dataset, name: str, judge: Callable[[Lineup], Judged]
+) -> Generator[Aggregate, Any, list[Finding | Fact | Gap | ClassTest]]:
+    """Judge the rows in each of the ways that they are looked at.
+
+    Args:
+        dataset: labelled rows.
+        name: what is looked for, for people.
+        judge: says what rows show.
+
+    Raises:
+        LimitReached: see ``Lineup.every``.
+    """
+    lineups = yield from Lineup.every(dataset, *views(dataset))
+    if isinstance(lineups, str):
+        return [Fact(name, lineups)]
+    told, tests = zip(*map(judge, lineups), strict=True)
+    return [*itertools.chain(*told), *combined(tests)]
 
 
 def combined(tests: Sequence[Sequence[ClassTest]]) -> list[ClassTest]:
