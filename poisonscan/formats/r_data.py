@@ -16,7 +16,7 @@ from typing import Final
 from poisonscan.finding import Gap
 from poisonscan.formats.base import Anomaly, Artifact
 from poisonscan.formats.r_stream import Ascii, Stream
-from poisonscan.formats.serialized import Serialized
+from poisonscan.formats.serialized import walked
 from poisonscan.limits import Budget, LimitReached
 from poisonscan.sources.base import Blob
 
@@ -68,26 +68,7 @@ class RData:
 
     def open(self, blob: Blob, view: memoryview, budget: Budget) -> Iterator[Blob | Artifact | Gap]:  # noqa: ARG002
         """What in the stream can act, as far as it can be read."""
-        walk = _Walk(view)
-        reason = ""
-        stopped: LimitReached | None = None
-        try:
-            walk.run()
-        except EOFError:
-            reason = "the stream ends in the middle of an object"
-        except ValueError as error:
-            reason = f"cannot be read: {error}"
-        except LimitReached as error:
-            stopped = error
-        yield Serialized(blob.path, self.name, tuple(walk.acts[:_ACTS_KEPT]), blob.base)
-        if stopped is not None:
-            raise stopped
-        if reason:
-            yield Gap(blob.path, reason)
-        elif walk.stream.position < len(view):
-            rest = bytes(view[walk.stream.position : walk.stream.position + 64])
-            if rest.strip(b"\n\0"):
-                yield Gap(blob.path, f"bytes behind the object, from {walk.stream.position:,}")
+        return walked(blob, self.name, _Walk(view))
 
 
 class _Walk:
@@ -111,6 +92,16 @@ class _Walk:
         else:
             little = match[2] == b"B" and bytes(view[end : end + 1]) != b"\0"
             self.stream = Stream(view, end, "<" if little else ">")
+
+    @property
+    def view(self) -> memoryview:
+        """The stream."""
+        return self.stream.view
+
+    @property
+    def position(self) -> int:
+        """The first byte that was not read."""
+        return self.stream.position
 
     def run(self) -> None:
         """Read the header and the object.
@@ -160,7 +151,7 @@ class _Walk:
         if count == -1:
             count = (self.stream.integer() << 32) + self.stream.integer()
         if not 0 <= count <= len(self.stream.view) - self.stream.position:
-            message = f"{count:,} items at byte {self.stream.position:,}"
+            message = f"{count:,} items"
             raise ValueError(message)
         return count
 
@@ -215,7 +206,7 @@ class _Walk:
         elif kind == _ALTREP:
             self._push(_ITEM, 3)
         elif kind != _S4:
-            message = f"an object of the unknown type {kind} before byte {self.stream.position:,}"
+            message = f"an object of the unknown type {kind}"
             raise ValueError(message)
 
     def _pair(self, flags: int, kind: int) -> None:

@@ -43,7 +43,7 @@ class Stream:
             ValueError: a negative count, or a word that is no number (ASCII only).
         """
         if count < 0:
-            message = f"a count of {count:,} at byte {self.position:,}"
+            message = f"a count of {count:,}"
             raise ValueError(message)
         if width * count > len(self.view) - self.position:
             raise EOFError
@@ -93,7 +93,7 @@ class Ascii(Stream):
     def skip(self, width: int, count: int) -> None:
         """Step over so many words, two for a complex number."""
         if count < 0:
-            message = f"a count of {count:,} at byte {self.position:,}"
+            message = f"a count of {count:,}"
             raise ValueError(message)
         if count > len(self.view) - self.position:
             raise EOFError
@@ -104,7 +104,7 @@ class Ascii(Stream):
     def text(self, length: int) -> str:
         """The next word as a string; an empty one is no word."""
         if length < 0:
-            message = f"a string of {length:,} bytes at byte {self.position:,}"
+            message = f"a string of {length:,} bytes"
             raise ValueError(message)
         letters = self._word() if length else b""
         return letters[:_LONGEST_NAME].decode("unicode_escape", "replace")

@@ -14,7 +14,7 @@ from typing import Final
 
 from poisonscan.finding import Gap
 from poisonscan.formats.base import Anomaly, Artifact
-from poisonscan.formats.serialized import Serialized
+from poisonscan.formats.serialized import walked
 from poisonscan.limits import Budget, LimitReached
 from poisonscan.sources.base import Blob
 
@@ -52,24 +52,7 @@ class Torch7:
 
     def open(self, blob: Blob, view: memoryview, budget: Budget) -> Iterator[Blob | Artifact | Gap]:  # noqa: ARG002
         """The functions in the file, as far as it can be read."""
-        walk = _Walk(view)
-        reason = ""
-        stopped: LimitReached | None = None
-        try:
-            walk.run()
-        except EOFError:
-            reason = "the file ends in the middle of an object"
-        except ValueError as error:
-            reason = f"byte {walk.position:,}: {error}"
-        except LimitReached as error:
-            stopped = error
-        yield Serialized(blob.path, self.name, tuple(walk.acts), blob.base)
-        if stopped is not None:
-            raise stopped
-        if reason:
-            yield Gap(blob.path, reason)
-        elif bytes(view[walk.position : walk.position + 64]).strip():
-            yield Gap(blob.path, f"bytes behind the object, from {walk.position:,}")
+        return walked(blob, self.name, _Walk(view))
 
 
 class _Walk:

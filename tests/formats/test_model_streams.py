@@ -143,6 +143,18 @@ def test_deep_torch7_tables_do_not_recurse() -> None:
     assert [type(item) for item in found] == [Serialized]
 
 
+@pytest.mark.parametrize(
+    ("form", "name", "data"), [one for one in SOUND if isinstance(one[0], RData | Torch7)]
+)
+def test_bytes_behind_objects_are_a_gap_however_much_padding_hides_them(
+    form: Format, name: str, data: bytes
+) -> None:
+    assert not any(isinstance(item, Gap) for item in items(form, name, data + b"\0\n" * 500))
+    *_, gap = items(form, name, data + bytes(1_000) + b"more")
+    assert isinstance(gap, Gap)
+    assert f"bytes behind the object, from {len(data):,}" in gap.reason
+
+
 def test_escapes_in_keys_are_resolved() -> None:
     (_, token, _) = json_tokens(memoryview(b'{"\\u0061\\n": "x"}'))
     assert (token.key, token.text) == ("a\n", "x")
