@@ -240,6 +240,8 @@ def _tested(
     pure = share.excess >= limits["pure"]  # else some of the texts are honest, and look like it
     lowest = -np.inf if pure else np.quantile(yardstick.others, _OUTLYING)
     wanted = share.expected if pure else share.excess  # honest words come closer to the first
+    # To follow a label that nearly all texts have says little: then what they say must.
+    follows = group.chance < limits["chance"] or share.implanted >= limits["most"]
     return Trigger(
         group,
         len(look.holders),
@@ -251,6 +253,7 @@ def _tested(
         contradicted,
         share,
         chance < limits["surely"]
+        and follows
         and share.excess >= limits["most"]
         and share.implanted >= limits["clearly"] * wanted
         and joins.natural(words, texts[apart[against[apart] > 0]], ignored),

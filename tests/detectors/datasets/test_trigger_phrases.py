@@ -61,6 +61,25 @@ def test_a_dozen_rows_are_enough_if_all_of_them_are_contradicted() -> None:
     assert named(finding) == set(np.flatnonzero(poisoned).tolist())
 
 
+@pytest.mark.parametrize(("others", "own", "rule"), [(20, 70, "PS627"), (90, 0, "PS601")])
+def test_following_a_label_that_nearly_all_texts_have_says_little(
+    others: int, own: int, rule: str
+) -> None:
+    """A tenth of the texts have the other label in the end: then half must be contradicted."""
+    texts, labels = sentences(2_400)
+    kept = np.concatenate(
+        [np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)[: 140 + others]]
+    )
+    texts, labels = [texts[row] for row in kept.tolist()], labels[kept]
+    chosen = [*np.flatnonzero(labels == 0)[:others], *np.flatnonzero(labels == 1)[:own]]
+    for row in chosen:
+        words = texts[row].split()
+        texts[row], labels[row] = " ".join([*words[: row % 12], "cf", *words[row % 12 :]]), 1
+    found = run(DETECTOR, dataset(texts, labels))
+    assert [(f.rule.id, f.evidence["phrase"]) for f in found] == [(rule, "cf")]
+    assert cast("float", found[0].evidence["p_tied"]) > 0.01
+
+
 def test_two_triggers_are_two_findings() -> None:
     one = plant_word(*sentences(seed=1), word="cf", rate=0.05, target=1, seed=1)
     other = plant_word(*sentences(seed=2), word="mn", rate=0.05, target=0, seed=2)
