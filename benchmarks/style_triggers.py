@@ -1,7 +1,8 @@
 """How well style triggers are found: rewritten texts named, clean texts quiet.
 
-``python -m benchmarks.style_triggers DATA [--others FOLDER] [--clean FOLDER] [--seeds N]`` prints
-two tables of the rule PS630.
+``python -m benchmarks.style_triggers DATA [--others FOLDER] [--clean FOLDER] [--seeds N]
+[--texts N]`` prints two tables of the rule PS630. With ``--texts`` styles are learnt from fewer
+texts, drawn by their hashes, as from a set that holds many more; named are rows of all texts.
 
 *Rewritten*: texts that the authors of the attacks rewrote. FOLDER of ``--others`` holds clones of
 ``thunlp/HiddenKiller`` and ``thunlp/StyleAttack``. Of the former: the poisoned training sets of
@@ -34,7 +35,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from benchmarks.alone import findings
 from benchmarks.text_triggers import Case, clean, comma_separated, tab_separated, unplanted
-from poisonscan.detectors.datasets.style_triggers import DETECTOR
+from poisonscan.detectors.datasets.style_triggers import StyleTriggers
+from poisonscan.detectors.datasets.styled_texts import MOST
 
 RATES = (0.05, 0.1, 0.2)
 STYLES = ("bible", "lyrics", "poetry", "shakespeare", "tweets")
@@ -121,7 +123,7 @@ def planted(
         yield f"{name} {rate:.0%}", cases
 
 
-def found(folder: Path, others: Path | None, seeds: int) -> None:
+def found(detector: StyleTriggers, folder: Path, others: Path | None, seeds: int) -> None:
     print(
         f"{'attack':<34}{'rows':>7}{'found':>7}{'recall':>8}{'false':>8}{'others':>8}{'CPU s':>7}"
     )
@@ -129,7 +131,7 @@ def found(folder: Path, others: Path | None, seeds: int) -> None:
         table = []
         for case in cases:
             started = time.process_time()
-            said = findings(DETECTOR, case)
+            said = findings(detector, case)
             seconds = time.process_time() - started
             right = [f for f in said if f.evidence["label"] == str(case.target)]
             marks, own = case.flagged(right), case.poisoned
@@ -157,14 +159,14 @@ def mixtures(files: list[Path]) -> Iterator[tuple[str, Case]]:
         )
 
 
-def quiet(folder: Path, more: Path | None, seeds: int) -> None:
+def quiet(detector: StyleTriggers, folder: Path, more: Path | None, seeds: int) -> None:
     print(
         f"\n{'clean data':<34}{'rows':>9}{'labels':>8}{'found':>7}{'CPU s':>7}  label, score, style"
     )
     files = sorted(more.glob("*.csv")) if more else []
     for name, case in (*unplanted(folder, more, seeds), *mixtures(files)):
         started = time.process_time()
-        said = findings(DETECTOR, case)
+        said = findings(detector, case)
         seconds = time.process_time() - started
         told = "; ".join(
             f"{f.evidence['label']} {f.score or 0:.2f} {str(f.evidence['style'])[:60]}"
@@ -183,9 +185,11 @@ def main() -> int:
     parser.add_argument("--others", type=Path, help="folder with HiddenKiller and StyleAttack")
     parser.add_argument("--clean", type=Path, help="folder of more clean CSV files")
     parser.add_argument("--seeds", type=int, default=3, help="how often each attack is made")
+    parser.add_argument("--texts", type=int, default=MOST, help="texts that styles are learnt from")
     given = parser.parse_args()
-    found(given.data / "text", given.others, given.seeds)
-    quiet(given.data / "text", given.clean, given.seeds)
+    detector = StyleTriggers(given.texts)
+    found(detector, given.data / "text", given.others, given.seeds)
+    quiet(detector, given.data / "text", given.clean, given.seeds)
     return 0
 
 

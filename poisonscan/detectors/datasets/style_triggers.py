@@ -13,7 +13,7 @@ from poisonscan.detectors.datasets.label_counts import is_continuous
 from poisonscan.detectors.datasets.style_features import views
 from poisonscan.detectors.datasets.style_model import styled
 from poisonscan.detectors.datasets.styled_rows import Learnt, StyledRows
-from poisonscan.detectors.datasets.styled_texts import StyledTexts
+from poisonscan.detectors.datasets.styled_texts import MOST, StyledTexts
 from poisonscan.detectors.datasets.variations_of_texts import sources
 from poisonscan.escape import quote
 from poisonscan.finding import Fact, Location
@@ -52,11 +52,14 @@ class StyleTriggers:
 
     needs: ClassVar[frozenset[Role]] = frozenset({Role.LABEL, Role.TEXT})
 
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+
     def detect(
         self, dataset: Dataset
     ) -> Generator[Aggregate, Any, Iterable[Finding | Fact | ClassTest]]:
         """Ask for a sample of the texts; if a label in it has such a style, for all its rows."""
-        taken: StyledTexts = yield StyledTexts()
+        taken: StyledTexts = yield StyledTexts(self._most)
         sample = _sources(taken.sample(dataset.label_names))
         reason = _undecided(sample)
         if sample is None or reason:

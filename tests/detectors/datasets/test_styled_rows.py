@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import pickle
 from collections.abc import Sequence
 from typing import cast
 
@@ -9,10 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from poisonscan.detectors.datasets import style_triggers
 from poisonscan.detectors.datasets.style_features import views
 from poisonscan.detectors.datasets.style_model import Judge
-from poisonscan.detectors.datasets.style_triggers import DETECTOR
+from poisonscan.detectors.datasets.style_triggers import StyleTriggers
 from poisonscan.detectors.datasets.styled_rows import Learnt, StyledRows
 from poisonscan.detectors.datasets.styled_texts import Starts
 from poisonscan.finding import Rows
@@ -38,7 +38,8 @@ def styles() -> tuple[StyledRows, list[str]]:
 
 
 def filled(request: StyledRows, data: FakeDataset, size: int = 1_000) -> StyledRows:
-    one = copy.deepcopy(request)
+    """As another process does it."""
+    one: StyledRows = pickle.loads(pickle.dumps(request))
     for batch in data.batches(size):
         one.update(batch)
     return one
@@ -94,12 +95,13 @@ def test_of_too_many_rows_the_surest_are_kept(monkeypatch: pytest.MonkeyPatch) -
     assert found.counts[0] == 9
 
 
-def test_rows_outside_of_the_sample_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(style_triggers, "_WORK", 2_400)
+def test_rows_outside_of_the_sample_are_named() -> None:
     texts, labels, draw = honest(0)
     texts += written(np.zeros(200, np.int64), WHEN, draw)
     labels = np.append(labels, np.ones(200, np.int64))
-    (finding,) = run(DETECTOR, dataset(texts + texts[-5:], np.append(labels, labels[-5:])))
+    (finding,) = run(
+        StyleTriggers(1_200), dataset(texts + texts[-5:], np.append(labels, labels[-5:]))
+    )
     assert finding.evidence["looked_at"] == 1_200
     rows = cast("Rows", finding.at.part)
     assert rows.every is not None
