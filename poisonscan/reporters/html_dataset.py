@@ -9,7 +9,7 @@ from typing import Final
 from poisonscan.escape import clip
 from poisonscan.finding import Json, Scanned
 from poisonscan.reporters.html_parts import Bar, bars
-from poisonscan.reporters.wording import UNDECIDED, counts, described, in_words
+from poisonscan.reporters.wording import UNDECIDED, counts, described, holds_nothing, in_words
 from poisonscan.rules import LEFT_OUT
 
 COLUMNS: Final = 60
@@ -71,7 +71,7 @@ class DatasetPart:
         facts: list[Pair] = []
         undecided: list[Pair] = []
         for name, value in list(entry.facts.items())[:_FACTS]:
-            if name in _APART or name in charts or value in (None, "", [], {}):
+            if name in _APART or name in charts or holds_nothing(value):
                 continue
             pair = name.replace("_", " "), clip(in_words(value), _VALUE)
             judged = name not in ("partial", LEFT_OUT) and not any(

@@ -14,7 +14,7 @@ from poisonscan.reporters.base import said
 from poisonscan.reporters.html_gallery import Picture, gallery
 from poisonscan.reporters.html_parts import Patch, Piece, marked, patch
 from poisonscan.reporters.html_plot import Confusion, Parts, confusion, parts
-from poisonscan.reporters.wording import byte_range, in_words, without_plot
+from poisonscan.reporters.wording import byte_range, holds_nothing, in_words, without_plot
 
 if TYPE_CHECKING:
     import re
@@ -132,7 +132,7 @@ def _evidence(score: float | None, evidence: Mapping[str, Json]) -> Iterator[Pai
     if score is not None:
         yield "score", _number(score)
     for name, value in list(evidence.items())[:_EVIDENCE]:
-        if value is not None and value not in ("", [], {}):
+        if not holds_nothing(value):
             yield name.replace("_", " "), clip(in_words(_rounded(value)), _VALUE)
 
 

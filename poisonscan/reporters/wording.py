@@ -145,6 +145,14 @@ def in_words(value: Json) -> str:
     return safe(json.dumps(inert(value), ensure_ascii=False))
 
 
+def holds_nothing(value: Json) -> bool:
+    """Whether there is nothing to show of a value: none, or a text, list or mapping without any.
+
+    Asked by kind: a number of numpy's compares with an empty list element by element.
+    """
+    return value is None or (isinstance(value, str | list | Mapping) and not value)
+
+
 def without_plot(evidence: Mapping[str, Json]) -> dict[str, Json]:
     """Evidence that can be said in words: without the numbers that only a picture is made of."""
     return {name: value for name, value in evidence.items() if name != "plot"}

@@ -7,6 +7,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
@@ -264,6 +265,15 @@ def test_patches_are_drawn_where_they_are() -> None:
     assert outside.place is None
     page = page_of(report_with(Row("a", 1), patch=["00ff"], place=[1, 2]))
     assert 'x="3" y="1" width="1" height="1" fill="rgb(255,255,255)"' in page
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    report = report_with(Row("a", 1), log10_p=np.float64(-51.5), looks=[], reason="")
+    report.scanned = [Scanned("a.csv", "dataset", "csv", 1, 1, {"error": np.float64(0.25)})]
+    page = page_of(report)
+    assert "<dt>log10 p</dt>" in page and "-51.5" in page
+    assert "0.25" in page
+    assert "<dt>looks</dt>" not in page and "<dt>reason</dt>" not in page
 
 
 def test_a_thousand_rows_are_small() -> None:
