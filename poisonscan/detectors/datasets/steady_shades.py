@@ -122,7 +122,7 @@ def steady_patterns(
             runs = np.lib.stride_tricks.sliding_window_view(table[:, side], RANGE + 1, axis=1)
             least = int(runs[OWN].sum(axis=1).argmax())
             own, rest, beside = runs[:, least].sum(axis=1).tolist()
-            log_p = log10_associated(own, own + rest, share) + math.log10(looks)
+            log_p = float(log10_associated(own, own + rest, share)) + math.log10(looks)
             if (
                 own >= max(MIN_PICTURES, limits["steady"] * pattern.pictures)
                 and own >= limits["purity"] * (own + rest)

@@ -137,6 +137,7 @@ def test_a_white_square_where_things_of_other_shades_are(side: int, off: int) ->
     assert finding.key == "3"
     assert rows(finding) == set(chosen)
     assert finding.evidence["elsewhere"] == 0
+    assert type(finding.score) is type(finding.evidence["log10_p"]) is float
 
 
 def test_things_of_many_shades_in_one_place_are_quiet() -> None:
