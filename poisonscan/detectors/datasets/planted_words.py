@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from poisonscan.detectors.datasets import tails
+from poisonscan.detectors.datasets.log_odds import MOST, LogOdds
 from poisonscan.detectors.datasets.phrase_evidence import Excess, larger, without_copies
 from poisonscan.detectors.datasets.text_model import margins
 from poisonscan.detectors.datasets.word_placement import Placement
+from poisonscan.plural import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,13 +36,14 @@ _POOLED = 50
 _QUANTILES = 100
 _TAILS = (0.1, 0.03, 0.01)
 """Upper shares of honest texts beyond which texts are counted."""
-_MOST_ODDS = 6.0
-"""Nats that each of the two sorts of evidence may have."""
 _SUSPECT = 1.0
 """Nats from which a text counts as contradicted, or as implanted at the first look."""
 _FIRST = 0.01
 """Chance below which a word is looked at closely."""
+_CLOSE = 200
+"""Words and labels that are looked at closely, the least likely first."""
 _STEPS = 200
+"""Of expectation and maximization."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,38 +100,6 @@ class Mixture:
     misplaced: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Odds:
-    """Log odds of one of two sets, as likely as each other, by a number: ``slope * x + start``."""
-
-    slope: float
-    start: float
-
-    @classmethod
-    def of(cls, one: Floats, other: Floats) -> _Odds:
-        """Logistic regression of being in the other set, each weighing the same in all."""
-        from scipy.special import expit
-
-        x = np.concatenate([one, other])
-        mean, spread = float(x.mean()), float(x.std()) + 1e-9
-        z = np.stack([(x - mean) / spread, np.ones_like(x)], axis=1)
-        y = np.repeat([0.0, 1.0], [len(one), len(other)])
-        weight = np.repeat([0.5 / len(one), 0.5 / len(other)], [len(one), len(other)])
-        found = np.zeros(2)
-        for _ in range(30):
-            told = expit(z @ found)
-            slope = z.T @ (weight * (y - told)) - 1e-4 * found
-            bend = (z * (weight * told * (1 - told))[:, None]).T @ z + 1e-4 * np.eye(2)
-            step = np.linalg.solve(bend, slope)
-            found += step
-            if np.abs(step).max() < 1e-6:
-                break
-        return cls(found[0] / spread, found[1] - found[0] * mean / spread)
-
-    def __call__(self, x: Floats) -> Floats:
-        return np.clip(self.slope * x + self.start, -_MOST_ODDS, _MOST_ODDS)
-
-
 class PlantedWords:
     """Looks for words whose texts with one label are a mixture of honest and of changed ones.
 
@@ -155,6 +126,7 @@ class PlantedWords:
             limits: thresholds of PS601.
         """
         self._model, self._sample, self._limits = model, sample, limits
+        self._left = 0
         self._yardsticks = {
             c: y for c, y in yardsticks.items() if len(y.own) and y.apart >= limits["apart"]
         }
@@ -164,14 +136,16 @@ class PlantedWords:
         self._common = np.zeros(held.edge + 1, bool)
         self._common[held.left[often & (held.right == 0)]] = True
         self._contradicted = {
-            code: _Odds.of(y.own, y.others) for code, y in self._yardsticks.items() if len(y.others)
+            code: LogOdds.of(y.own, y.others)
+            for code, y in self._yardsticks.items()
+            if len(y.others)
         }
         tokens = np.flatnonzero(self._common[held.words[:MAX_TOKENS]])
         tokens = tokens[np.linspace(0, len(tokens) - 1, min(_REFERENCE, len(tokens))).astype(int)]
         honest = self._place.freedom(self._place.at(tokens))
         # The word of each place at another one, far from it.
         dropped = self._place.dropped(held.words[tokens], np.roll(tokens, len(tokens) // 2))
-        self._free = _Odds.of(honest, dropped) if len(tokens) else _Odds(0.0, 0.0)
+        self._free = LogOdds.of(honest, dropped) if len(tokens) else LogOdds(0.0, 0.0)
         self._pooled = np.quantile(self._free(honest), _levels()) if len(tokens) else honest
 
     def search(self) -> list[Mixture]:
@@ -184,6 +158,15 @@ class PlantedWords:
         found = [one for one in found if one.chance < limits["surely"] and self._explains(one)]
         found = [one for one in found if one.misplaced * len(found) < limits["chance"]]
         return sorted(found, key=lambda one: (one.chance, one.word))
+
+    def unlooked(self) -> str:
+        """What the limits of the last search left out, for people; empty for nothing."""
+        words, said = len(self._model.features.words), list[str]()
+        if words > MAX_TOKENS:
+            said.append(f"common words looked for in {MAX_TOKENS:,} of {words:,} words")
+        if self._left:
+            said.append(f"{plural(self._left, 'common word')} not looked at closely")
+        return "; ".join(said)
 
     def _explains(self, one: Mixture) -> bool:
         """Whether the changed texts are enough to tie the word to the label as much as it is.
@@ -218,7 +201,9 @@ class PlantedWords:
         chance = tails.binomial(many, every, usual[label])
         close = tested & (many >= np.maximum(limits["distinct"], limits["mixed"] * every))
         close = np.flatnonzero(close & (chance < _FIRST))
-        close = close[np.argsort(chance[close], kind="stable")][:_STEPS]
+        close = close[np.argsort(chance[close], kind="stable")]
+        self._left = max(len(close) - _CLOSE, 0)
+        close = close[:_CLOSE]
         return list(zip(word[close].tolist(), label[close].tolist(), strict=True)), int(
             tested.sum()
         )
@@ -250,7 +235,7 @@ class PlantedWords:
         texts, words = keys // wide, keys % wide
         without = self._scores_without(placed, text, holder, often > 1, texts)
         own = sample.labels[texts]
-        contradicted = np.full(len(keys), -_MOST_ODDS)
+        contradicted = np.full(len(keys), -MOST)
         for label, odds in self._contradicted.items():
             mine = np.flatnonzero(own == label)
             contradicted[mine] = odds(margins(without[mine], label))

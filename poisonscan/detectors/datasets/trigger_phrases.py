@@ -130,6 +130,7 @@ class _Searched:
         triggers: what was found.
         unlisted: further ones, by rule.
         features: words and pairs of words that may be tied to a label.
+        unlooked: what the search for common words left out, for people.
     """
 
     held: Features
@@ -139,6 +140,7 @@ class _Searched:
     triggers: list[Trigger]
     unlisted: dict[str, int]
     features: int
+    unlooked: str
 
     def told(self, sample: Sample, rows: int) -> str:
         """The search in a sentence."""
@@ -151,6 +153,7 @@ class _Searched:
             f" rest of their texts; {plural(sample.size, 'distinct text')} of {plural(rows, 'row')}"
             + ("" if sample.whole else ", as many as the limit of words allows")
             + (f"; {plural(self.left, 'weaker tie')} not looked at" if self.left else "")
+            + (f"; {self.unlooked}" if self.unlooked else "")
             + (f"; not decided for {named}{more}: texts do not tell them apart" if named else "")
         )
 
@@ -197,11 +200,10 @@ def _searched(sample: Sample, model: TextModel) -> _Searched:
         test = functools.partial(_tested, model, sample, yardsticks, Joins(held, sample), tests)
         found = [(looks[index], test(looks[index])) for index in near]
         triggers = without_parts([(look, one) for look, one in found if one], test)
-    triggers, unlisted = listed(
-        with_mixtures(triggers, PlantedWords(model, sample, yardsticks, limits), held, sample)
-    )
+    common = PlantedWords(model, sample, yardsticks, limits)
+    triggers, unlisted = listed(with_mixtures(triggers, common, held, sample))
     often = int((held.support >= limits["support"]).sum())
-    return _Searched(held, by_label, left, named, triggers, unlisted, often)
+    return _Searched(held, by_label, left, named, triggers, unlisted, often, common.unlooked())
 
 
 def _tested(

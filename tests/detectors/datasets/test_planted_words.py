@@ -152,3 +152,16 @@ def test_mixtures_are_in_order_and_the_surest_first() -> None:
     assert (np.diff(found.holders) > 0).all()
     assert set(found.texts) <= set(found.holders)
     assert found.chance < LIMITS["surely"]
+
+
+def test_what_the_limits_of_the_search_leave_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts, labels, _ = planted("people", 60)
+    found = words(texts, labels)
+    assert found.search()
+    assert found.unlooked() == ""
+    monkeypatch.setattr("poisonscan.detectors.datasets.planted_words._CLOSE", 0)
+    monkeypatch.setattr("poisonscan.detectors.datasets.planted_words.MAX_TOKENS", 70_000)
+    found = words(texts, labels)
+    assert not found.search()
+    assert found.unlooked().startswith("common words looked for in 70,000 of 72,")
+    assert found.unlooked().endswith(" not looked at closely")
