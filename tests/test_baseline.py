@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import poisonscan
@@ -91,7 +91,6 @@ def test_add_and_prune() -> None:
     ]
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(), max_size=5))
 def test_reads_what_it_writes(tmp_path_factory: pytest.TempPathFactory, keys: list[str]) -> None:
     baseline = Baseline.of([Report((), findings=[finding(key, key) for key in keys])])

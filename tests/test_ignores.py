@@ -6,7 +6,7 @@ import datetime as dt
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import poisonscan
@@ -114,7 +114,6 @@ def test_apply_counts_tells_why_and_never_touches_gaps() -> None:
     assert len(report.aside) == 2
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="ab*?[]!/\\.\x1b", max_size=40), st.text(alphabet="ab/!.\x1b", max_size=40))
 def test_any_pattern_is_refused_or_matched(pattern: str, path: str) -> None:
     try:

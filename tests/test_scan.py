@@ -274,9 +274,7 @@ def test_the_api_is_what_the_package_shows() -> None:
 seeds = [EVIL, pickle.dumps({"a": [1, "b", 2.5]}), b"\x80\x04\x95\x05\0\0\0\0\0\0\0N."]
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(seeds), st.data())
 def test_no_bytes_make_the_scan_raise(tmp_path: Path, seed: bytes, data: Any) -> None:
     changed = bytearray(seed * data.draw(st.integers(1, 3)))

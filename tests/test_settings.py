@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from poisonscan.settings import MAX_BYTES, SettingsError, find, read
@@ -144,7 +143,6 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
         read(tmp_path / "poisonscan.toml")
 
 
-@effort(deadline=None)
 @given(st.binary(max_size=60) | st.text(alphabet="[]{}=.,\"'\\a1\n #", max_size=60))
 def test_any_content_is_settings_or_refused(
     tmp_path_factory: pytest.TempPathFactory, content: bytes | str

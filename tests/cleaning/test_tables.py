@@ -95,7 +95,7 @@ def test_json_lines_stay_byte_for_byte(tmp_path: Path) -> None:
 CELLS = st.text(st.sampled_from('ab,"\n\ré '), max_size=5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(CELLS, CELLS), min_size=4, max_size=12), st.data())
 def test_any_delimited_records(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], data: st.DataObject

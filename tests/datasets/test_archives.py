@@ -219,7 +219,7 @@ CUT = ["stored zip", "deflated zip", "tar", "tar.gz", "tar.gz in deflated zip"]
 TRUE = [row["text"] for row in _rows(2_000)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(kind=st.sampled_from(CUT), share=st.floats(0.05, 1, exclude_max=True))
 def test_what_is_cut_off_is_told(
     kind: str, share: float, damaged: dict[str, tuple[Path, bytes]]

@@ -56,7 +56,7 @@ def _canonical(value: Any) -> Any:
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_equal_exactly_when_rows_are_equal(data: st.DataObject) -> None:
     chosen = data.draw(st.lists(st.sampled_from(COLUMNS), min_size=1, max_size=3))
     size = data.draw(st.integers(1, 8))
@@ -75,7 +75,7 @@ def test_equal_exactly_when_rows_are_equal(data: st.DataObject) -> None:
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_slices_have_the_digests_of_their_rows(data: st.DataObject) -> None:
     kind, values = data.draw(st.sampled_from(COLUMNS))
     column = pa.array(data.draw(st.lists(values, min_size=1, max_size=10)), kind)

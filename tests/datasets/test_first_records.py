@@ -87,7 +87,7 @@ def test_what_unpacks_to_too_much_is_left_alone(
     assert _cut(tmp_path, "t.jsonl", b'{"a": 1}\n' * 20_000, 100_000, 1).enough
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 600), st.binary(max_size=40))
 def test_no_cut_makes_other_rows(
     tmp_path_factory: pytest.TempPathFactory, end: int, odd: bytes

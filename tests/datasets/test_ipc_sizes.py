@@ -66,7 +66,7 @@ def test_a_bomb_is_refused_before_it_is_read(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_nonsense_is_a_value_error(kind: str, data: st.DataObject) -> None:
     broken = bytearray(_written(kind, SMALL, "zstd"))
     for _ in range(data.draw(st.integers(1, 8))):

@@ -48,7 +48,7 @@ def _fail(found: Flaw) -> None:
 @example('a"b,"c\nd"\n"e""', 3)
 @example('"a""\n""b"\nc', 4)
 @example('x"\n"y\nz"\n', 1)
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 def test_blocks_are_whole_records(folder: Path, text: str, chunk: int) -> None:
     data = text.encode()
     with pytest.MonkeyPatch.context() as patch:
@@ -66,7 +66,7 @@ def test_blocks_are_whole_records(folder: Path, text: str, chunk: int) -> None:
 
 
 @given(PIECES, st.integers(1, 9), st.integers(1, 30))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_parts_are_cut_where_the_whole_is(folder: Path, text: str, chunk: int, size: int) -> None:
     data = text.encode()
     for fresh in (lambda: Records(",", quoted=True), lambda: Records(",", quoted=False), Lines):
@@ -84,7 +84,7 @@ def test_parts_are_cut_where_the_whole_is(folder: Path, text: str, chunk: int, s
 
 
 @given(PIECES, st.integers(1, 9))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_only_overlong_records_are_left_out(folder: Path, text: str, chunk: int) -> None:
     data = text.encode()
     problems: list[str] = []

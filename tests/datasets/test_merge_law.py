@@ -20,7 +20,7 @@ every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
 @every_case
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(rows=shards(), data=st.data())
 def test_cutting_and_merging_change_nothing(
     case: Case, rows: list[Rows], data: st.DataObject
@@ -29,7 +29,7 @@ def test_cutting_and_merging_change_nothing(
 
 
 @every_case
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(rows=shards())
 def test_merging_what_saw_nothing_changes_nothing(case: Case, rows: list[Rows]) -> None:
     one = whole(case, rows)
@@ -41,7 +41,7 @@ def test_merging_what_saw_nothing_changes_nothing(case: Case, rows: list[Rows]) 
 
 
 @every_case
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(rows=shards())
 def test_a_filled_one_pickles(case: Case, rows: list[Rows]) -> None:
     filled = whole(case, rows)
@@ -79,7 +79,7 @@ class Forgetful:
 def test_the_law_can_be_broken() -> None:
     case = Case(Forgetful, lambda forgetful: forgetful.size)
 
-    @settings(deadline=None, database=None, phases=[Phase.generate])
+    @settings(database=None, phases=[Phase.generate])
     @given(rows=shards(), data=st.data())
     def law(rows: list[Rows], data: st.DataObject) -> None:
         assert_same(case.result(cut(case, rows, data.draw)), case.result(whole(case, rows)))

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -23,7 +23,6 @@ def as_array(data: bytes) -> NDArray[np.uint8]:
     return np.frombuffer(data, np.uint8)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(["a", "b", "C", " ", "é", "=", "wx1", "\0"]), max_size=40),
     st.sampled_from([1, 7, patterns._PIECE]),

@@ -131,7 +131,7 @@ def test_compressed_text_is_bounded() -> None:
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_bytes_have_an_outline(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(FORMATS))
     broken = bytearray(encoded(picture(0, (16, 16)), kind))

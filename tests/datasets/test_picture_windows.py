@@ -32,7 +32,7 @@ def seen(image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
 
 
 @given(st.integers(BLOCK, 200), st.integers(BLOCK, 200))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_blocks_of_neighbours_from_all_over(height: int, width: int) -> None:
     found = seen(places(height, width)).astype(int)
     for values, side in ((found[:, 0, 0], height), (found[0, :, 1], width)):

@@ -116,7 +116,7 @@ def test_what_is_no_picture() -> None:
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_flipped_bytes_are_a_problem_at_most(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM"]))
     broken = bytearray(encoded(picture(0, (16, 16)), kind))

@@ -33,7 +33,7 @@ def number(words: list[str], width: int) -> int:
 alphabet = st.sampled_from(["a", "B", "c1", " ", ".", "-", "é", "中", "\n", "’", "ß", "x" * 40])
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(st.lists(alphabet, max_size=90).map("".join), max_size=6))
 def test_as_many_shingles_as_words_say(texts: list[str]) -> None:
     for text, found in zip(texts, sets(*texts), strict=True):

@@ -20,7 +20,7 @@ def _lengths(batch: TextBatch) -> np.ndarray:
     return np.array([[len(text)] for text in batch.texts], np.float32)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.text(st.characters(codec="utf-8"), max_size=40), max_size=80))
 def test_each_row_has_the_vector_of_its_own_text(texts: list[str]) -> None:
     items, indices = FORM.items([pa.array([*texts, None], pa.string())], Path())

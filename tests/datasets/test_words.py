@@ -65,7 +65,7 @@ def test_no_word_no_vector(nothing: str | None) -> None:
 
 
 @given(st.lists(TEXT, min_size=1, max_size=12), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_vector_depends_on_its_row_alone(values: list[str], data: st.DataObject) -> None:
     row = data.draw(st.integers(0, len(values) - 1))
     whole = _vectors(*values)

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from poisonscan.datasets import spill
@@ -33,7 +33,6 @@ def changes(old: list[Row], new: list[Row]) -> RowChanges:
     return compare(records(old, new), (np.arange(2), np.arange(2)))
 
 
-@settings(deadline=None)
 @given(st.lists(ROW, max_size=25), st.lists(ROW, max_size=25))
 def test_every_row_is_accounted_for(old: list[Row], new: list[Row]) -> None:
     found = changes(old, new)
@@ -60,7 +59,6 @@ def test_every_row_is_accounted_for(old: list[Row], new: list[Row]) -> None:
         assert found.relabelled[one[1], other[1]]
 
 
-@settings(deadline=None)
 @given(st.permutations([(c, c % 3, c % 2) for c in range(6)] * 3))
 def test_order_does_not_count(rows: list[Row]) -> None:
     assert changes([(c, c % 3, c % 2) for c in range(6)] * 3, rows) == RowChanges()

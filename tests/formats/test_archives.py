@@ -255,7 +255,7 @@ def changed(seed: bytes, draw: Callable[..., Any]) -> bytes:
     return bytes(data[: draw(st.integers(max(len(data) * 3 // 4, 1), len(data)))])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.data())
 def test_changed_archives_never_raise_and_never_grow(data: Any) -> None:
     cut = changed(data.draw(st.sampled_from(ZIPS + TARS + OTHERS)), data.draw)
@@ -263,7 +263,7 @@ def test_changed_archives_never_raise_and_never_grow(data: Any) -> None:
     assert sum(map(len, contents(items))) < 300 * (len(cut) + (2 << 20))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_what_zipfile_reads_is_among_what_comes_out(data: Any) -> None:
     cut = changed(data.draw(st.sampled_from(ZIPS)), data.draw)
@@ -281,7 +281,7 @@ def test_what_zipfile_reads_is_among_what_comes_out(data: Any) -> None:
             assert any(content in one for one in out) or gaps(items)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_what_tarfile_reads_is_among_what_comes_out(data: Any) -> None:
     cut = changed(data.draw(st.sampled_from(TARS)), data.draw)

@@ -118,7 +118,7 @@ SEEDS = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(SEEDS), st.randoms(use_true_random=False))
 def test_damaged_schemas_never_raise(seed: bytes, dice: random.Random) -> None:
     data = bytearray(seed)

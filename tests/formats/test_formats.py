@@ -299,7 +299,7 @@ def test_calls_are_kept_with_bounds() -> None:
     assert 1 <= sum(isinstance(event, Call) for event in found.events) <= 16
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_damaged_files_never_raise_and_never_grow(data: Any) -> None:
     seeds = [

@@ -86,7 +86,7 @@ def test_a_cut_file_is_never_silent(name: str) -> None:
         assert told or whole or formats in ([], ["text"]), f"cut at {end}: {found}"
 
 
-@settings(max_examples=60, deadline=2000)
+@settings(max_examples=60)
 @given(st.sampled_from(sorted(KEPT)), st.integers(0, 2**32), st.integers(1, 8))
 def test_damaged_bytes_raise_nothing(name: str, seed: int, changes: int) -> None:
     chance = random.Random(seed)
@@ -96,7 +96,7 @@ def test_damaged_bytes_raise_nothing(name: str, seed: int, changes: int) -> None
     read(name, bytes(data))
 
 
-@settings(max_examples=60, deadline=2000)
+@settings(max_examples=60)
 @given(st.binary(max_size=400))
 def test_random_bytes_are_no_graph(data: bytes) -> None:
     assume(data[4:8] != b"TFL3")  # the mark of one format, which sources are searched for

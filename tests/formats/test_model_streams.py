@@ -85,7 +85,7 @@ def test_a_file_that_is_cut_is_never_quiet(form: Format, name: str, data: bytes)
 
 
 @CASES
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(change=st.data())
 def test_changed_bytes_raise_nothing_but_limits(
     form: Format, name: str, data: bytes, change: st.DataObject
@@ -106,7 +106,7 @@ def test_changed_bytes_raise_nothing_but_limits(
 
 
 @CASES
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(noise=st.binary(max_size=300))
 def test_random_bytes_raise_nothing(form: Format, name: str, data: bytes, noise: bytes) -> None:
     for begin in (b"", data[:4], data[:16]):

@@ -124,7 +124,7 @@ def test_a_program_keeps_its_kind() -> None:
 
 
 @given(st.binary(max_size=200), st.sampled_from(["x.py", "x.ipynb", "x.exe", "x.pyc", "x.sh"]))
-@rounds(max_examples=300, deadline=None)
+@rounds(max_examples=300)
 def test_any_bytes_are_read_or_refused(data: bytes, name: str) -> None:
     source = Blob(name, len(data), lambda: memoryview(data))
     for format_ in (PythonSource(), Notebook(), Executable()):
@@ -133,7 +133,7 @@ def test_any_bytes_are_read_or_refused(data: bytes, name: str) -> None:
 
 
 @given(st.text(max_size=200))
-@rounds(max_examples=300, deadline=None)
+@rounds(max_examples=300)
 def test_parsing_any_text_ends(text: str) -> None:
     tree = parse(text)
     assert isinstance(tree, Unparsed) or tree.body is not None

@@ -143,7 +143,7 @@ def test_yaml_that_is_none_is_refused(text: str) -> None:
 
 
 @given(st.binary(max_size=200))
-@rounds(max_examples=300, deadline=None)
+@rounds(max_examples=300)
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     for name in ("config.json", "hparams.yaml", "pyproject.toml", "requirements.txt"):
         opened(data, name)
@@ -155,7 +155,7 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
         lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     )
 )
-@rounds(max_examples=200, deadline=None)
+@rounds(max_examples=200)
 def test_any_json_is_read_as_written(value: object) -> None:
     text = json.dumps(value)
     assert json.dumps(parse_json(text.encode())[0]) == text

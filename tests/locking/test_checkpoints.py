@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
@@ -86,7 +86,6 @@ def test_views_of_a_storage(
     assert of(torch) == of(save({"w": np.ascontiguousarray(array).reshape(shape)}))
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(
         st.text("abc.", min_size=1, max_size=4),

@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from poisonscan.locking.document import parse, read, text
@@ -161,7 +161,6 @@ STEPS = st.sampled_from(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(STEPS, max_size=6), JSON)
 def test_any_part_may_be_anything(path: list[Any], value: Any) -> None:
     """It is read, or refused in words; nothing else."""

@@ -54,7 +54,6 @@ def written(rows: list[Row], *names: str) -> dict[str, tuple[int, str]]:
 
 @settings(
     max_examples=12,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.generate],
 )

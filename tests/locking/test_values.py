@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from poisonscan.locking.values import rows
@@ -78,7 +78,6 @@ def test_names_of_columns_count_and_their_order_does_not() -> None:
     assert rows({"a": pa.array(["xb"])}) != rows({"a": pa.array(["x"]), "b": pa.array([""])})
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(LEAVES, st.lists(st.integers(0, 3), max_size=3)), min_size=1, max_size=8))
 def test_a_row_does_not_depend_on_those_around_it(table: list[tuple[Any, list[int]]]) -> None:
     """Matrices are used where no value is missing: cutting must not show."""
@@ -93,7 +92,6 @@ def test_a_row_does_not_depend_on_those_around_it(table: list[tuple[Any, list[in
     assert whole == parts
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.text(max_size=3), st.text(max_size=3)), min_size=2, max_size=20))
 def test_rows_are_equal_only_where_they_say_the_same(pairs: list[tuple[str, str]]) -> None:
     encoded = rows({"a": pa.array([a for a, _ in pairs]), "b": pa.array([b for _, b in pairs])})

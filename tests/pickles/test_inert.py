@@ -135,7 +135,7 @@ def test_entries_stored_out_of_order_are_irregular(stored: bytes) -> None:
         assert "irregular" in history(stored, exact=False)[0]
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(st.lists(st.sampled_from(_PIECES), max_size=25).map(b"".join), st.sampled_from([0, 99]))
 @example(b"\x80\x04\x8c\x02os\x94\x8c\x06system\x94h\x00h\x01\x93.", 0)
 @example(b"K\x01K\x01\x86q\x00h\x00\x85h\x00.", 0)
@@ -148,7 +148,7 @@ def test_every_name_that_an_unpickler_asks_for_is_still_seen(stream: bytes, shor
         assert requested(unpickler, data) <= found or warned
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
@@ -165,7 +165,7 @@ def test_the_same_happens_in_whatever_a_pickler_writes(value: Any, protocol: int
         assert history(data, exact=False)[0] == slow
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.binary(max_size=200))
 def test_random_bytes_do_no_harm(data: bytes) -> None:
     with eager():

@@ -104,7 +104,7 @@ _PIECES = (
 )
 
 
-@settings(max_examples=1_500, deadline=None)
+@settings(max_examples=1_500)
 @given(st.lists(st.sampled_from(_PIECES), max_size=25).map(b"".join))
 @example(b"\x80\x04\x8c\x02os\x94\x8c\x06system\x94\x93.")
 @example(b"\x80\x04\x8c\x02os\x8c\x06system20\x930.")

@@ -88,7 +88,7 @@ def test_what_is_not_clean_has_an_annotation() -> None:
 
 
 @given(reports)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_no_report_brings_a_command_of_its_own(report: Report) -> None:
     *annotations, last = lines(report)
     assert command(last) is None

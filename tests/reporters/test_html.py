@@ -100,7 +100,7 @@ def check(page: str) -> Tree:
     return tree
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(reports)
 def test_hostile_reports_stay_inert(report: Report) -> None:
     page = page_of(report)

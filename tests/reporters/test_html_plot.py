@@ -70,7 +70,7 @@ def test_reports_in_words_leave_the_numbers_out(name: str) -> None:
 
 
 @given(JSON, JSON, JSON)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_whatever_evidence_says_is_drawn_or_left_out(one: Any, two: Any, three: Any) -> None:
     for plot in (
         one,

@@ -136,7 +136,7 @@ def strings(value: object) -> list[str]:
 
 
 @given(reports)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_hostile_strings_stay_inside(report: Report) -> None:
     text = render(report, Options())
     assert text.isascii()

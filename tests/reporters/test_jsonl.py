@@ -38,7 +38,7 @@ def test_full() -> None:
 
 
 @given(reports)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_lines_hold_what_the_json_report_holds(report: Report) -> None:
     whole = json.loads(render_json(report, Options()))
     written = objects(report)

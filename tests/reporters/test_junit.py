@@ -85,7 +85,7 @@ def test_what_xml_forbids_is_escaped() -> None:
 
 
 @given(reports)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_every_report_is_xml_and_no_command(report: Report) -> None:
     suite = parsed(report)
     assert int(suite.get("failures", "")) == len(report.findings)

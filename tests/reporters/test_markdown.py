@@ -67,7 +67,7 @@ def test_everything_hostile_stays_in_its_code_span() -> None:
 
 
 @given(reports)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_no_report_brings_markup_of_its_own(report: Report) -> None:
     source = page(report)
     assert len(source.encode()) <= MAX_BYTES

@@ -75,7 +75,7 @@ def test_models_keep_what_they_would_run() -> None:
     assert without_content(Report(("m",), findings=[finding])).findings == [finding]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(max_size=20), st.text(max_size=4))
 def test_quoted_content_goes_whatever_it_holds(content: str, label: str) -> None:
     report = report_of(f"{quote(f'Q{content}7#Q')} beside {quote('7#Q')}.", label=label)

@@ -47,7 +47,7 @@ def changed(change: Change) -> bytes:
 
 
 @given(reports)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_report_that_was_read_is_rendered_as_before(report: Report) -> None:
     text = render(report, LOOK)
     again = from_json(text.encode())
@@ -185,7 +185,7 @@ def test_help_of_installed_rules_is_theirs_and_other_help_has_no_markup() -> Non
 
 
 @given(st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_changed_report_is_refused_or_can_be_rendered(data: st.DataObject) -> None:
     """One value anywhere is replaced; nothing but ``ReportError`` may come of it."""
     document: Any = copy.deepcopy(FULL)

@@ -489,7 +489,7 @@ def test_every_uri_is_relative_and_stays_inside(path: str) -> None:
 
 
 @given(reports)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_hostile_reports_are_valid_and_inert(report: Report) -> None:
     log = load(report)
     check_github(log)

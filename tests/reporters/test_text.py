@@ -305,7 +305,7 @@ def test_other_lines_are_left_alone(line: str) -> None:
 
 
 @given(reports)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_hostile_strings_do_nothing(report: Report) -> None:
     for options in (Options(width=50), Options(colour=True, width=90, verbosity=1)):
         text = render(report, options)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from poisonscan.datasets.batch import Batch, Role
@@ -232,7 +232,6 @@ def test_limits_travel_with_a_merge(monkeypatch: pytest.MonkeyPatch) -> None:
 contents = st.lists(st.none() | st.integers(0, 9), max_size=60)
 
 
-@settings(deadline=None)
 @given(st.lists(contents, min_size=1, max_size=3))
 def test_groups_are_what_counting_gives(shards: list[list[int | None]]) -> None:
     keys = RowKeys()

@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -45,7 +45,6 @@ def filled(
     return found
 
 
-@settings(deadline=None)  # the first example imports what the others have
 @given(shards(), st.data())
 def test_any_cutting_in_any_order_gives_the_same(rows: list[Rows], data: st.DataObject) -> None:
     assert_same(LAW.result(whole(LAW, rows)), LAW.result(cut(LAW, rows, data.draw)))

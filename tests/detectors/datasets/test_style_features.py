@@ -60,7 +60,7 @@ def test_blanks_at_the_end_of_texts_take_no_time() -> None:
     assert (plain.style != padded.style).nnz == 0
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=12))
 def test_any_text_has_views(texts: list[str]) -> None:
     seen = views(texts * 20)

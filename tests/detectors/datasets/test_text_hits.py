@@ -79,7 +79,7 @@ def state(aggregate: Any) -> object:
 
 
 @pytest.mark.parametrize("make", MAKERS)
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     rows=st.lists(st.tuples(st.integers(0, 10), st.sampled_from(["a", "b", None])), max_size=20),
     data=st.data(),
@@ -113,7 +113,6 @@ def test_sorts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert state(one) == state(other)
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.text(st.sampled_from("a \n\t\x00\x7fé<:/\U0001f600"), max_size=9), min_size=1, max_size=9
@@ -132,7 +131,6 @@ def test_a_glance_misses_nothing(texts: list[str], skipped: int) -> None:
     assert screen.controls.tolist() == [i for i, t in enumerate(known) if {"\0", "\x7f"} & set(t)]
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.lists(st.sampled_from(["a ", "\t", "é", "x" * 40, "x" * 127, "y\n" * 70, "z", ""])).map(
@@ -184,7 +182,6 @@ PIECES = [
 ]
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.sampled_from(PIECES), max_size=8).map("".join), min_size=1, max_size=5))
 def test_the_search_finds_what_the_plain_expressions_find(texts: list[str]) -> None:
     screen = Screen(pa.array(["before", *texts]).slice(1))

@@ -141,7 +141,7 @@ def test_source_that_multiplies_itself_costs_little() -> None:
 
 
 @given(st.text("abos.()=\n 'exec_:[]+,def class", max_size=120))
-@rounds(max_examples=300, deadline=None)
+@rounds(max_examples=300)
 def test_any_source_is_read(text: str) -> None:
     tree = parse(text)
     if not isinstance(tree, Unparsed):
