@@ -252,7 +252,9 @@ def stretch(counts: NDArray[np.int64]) -> tuple[int, int, int] | None:
     rest = np.concatenate([counts[:first], counts[last:]])
     if 2 * sizes[first:last].sum() > sizes.sum() or dispersion(rest) > limits["dispersion"]:
         return None
-    if _in_runs(rest, best[3], limits["chance"]):
+    # The blocks that it begins and ends in may hold rows of it.
+    apart = np.concatenate([counts[: max(first - 1, 0)], counts[last + 1 :]])
+    if _in_runs(apart, best[3], limits["chance"]):
         return None
     if _is_sorted(counts[:, best[3]], sizes, first, last):
         return None
