@@ -12,7 +12,7 @@ from poisonscan.datasets.pictures import Pictures
 from poisonscan.datasets.words import Words
 from poisonscan.detectors.datasets.label_counts import LabelCounts, is_continuous
 from poisonscan.detectors.datasets.label_flips import Judged, crowded
-from poisonscan.detectors.datasets.label_model import FOLDS, expanded, scores, shapes
+from poisonscan.detectors.datasets.label_model import FOLDS, NO_FOLD, expanded, scores, shapes
 from poisonscan.detectors.datasets.labelled_sample import LabelledRows, LabelledSample
 from poisonscan.detectors.datasets.plots import confusion
 from poisonscan.detectors.datasets.sampled_texts import learnt, sample_of, sampled_texts
@@ -60,6 +60,7 @@ class Looked:
         rows: shard and position of each, ``int64`` of shape (rows, 2).
         seen: rows that it was drawn from.
         whole: no different row was left out.
+        taken: what the rows are in; None for texts.
     """
 
     judged: Judged
@@ -67,6 +68,22 @@ class Looked:
     rows: Ints
     seen: int
     whole: bool
+    taken: LabelledSample | None = None
+
+    def without(self, rows: Ints) -> Floats:
+        """Scores by classifiers that learn from none of some rows either.
+
+        Args:
+            rows: indices into ``rows``.
+
+        Returns:
+            Of shape (rows, classes), as those of ``judged``; these themselves for texts.
+        """
+        if self.taken is None:
+            return self.judged.scores
+        left_out = np.zeros(len(self.rows), bool)
+        left_out[rows] = True
+        return _scores(self.taken, left_out)
 
 
 class FlippedLabels:
@@ -108,6 +125,7 @@ def look(
     """
     limits = rule("PS308").thresholds
     documents: Documents | None = None
+    taken: LabelledSample | None
     if isinstance(dataset.vectors, Words):  # first: in the same pass as others that ask for it
         documents = yield from sampled_texts()
     if counts is None:
@@ -124,13 +142,14 @@ def look(
             return "too many labels"
         rows, labels, names, guess = _of_texts(documents, sample, names)
         seen, whole = documents.rows, sample.whole
+        taken = None
     else:
-        taken: LabelledSample = yield LabelledSample(names, isinstance(dataset.vectors, Pictures))
+        taken = yield LabelledSample(names, isinstance(dataset.vectors, Pictures))
         rows, labels, guess = _of_vectors(taken)
         seen, whole = taken.seen, taken.whole
     if len(labels) < limits["rows"] or len(np.unique(labels)) < 2:
         return f"fewer than {limits['rows']:.0f} different rows"
-    return Looked(Judged(guess, labels, limits), names, rows, seen, whole)
+    return Looked(Judged(guess, labels, limits), names, rows, seen, whole, taken)
 
 
 def _unsuited(every: tuple[str, ...], names: tuple[str, ...]) -> str:
@@ -170,10 +189,15 @@ def _of_vectors(taken: LabelledSample) -> tuple[Ints, Ints, Floats]:
     if not len(sample.vectors):
         return sample.rows, sample.labels, np.zeros((0, len(sample.names)))
     if "scores" not in taken.memo:
-        folds = (sample.contents % np.uint64(FOLDS)).astype(np.int64)
-        rows = expanded(_seen(sample, taken))
-        taken.memo["scores"] = scores(rows, sample.labels, folds, len(sample.names))
+        taken.memo["scores"] = _scores(taken, np.zeros(len(sample.labels), bool))
     return sample.rows, sample.labels, taken.memo["scores"]
+
+
+def _scores(taken: LabelledSample, left_out: NDArray[np.bool_]) -> Floats:
+    """Of each row, by a classifier that saw neither it nor those that are left out."""
+    sample = taken.sample()
+    folds = np.where(left_out, NO_FOLD, (sample.contents % np.uint64(FOLDS)).astype(np.int64))
+    return scores(expanded(_seen(sample, taken)), sample.labels, folds, len(sample.names))
 
 
 def _seen(sample: LabelledRows, taken: LabelledSample) -> NDArray[np.float32]:

@@ -22,6 +22,8 @@ _System = tuple[Floats, Floats, Floats | Vectors]
 """``a``, ``b`` and ``c`` of ``c (a + penalty)⁻¹ b``, what rows are held to be."""
 
 FOLDS = 5
+NO_FOLD = FOLDS
+"""Fold of rows that no classifier learns from."""
 MAX_LINEAR = 1_600
 """Numbers of a vector that are used as they are; longer ones are folded."""
 _WAVES, _WAVES_LONG, _LONG = 512, 256, 1_024
@@ -87,7 +89,7 @@ def scores(rows: Vectors, labels: Ints, folds: Ints, classes: int) -> Floats:
     Args:
         rows: what ``expanded`` made of them, of shape (rows, e).
         labels: from 0 to ``classes`` - 1, of shape (rows,).
-        folds: from 0 to ``FOLDS`` - 1, of shape (rows,).
+        folds: from 0 to ``FOLDS`` - 1, or ``NO_FOLD``, of shape (rows,).
         classes: number of classes.
 
     Returns:
@@ -96,7 +98,9 @@ def scores(rows: Vectors, labels: Ints, folds: Ints, classes: int) -> Floats:
     target = np.zeros((len(rows), classes))
     target[np.arange(len(rows)), labels] = 1
     unit = float(np.einsum("ij,ij", rows, rows, dtype=np.float64)) / rows.shape[1] or 1.0
-    order = np.argsort(-np.bincount(folds, minlength=FOLDS), kind="stable").tolist()
+    sizes = np.bincount(folds, minlength=NO_FOLD + 1)
+    order = np.argsort(-sizes[:FOLDS], kind="stable").tolist()
+    order += [NO_FOLD] * int(sizes[NO_FOLD] > 0)
     systems = _of_rows if len(rows) < rows.shape[1] else _of_columns
     out = np.zeros((len(rows), classes))
     penalty = None
@@ -122,7 +126,11 @@ def _of_columns(rows: Vectors, target: Floats, folds: Ints, order: list[int]) ->
         gram[fold], cross[fold] = part.T @ part, part.T @ target[mine].astype(np.float32)
     every, both = gram.sum(axis=0, dtype=np.float64), cross.sum(axis=0)
     for fold in order:
-        yield every - gram[fold], both - cross[fold], rows[folds == fold]
+        asked = rows[folds == fold]
+        if fold == NO_FOLD:
+            yield every, both, asked
+        else:
+            yield every - gram[fold], both - cross[fold], asked
 
 
 def _of_rows(rows: Vectors, target: Floats, folds: Ints, order: list[int]) -> Iterator[_System]:
@@ -134,7 +142,8 @@ def _of_rows(rows: Vectors, target: Floats, folds: Ints, order: list[int]) -> It
     precise = rows.astype(np.float64)
     products = precise @ precise.T
     for fold in order:
-        mine, others = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
+        mine = np.flatnonzero(folds == fold)
+        others = np.flatnonzero((folds != fold) & (folds != NO_FOLD))
         left, asked = (products[np.ix_(some, others)] for some in (others, mine))
         yield left, target[others], asked
 

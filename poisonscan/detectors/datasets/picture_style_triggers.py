@@ -51,12 +51,16 @@ class _Judged:
         scores: how much each looks like each class, of shape (n, classes).
         labels: codes into ``names``, of shape (n,).
         names: of the classes.
+        looked: the sample that the scores are of.
+        at: where the pictures are in it, of shape (n,).
     """
 
     numbers: NDArray[np.float32]
     scores: NDArray[np.float64]
     labels: NDArray[np.int64]
     names: tuple[str, ...]
+    looked: Looked
+    at: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,7 @@ def _joined(taken: SampledStatistics, looked: Looked) -> _Judged:
     at = order[np.minimum(at, len(order) - 1)]
     both = known[at] == places
     scores, labels = looked.judged.scores[at[both]], looked.judged.labels[at[both]]
-    return _Judged(numbers[both], scores, labels, looked.names)
+    return _Judged(numbers[both], scores, labels, looked.names, looked, at[both])
 
 
 def _search(judged: _Judged, codes: list[int]) -> list[_Found]:
@@ -152,10 +156,12 @@ def _decided(
     limits = rule("PS411").thresholds
     mine, chosen = judged.labels == code, np.zeros(len(judged.labels), bool)
     chosen[style.suspects] = True
-    share, error = implanted(contradiction(judged.scores, code), mine, chosen)
+    if style.core < limits["core"]:
+        return []
+    share, error = _contradicted(judged, code, style.core, mine, chosen)
     evidence = style.core * max(share - limits["errors"] * error, 0.0)
     most = limits["most"] * mine.sum()
-    if style.core < limits["core"] or evidence < limits["evidence"] or chosen.sum() > most:
+    if evidence < limits["evidence"] or chosen.sum() > most:
         return []
     weights, threshold = discriminant(standard, judged.labels, code, style)
     beyond = standard @ weights > threshold
@@ -172,6 +178,30 @@ def _decided(
         threshold,
     )
     return [_Found(line, group, share, error, style.core)]
+
+
+def _contradicted(
+    judged: _Judged,
+    code: int,
+    core: float,
+    mine: NDArray[np.bool_],
+    chosen: NDArray[np.bool_],
+) -> tuple[float, float]:
+    """How many suspects show other classes, and the standard error; see ``implanted``.
+
+    Where too few do, but more than chance explains, the classifier may have learnt from the others
+    that what was done to them means the class. It is trained once more without them (exclusive
+    reclassification, Chen et al. 2018, "Detecting backdoor attacks on deep neural networks by
+    activation clustering"). Not where none are contradicted: an honest kind of thing that is left
+    out is taken for other classes too.
+    """
+    limits = rule("PS411").thresholds
+    share, error = implanted(contradiction(judged.scores, code), mine, chosen)
+    least = share - limits["errors"] * error
+    if least <= 0 or core * least >= limits["evidence"]:
+        return share, error
+    scores = judged.looked.without(judged.at[chosen])[judged.at]
+    return implanted(contradiction(scores, code), mine, chosen)
 
 
 def _told(judged: _Judged, codes: int, found: int, whole: bool) -> str:

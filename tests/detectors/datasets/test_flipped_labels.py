@@ -13,7 +13,7 @@ from poisonscan.datasets.words import Words
 from poisonscan.detectors.datasets import label_model
 from poisonscan.detectors.datasets.flipped_labels import DETECTOR, ESTIMATE, Looked, _judge
 from poisonscan.detectors.datasets.label_flips import Judged
-from poisonscan.detectors.datasets.label_model import expanded, scores, shapes
+from poisonscan.detectors.datasets.label_model import FOLDS, NO_FOLD, expanded, scores, shapes
 from poisonscan.detectors.datasets.labelled_sample import LabelledSample
 from poisonscan.detectors.datasets.noise_floor import floor
 from poisonscan.finding import Fact, Finding, Gap, Rows, Severity
@@ -356,3 +356,16 @@ def test_products_of_rows_and_of_columns_give_the_same_scores(
     monkeypatch.setattr(label_model, "_of_rows", label_model._of_columns)
     np.testing.assert_allclose(cheap, scores(rows, labels, folds, 3), atol=1e-3)
     assert (cheap.argmax(axis=1) == labels).mean() > 0.6
+
+
+@pytest.mark.parametrize("wide", [3, 400])
+def test_rows_of_no_fold_are_judged_and_not_learnt_from(wide: int) -> None:
+    """Their labels change nothing, by either form of the regression."""
+    draw = np.random.default_rng(3)
+    labels = np.arange(300) % 3
+    rows = (draw.normal(size=(300, wide)) + 5 * np.eye(3, wide)[labels]).astype(np.float32)
+    folds = np.where(np.arange(300) < 60, NO_FOLD, np.arange(300) % FOLDS)
+    wrong = np.where(folds == NO_FOLD, (labels + 1) % 3, labels)
+    judged = scores(rows, wrong, folds, 3)
+    assert (judged.argmax(axis=1)[:60] == labels[:60]).mean() > 0.9
+    np.testing.assert_allclose(judged, scores(rows, labels, folds, 3))

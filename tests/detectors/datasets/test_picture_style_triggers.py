@@ -16,6 +16,7 @@ from poisonscan.datasets.numbers import Numbers
 from poisonscan.datasets.pictures import Pixels
 from poisonscan.datasets.shards import Shard
 from poisonscan.detectors.datasets.contradicted_style import Scale, Style
+from poisonscan.detectors.datasets.flipped_labels import Looked
 from poisonscan.detectors.datasets.picture_statistics import SIZE
 from poisonscan.detectors.datasets.picture_style_triggers import DETECTOR, _decided, _Judged
 from poisonscan.finding import Fact, Finding, Row, Rows
@@ -156,8 +157,44 @@ def test_of_two_halves_of_a_class_only_one_that_is_unlike_others_is_named(odd: b
     suspects = marked if odd else rest
     scores = 4 * np.eye(CLASSES)[labels]
     scores[suspects] = np.roll(scores[suspects], 1, axis=1)  # they look like another class
-    judged = _Judged(numbers, scores, labels, tuple("0123"))
+    judged = _judged(numbers, scores, labels, scores)
     style = Style(suspects, suspects, 1.0)
     scale = Scale(np.zeros(SIZE), np.ones(SIZE))
     found = _decided(judged, numbers.astype(np.float64), scale, int(TARGET), style)
     assert len(found) == odd
+
+
+@pytest.mark.parametrize(("share", "found"), [(0.35, True), (0.0, False)])
+def test_suspects_are_left_out_where_the_classifier_has_learnt_some_of_them(
+    share: float, found: bool
+) -> None:
+    """Not where it knows all of them: an honest kind of thing would be a stranger without them."""
+    labels = np.arange(1_200) // 3 % CLASSES
+    suspects = np.flatnonzero(labels == int(TARGET))[:100]
+    numbers = np.random.default_rng(8).normal(size=(len(labels), SIZE)).astype(np.float32)
+    numbers[suspects, 0] += 8
+    known, without = 4 * np.eye(CLASSES)[labels], 4 * np.eye(CLASSES)[labels]
+    for scores, part in ((known, share), (without, 0.9)):
+        against = suspects[: int(part * len(suspects))]
+        scores[against] = np.roll(scores[against], 1, axis=1)
+    scale, style = Scale(np.zeros(SIZE), np.ones(SIZE)), Style(suspects, suspects, 0.95)
+    judged = _judged(numbers, known, labels, without)
+    said = _decided(judged, numbers.astype(np.float64), scale, int(TARGET), style)
+    assert bool(said) == found
+
+
+def _judged(
+    numbers: NDArray[np.float32],
+    scores: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    without: NDArray[np.float64],
+) -> _Judged:
+    """Pictures, and what a classifier says of them that does not learn from the suspects."""
+
+    class Known:
+        def without(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+            assert (labels[rows] == int(TARGET)).all()
+            return without
+
+    looked = cast("Looked", Known())
+    return _Judged(numbers, scores, labels, tuple("0123"), looked, np.arange(len(labels)))
