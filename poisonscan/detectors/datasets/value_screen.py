@@ -113,13 +113,16 @@ class ValueScreen:
     ) -> Iterator[Candidate]:
         """Those that other columns of the same trigger hide, as these say the label as well."""
         own = self.labels == label
+        known: dict[tuple[int, ...], Floats] = {}  # most values have the same company
         for value in values.tolist():
             rows = codes == value
             shared = company(self.naive.sample, rows, rows & own, self.limits)
             others = tuple(other for other in shared if other != column)
             if not others:
                 continue
-            shares = self.naive.shares(label, (column, *others))[rows]
+            if others not in known:
+                known[others] = self.naive.shares(label, (column, *others))
+            shares = known[others][rows]
             against = shares <= self.limits["doubt"]
             count, hits = against.sum(), (against & own[rows]).sum()
             expected = shares[against].sum() / max(count, 1)
