@@ -117,7 +117,7 @@ class Judge:
         and each sets its rows apart from others.
         """
         hits = trigger.rows & (self.labels == trigger.label)
-        shared = company(self.sample, trigger.rows, hits, self.limits)
+        shared = company(self.naive, trigger.rows, hits, self.limits)
         columns, every = [*trigger.columns], trigger.rows
         for column, value in shared.items():
             if column not in columns:

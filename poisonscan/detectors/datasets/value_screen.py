@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from poisonscan.detectors.datasets.naive_rest import NaiveRest
-    from poisonscan.detectors.datasets.row_sample import Sample
 
     Bools = NDArray[np.bool_]
     Floats = NDArray[np.float64]
@@ -48,10 +47,14 @@ class ValueScreen:
     Args:
         naive: what the other columns say of each row's label.
         limits: thresholds of the rule.
+
+    Attributes:
+        unasked: values that were not looked at with others, as those have no more work left.
     """
 
     def __init__(self, naive: NaiveRest, limits: Mapping[str, float]) -> None:
         self.naive, self.limits = naive, limits
+        self.unasked = 0
         self.labels, self.classes = naive.labels, naive.classes
         self.base = np.bincount(self.labels, minlength=self.classes) / max(len(self.labels), 1)
 
@@ -114,9 +117,12 @@ class ValueScreen:
         """Those that other columns of the same trigger hide, as these say the label as well."""
         own = self.labels == label
         known: dict[tuple[int, ...], Floats] = {}  # most values have the same company
-        for value in values.tolist():
+        for at, value in enumerate(values.tolist()):
+            if self.naive.left <= 0:
+                self.unasked += len(values) - at
+                return
             rows = codes == value
-            shared = company(self.naive.sample, rows, rows & own, self.limits)
+            shared = company(self.naive, rows, rows & own, self.limits)
             others = tuple(other for other in shared if other != column)
             if not others:
                 continue
@@ -132,24 +138,27 @@ class ValueScreen:
 
 
 def company(
-    sample: Sample, rows: Bools, hits: Bools, limits: Mapping[str, float]
+    naive: NaiveRest, rows: Bools, hits: Bools, limits: Mapping[str, float]
 ) -> dict[int, int]:
     """Values that rows share and that others hardly have, by column.
 
     Args:
-        sample: all rows.
+        naive: holds all rows, and how much may be asked of them.
         rows: some of them.
         hits: those of them that may be planted.
         limits: thresholds of the rule.
     """
-    cells, others = sample.values, max(int((~rows).sum()), 1)
+    sample, others = naive.sample, max(int((~rows).sum()), 1)
+    cells = sample.values
     block = np.sort(cells[hits], axis=0)
     if not len(block):
         return {}
     middle = block[len(block) // 2]  # the value of most of them, where there is one
     shares = (block == middle).mean(axis=0)
     found = {}
-    for column in np.flatnonzero(shares >= limits["purity"]).tolist():
+    alike = np.flatnonzero(shares >= limits["purity"]).tolist()
+    naive.left -= len(alike) * len(cells)
+    for column in alike:
         elsewhere = (cells[~rows, column] == middle[column]).sum() / others
         is_text = sample.columns[column][1] == TEXT
         if not is_text and elsewhere * limits["company"] <= shares[column]:

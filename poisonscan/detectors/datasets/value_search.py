@@ -109,6 +109,7 @@ class Singles:
             count, found = self.judge.screen.of(column, *coded(self.sample.values[:, column]))
             tested += count
             ranked = sorted([*ranked, *found])
+        self.judge.unasked["values"] += self.judge.screen.unasked
         values = [self._value(one) for one in self.judge.first(ranked, tested, "values", JUDGED)]
         groups: dict[tuple[tuple[int, ...], int], list[Trigger]] = {}
         for value in values:
@@ -138,7 +139,7 @@ class Singles:
         for value in values:
             if _key(value) in found:
                 continue
-            if compared >= COMPARED_KINDS:
+            if compared >= COMPARED_KINDS or self.judge.naive.left <= 0:
                 unlikely = value.chance * tested <= self.limits["chance"]
                 self.judge.unasked["values"] += int(unlikely)
                 continue

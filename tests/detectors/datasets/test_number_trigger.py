@@ -16,6 +16,7 @@ from sklearn import datasets as public
 import poisonscan
 from fixtures import label_samples
 from poisonscan.detectors.datasets import (
+    naive_rest,
     number_trigger,
     row_sample,
     value_combinations,
@@ -391,3 +392,22 @@ def test_pairs_of_equal_columns_are_not_asked_about() -> None:
     values = counts.values(codes, np.bincount(codes), np.ones(900, bool))
     deciding = counts.deciding(values, values)
     assert (deciding.tested, list(deciding.found), deciding.starts) == (9, [], [])
+
+
+def test_columns_that_say_the_same_cost_no_more_than_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of their values asks what the rest says without all of them."""
+    draw = np.random.default_rng(4)
+    codes = np.repeat(np.arange(30), 12)
+    rows = [
+        {f"c{n}": int(code) * 7 + n for n in range(4)}
+        | {"noise": round(float(draw.normal()), 4), "label": f"l{code % 5}"}
+        for code in codes
+    ]
+    path = tmp_path / "same.csv"
+    path.write_bytes(label_samples.table(rows))
+    assert poisonscan.scan(path, select=["PS615"], jobs=1).gaps == []
+    monkeypatch.setattr(naive_rest, "WORK", 20_000)
+    (gap,) = poisonscan.scan(path, select=["PS615"], jobs=1).gaps
+    assert "suspicious values" in gap.reason
