@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +14,10 @@ from poisonscan.detectors.datasets import tails
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
     from poisonscan.detectors.datasets.documents import Ints, Sample
-    from poisonscan.detectors.datasets.phrase_features import Features
+    from poisonscan.detectors.datasets.phrase_features import Features, Floats
 
 MAX_CANDIDATES = 50_000
 """Features tied to a label that are looked at, the most significant first."""
@@ -39,6 +41,7 @@ class Group:
         members: all features, the leader first.
         chance: of a tie as strong as the leader's, over all features and labels.
         share: of texts with the leader that have the label.
+        among: features that it was chosen from for what its texts say; 0 if it is for the tie.
     """
 
     label: int
@@ -46,6 +49,7 @@ class Group:
     members: tuple[int, ...]
     chance: float
     share: float
+    among: int = 0
 
 
 def tied(held: Features, sample: Sample, limits: Mapping[str, float]) -> tuple[list[Group], int]:
@@ -79,8 +83,8 @@ def tied(held: Features, sample: Sample, limits: Mapping[str, float]) -> tuple[l
     )
     alone = tails.binomial(count, support[row], prior[label])
     chance = np.minimum(alone * len(often) * classes, 1.0)
-    strays, most = (support[row] - count) * prior[label], count * (1 - prior[label])
-    few = (alone < limits.get("alone", 0.0)) & (strays <= limits.get("strays", 0.0) * most)
+    few = few_strays(count, support[row], prior[label], limits.get("strays", 0.0))
+    few &= alone < limits.get("alone", 0.0)
     strong = np.flatnonzero((chance < limits["chance"]) | few)
     share = count / support[row]
     order = strong[np.lexsort((label[strong], row[strong], -count[strong], alone[strong]))]
@@ -95,6 +99,20 @@ def tied(held: Features, sample: Sample, limits: Mapping[str, float]) -> tuple[l
         for i in order.tolist()
     ]
     return single, len(strong) - len(single)
+
+
+def few_strays(
+    count: Floats, support: Ints, prior: Floats | float, most: float
+) -> NDArray[np.bool_]:
+    """Whether few texts with a feature are of other labels, had all labels as many texts.
+
+    Args:
+        count: texts with feature and label, shape (n,).
+        support: texts with the feature, shape (n,).
+        prior: the label's share of all texts, one or of shape (n,).
+        most: texts of other labels for each with the label.
+    """
+    return np.asarray((support - count) * prior <= most * count * (1 - prior))
 
 
 def grouped(held: Features, single: list[Group], jaccard: float) -> list[Group]:
@@ -116,7 +134,7 @@ def grouped(held: Features, single: list[Group], jaccard: float) -> list[Group]:
         alike = np.sort(alike[free[alike] & (labels[alike] == group.label)])
         members = tuple(single[i].leader for i in alike.tolist())
         free[alike] = False
-        groups.append(Group(group.label, group.leader, members, group.chance, group.share))
+        groups.append(replace(group, members=members))
     return groups
 
 

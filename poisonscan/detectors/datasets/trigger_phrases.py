@@ -12,6 +12,7 @@ import numpy as np
 
 from poisonscan.datasets.batch import Role
 from poisonscan.detectors.datasets import tails
+from poisonscan.detectors.datasets.contradicted_phrases import contradicted
 from poisonscan.detectors.datasets.documents import MAX_CLASSES
 from poisonscan.detectors.datasets.few_findings import few
 from poisonscan.detectors.datasets.found_triggers import (
@@ -166,7 +167,7 @@ class _Searched:
             # and here each is a test of its own.
             label = trigger.group.label
             chance = trigger.chance
-            if trigger.mixed == 1:  # else it is one of all words
+            if trigger.mixed == 1 and not trigger.group.among:  # else it is one of all words
                 chance *= self.tied[label] / self.tied.total()
             name = sample.names[label]
             chances[name] = min(chance, chances.get(name, 1.0))
@@ -186,6 +187,9 @@ def _searched(sample: Sample, model: TextModel) -> _Searched:
     named = tuple(sample.names[code] for code in sorted(dim))
     by_label = Counter(group.label for group in groups)
     tests = by_label.total()
+    known = {(group.leader, group.label) for group in groups}
+    further = contradicted(model, sample, limits)
+    groups += [group for group in further if (group.leader, group.label) not in known]
     groups = [group for group in groups if group.label not in dim]
     columns = held.matrix[:, [group.leader for group in groups]].tocsc()
     ends = zip(columns.indptr[:-1].tolist(), columns.indptr[1:].tolist(), strict=True)
@@ -223,20 +227,22 @@ def _tested(
     ignored = _beside(held, look, len(every) / int((sample.labels == group.label).sum()))
     against = margins(model.scores(texts, removed, ignored), group.label)
     apart = without_copies(held, sample, texts, words)
-    distinct, contradicted = len(apart), int((against[apart] > 0).sum())
+    distinct, against_label = len(apart), int((against[apart] > 0).sum())
     yardstick = yardsticks[group.label].without(look.holders)
     if distinct < limits["distinct"] or len(yardstick.own) < limits["distinct"]:
         return None
     positions = yardstick.positions(against[apart])
     share = Excess.of(positions, len(every), len(look.holders), look.prior)
     _, chance = larger(against[apart], yardstick.own)
-    chance *= tests
+    chance *= tests + group.among
     least = share.at_least(limits["errors"])
     if share.explained < limits["explained"]:
         return None
     if not limits["half"] * share.expected <= least <= limits["whole"]:
         return None
-    if chance >= limits["chance"]:
+    if chance >= limits["surely" if group.among else "chance"]:
+        return None
+    if group.among and share.implanted < limits["most"]:
         return None
     order = np.lexsort((texts, -against))
     pure = share.excess >= limits["pure"]  # else some of the texts are honest, and look like it
@@ -252,7 +258,7 @@ def _tested(
         against[order],
         int((against >= lowest).sum()),
         distinct,
-        contradicted,
+        against_label,
         share,
         chance < limits["surely"]
         and follows
