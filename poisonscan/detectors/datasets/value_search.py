@@ -121,10 +121,31 @@ class Singles:
         ]
         many = self.judge.many(judged, 1)
         self.jagged = {columns[0] for columns in many}
-        # Beyond all others a number counts in such a column too, but not what comes beside one.
-        few = [t for t in judged if not self.jagged.intersection(t.columns[int(t.outside) :])]
+        few = [t for t in judged if not self._is_told(t)]
         kept = self.judge.holm([t for t in few if not self.judge.related(t)], tested)
         return [replace(t, columns=_key(t)[0]) for t in self.judge.at_random(kept)]
+
+    def _is_told(self, trigger: Trigger) -> bool:
+        """Whether its columns tell the label by other values as well.
+
+        Beyond all others a number counts in a column of many such values too, but nothing counts
+        beside a column that tells the label of nearly all rows.
+        """
+        beside = trigger.columns[int(trigger.outside) :]
+        if not trigger.outside and self.jagged.issuperset(beside):
+            return True
+        return any(self._tells(column) for column in self.jagged.intersection(beside))
+
+    def _tells(self, column: int) -> bool:
+        """Whether most labels of the other rows with a value are those of nearly all rows."""
+        codes = coded(self.sample.values[:, column])[0]
+        cells = np.bincount(codes * self.judge.classes + self.labels)
+        cells.resize((int(codes.max()) + 1, self.judge.classes))
+        rest = cells[codes]
+        rest[np.arange(len(codes)), self.labels] -= 1
+        wrong = (rest.argmax(axis=1) != self.labels).mean()
+        by_chance = 1 - np.bincount(self.labels).max() / len(self.labels)
+        return bool(wrong <= (1 - self.limits["purity"]) * by_chance)
 
     def _value(self, candidate: Candidate) -> Trigger:
         """A value with those of other columns that its rows share. Its column is the first."""
