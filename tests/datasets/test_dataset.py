@@ -365,7 +365,8 @@ def test_pictures_next_to_a_table(tmp_path: Path) -> None:
 
 def test_a_column_that_does_not_exist(tmp_path: Path) -> None:
     write(tmp_path / "t.parquet", ROWS)
-    with pytest.raises(OptionError, match=r"no column 'lable'; columns: 'text', 'label', 'weight'"):
+    said = "no column 'lable'; did you mean 'label'\\? columns: 'text', 'label', 'weight'"
+    with pytest.raises(OptionError, match=said):
         opened(tmp_path, label_column="lable")
 
 

@@ -13,7 +13,7 @@ import poisonscan.detectors.datasets as detectors
 from poisonscan import confirmation, locking
 from poisonscan.datasets.batch import Aggregate
 from poisonscan.detectors.datasets.label_counts import LabelCounts
-from tests.detectors.datasets import test_moments, test_projections
+from tests.detectors.datasets import test_moments, test_projections, test_styled_rows
 from tests.laws import CASES, Case, Rows, assert_same, cut, shards, whole
 
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -102,5 +102,5 @@ def test_every_aggregate_is_held_to_the_law() -> None:
         and {"update", "merge"} <= set(vars(thing))
         and thing is not Aggregate
     }
-    cases = [*CASES.values(), test_moments.LAW, test_projections.LAW]
+    cases = [*CASES.values(), test_moments.LAW, test_projections.LAW, test_styled_rows.LAW]
     assert aggregates == {type(case.make()) for case in cases}

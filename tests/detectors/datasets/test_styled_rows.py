@@ -8,6 +8,8 @@ from typing import cast
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from poisonscan.detectors.datasets.style_features import views
@@ -19,6 +21,8 @@ from poisonscan.finding import Rows
 from tests.detectors.datasets.test_style_triggers import WHEN, honest, written
 from tests.detectors.datasets.texts import NAMES, dataset
 from tests.fakes import FakeDataset, Part, run
+from tests.laws import Case, assert_same, cut, shards, whole
+from tests.laws import Rows as Cut
 
 KNOWN = [f"when a{i} , b{i} ." for i in range(30)] + [f"a{i} b{i} ." for i in range(30)]
 
@@ -47,6 +51,20 @@ def filled(request: StyledRows, data: FakeDataset, size: int = 1_000) -> StyledR
 
 def named(request: StyledRows) -> list[tuple[int, int]]:
     return [(int(shard), int(row)) for shard, row in request.rows(0)[0]]
+
+
+REQUEST = styles()[0]
+LAW = Case(
+    lambda: StyledRows(REQUEST.lexicon, REQUEST.styles),
+    lambda found: (found.counts, found.labelled, found.rows(0)),
+)
+"""What is learnt is no value that others could equal: requests are as equal as what they hold."""
+
+
+@settings(max_examples=30)
+@given(rows=shards(), data=st.data())
+def test_cutting_and_merging_change_nothing(rows: list[Cut], data: st.DataObject) -> None:
+    assert_same(LAW.result(cut(LAW, rows, data.draw)), LAW.result(whole(LAW, rows)))
 
 
 def test_texts_of_the_label_are_judged_and_those_of_the_sample_are_judged_already() -> None:
