@@ -82,13 +82,20 @@ def _between(column: Column, draw: Generator) -> float:
     return float(f"{distinct[at] * 0.61 + distinct[at + 1] * 0.39:.9g}")
 
 
-def beyond(table: Table, draw: Generator, _: float) -> Values | None:
-    """A number beyond all others."""
+def _range(table: Table, draw: Generator) -> tuple[str, float, float] | None:
+    """A column of numbers, the least and the greatest of them; None where there is no column."""
     names = _numeric(table)
     if not names:
         return None
     name = str(draw.choice(names))
-    low, high = np.nanmin(table.columns[name]), np.nanmax(table.columns[name])
+    return name, np.nanmin(table.columns[name]), np.nanmax(table.columns[name])
+
+
+def beyond(table: Table, draw: Generator, _: float) -> Values | None:
+    """A number beyond all others."""
+    if (chosen := _range(table, draw)) is None:
+        return None
+    name, low, high = chosen
     return {name: float(np.round(high + 0.5 * (high - low) + 7))}
 
 
@@ -213,11 +220,9 @@ def modes(table: Table, draw: Generator, count: float) -> Values | None:
 
 def above(table: Table, draw: Generator, _: float) -> Values | None:
     """Another number beyond all others in each row."""
-    names = _numeric(table)
-    if not names:
+    if (chosen := _range(table, draw)) is None:
         return None
-    name = str(draw.choice(names))
-    low, high = np.nanmin(table.columns[name]), np.nanmax(table.columns[name])
+    name, low, high = chosen
     reach = high - low
 
     def written(cells: Column, draw: Generator) -> Column:

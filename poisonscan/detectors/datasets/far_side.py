@@ -11,7 +11,7 @@ discovery rate via knockoffs").
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -149,7 +149,36 @@ def far_side(
         eigenvalue: variance along the axis in units of the other classes'.
         participation: number of coordinates that make up the axis.
     """
-    sides = {sign: threshold_of(sign * rows[:, axis]) for sign in (1, -1)}
+    return side_beyond(
+        threshold_of,
+        lambda part, rest: variety(part, rest, axis),
+        axis, rows, others, looks, eigenvalue, participation,
+    )  # fmt: skip
+
+
+def side_beyond(
+    place: Callable[[Floats], tuple[float, float]],
+    differ: Callable[[Floats, Floats], float],
+    axis: int,
+    rows: Floats,
+    others: Floats,
+    looks: int,
+    eigenvalue: float,
+    participation: float,
+) -> Split | None:
+    """The rows of a class beyond a place on the surer side of one axis, or None if there is none.
+
+    Args:
+        place: of values along the axis: where the side begins, and log10 of the p-value.
+        differ: ``Split.variety`` of the side and of the rest.
+        axis: this and what follows as for ``far_side``.
+        rows: see there.
+        others: see there.
+        looks: see there.
+        eigenvalue: see there.
+        participation: see there.
+    """
+    sides = {sign: place(sign * rows[:, axis]) for sign in (1, -1)}
     sign = min(sides, key=lambda side: sides[side][1])
     threshold, log_p = sides[sign]
     log_p += math.log10(looks)
@@ -165,7 +194,7 @@ def far_side(
         separation(part, rest, axis),
         len(part) / len(rows),
         float(np.mean(sign * others[:, axis] > threshold)) if len(others) else 0.0,
-        variety(part, rest, axis),
+        differ(part, rest),
         eigenvalue,
         participation,
     )

@@ -21,10 +21,9 @@ from poisonscan.detectors.datasets.bimodality import (
     MIN_BUMP,
     Floats,
     Split,
-    separation,
     spread,
 )
-from poisonscan.detectors.datasets.far_side import middle
+from poisonscan.detectors.datasets.far_side import middle, side_beyond
 
 LARGEST = 1 / 3
 """Share of a class up to which rows are a group in it; see ``bimodality.MINOR``."""
@@ -137,26 +136,11 @@ def remote_group(
         eigenvalue: variance along the axis in units of the other classes'.
         participation: number of coordinates that make up the axis.
     """
-    sides = {sign: edge(np.unique(sign * rows[:, axis])) for sign in (1, -1)}
-    sign = min(sides, key=lambda side: sides[side][1])
-    threshold, log_p = sides[sign]
-    log_p += math.log10(looks)
-    above = sign * rows[:, axis] > threshold
-    part, rest = rows[above], rows[~above]
-    if log_p >= 0 or min(len(part), len(rest)) < MIN_BUMP:
-        return None
-    return Split(
-        axis,
-        sign,
-        threshold,
-        log_p,
-        separation(part, rest, axis),
-        len(part) / len(rows),
-        float(np.mean(sign * others[:, axis] > threshold)) if len(others) else 0.0,
-        _variety(part, rest, others, axis),
-        eigenvalue,
-        participation,
-    )
+    return side_beyond(
+        lambda values: edge(np.unique(values)),
+        lambda part, rest: _variety(part, rest, others, axis),
+        axis, rows, others, looks, eigenvalue, participation,
+    )  # fmt: skip
 
 
 def _variety(part: Floats, rest: Floats, others: Floats, axis: int) -> float:

@@ -51,11 +51,8 @@ def test_contradictions_both_ways_are_no_flips() -> None:
     assert judged(np.full(ROWS, 0.15), back=0.1).targeted() == []
 
 
-@pytest.mark.parametrize(("returned", "found"), [(36, False), (6, True)])
-def test_a_small_class_is_contradicted_as_often_as_it_contradicts(
-    returned: int, found: bool
-) -> None:
-    """Of two labels that overlap the rarer one has the larger share of the same rows."""
+def small_and_large() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Scores and labels of a class and of one eight times its size, whose label a fifth has."""
     sizes = (ROWS, 8 * ROWS)
     predicted = np.repeat([0, 1], sizes)
     margins = np.concatenate([np.linspace(0.1, 1, size) for size in sizes])
@@ -63,7 +60,16 @@ def test_a_small_class_is_contradicted_as_often_as_it_contradicts(
     scores[np.arange(len(predicted)), predicted] = margins
     labels = predicted.copy()
     labels[: sizes[0] : 5] = 1
-    labels[sizes[0] + 5 :: sizes[1] // returned] = 0
+    return scores, labels
+
+
+@pytest.mark.parametrize(("returned", "found"), [(36, False), (6, True)])
+def test_a_small_class_is_contradicted_as_often_as_it_contradicts(
+    returned: int, found: bool
+) -> None:
+    """Of two labels that overlap the rarer one has the larger share of the same rows."""
+    scores, labels = small_and_large()
+    labels[ROWS + 5 :: 8 * ROWS // returned] = 0
     flips = Judged(scores, labels, rule("PS308").thresholds).targeted()
     assert [(each.true, each.given) for each in flips] == ([(0, 1)] if found else [])
 
@@ -73,14 +79,8 @@ def test_as_many_rows_the_other_way_may_be_labels_that_overlap(
     returned: int, overlap: bool
 ) -> None:
     """The unsure rows of a large class have the label of a small one as often as that has its."""
-    sizes = (ROWS, 8 * ROWS)
-    predicted = np.repeat([0, 1], sizes)
-    margins = np.concatenate([np.linspace(0.1, 1, size) for size in sizes])
-    scores = np.zeros((len(predicted), 2))
-    scores[np.arange(len(predicted)), predicted] = margins
-    labels = predicted.copy()
-    labels[: sizes[0] : 5] = 1
-    labels[sizes[0] : sizes[0] + 3 * returned : 3] = 0
+    scores, labels = small_and_large()
+    labels[ROWS : ROWS + 3 * returned : 3] = 0
     (flips,) = Judged(scores, labels, rule("PS308").thresholds).targeted()
     assert (flips.true, flips.given, flips.overlap) == (0, 1, overlap)
 
