@@ -54,6 +54,18 @@ def _words(values: NDArray[np.uint64]) -> NDArray[np.int64]:
     return few
 
 
+def by_label(codes: NDArray[np.int64], labels: NDArray[np.int64], classes: int) -> NDArray[np.intp]:
+    """Rows with each code and label, of shape (codes, classes).
+
+    Args:
+        codes: of each row, from 0 on, ``int64`` of shape (n,).
+        labels: code of each row's label, of shape (n,).
+        classes: number of labels.
+    """
+    width = int(codes.max(initial=0)) + 1
+    return np.bincount(codes * classes + labels, minlength=width * classes).reshape(width, classes)
+
+
 class NaiveRest:
     """Log likelihoods of the labels of each row, column by column.
 
@@ -82,15 +94,13 @@ class NaiveRest:
     def column(self, column: int) -> NDArray[np.float64]:
         """What one column says, ``float64`` of shape (n, classes), the row itself left out."""
         bins = binned(self.sample, column)
-        width = int(bins.max(initial=0)) + 1
-        cells = bins * self.classes + self.labels
-        counts = np.bincount(cells, minlength=width * self.classes).reshape(width, self.classes)
+        counts = by_label(bins, self.labels, self.classes)
         rows = counts[bins].astype(np.float64)
         sizes = np.repeat(self.sizes[None].astype(np.float64), len(bins), axis=0)
         each = np.arange(len(bins))
         rows[each, self.labels] -= 1
         sizes[each, self.labels] -= 1
-        return np.log((rows + 1) / (sizes + width))
+        return np.log((rows + 1) / (sizes + len(counts)))
 
     def shares(self, label: int, without: tuple[int, ...]) -> Floats:
         """How often rows that look like each have a label.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from poisonscan.detectors.datasets import tails
+from poisonscan.detectors.datasets.naive_rest import by_label
 from poisonscan.detectors.datasets.row_sample import TEXT
 
 if TYPE_CHECKING:
@@ -81,9 +82,7 @@ class ValueScreen:
 
         The least likely first.
         """
-        cells = codes * self.classes + self.labels
-        table = np.bincount(cells, minlength=len(counts) * self.classes)
-        table = table.reshape(-1, self.classes)
+        table = by_label(codes, self.labels, self.classes)
         labels = (table - counts[:, None] * self.base).argmax(axis=1)
         hits = table[np.arange(len(counts)), labels]
         shares = hits / np.maximum(counts, 1)

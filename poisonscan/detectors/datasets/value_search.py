@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from poisonscan.detectors.datasets.label_counts import is_continuous
+from poisonscan.detectors.datasets.naive_rest import by_label
 from poisonscan.detectors.datasets.row_sample import NUMBER, TEXT
 from poisonscan.detectors.datasets.value_combinations import Combinations
 from poisonscan.detectors.datasets.value_judge import (
@@ -137,11 +138,9 @@ class Singles:
         return any(self._tells(column) for column in self.jagged.intersection(beside))
 
     def _tells(self, column: int) -> bool:
-        """Whether most labels of the other rows with a value are those of nearly all rows."""
+        """Whether nearly all rows have the label that most other rows with their value have."""
         codes = coded(self.sample.values[:, column])[0]
-        cells = np.bincount(codes * self.judge.classes + self.labels)
-        cells.resize((int(codes.max()) + 1, self.judge.classes))
-        rest = cells[codes]
+        rest = by_label(codes, self.labels, self.judge.classes)[codes]
         rest[np.arange(len(codes)), self.labels] -= 1
         wrong = (rest.argmax(axis=1) != self.labels).mean()
         by_chance = 1 - np.bincount(self.labels).max() / len(self.labels)
