@@ -7,11 +7,13 @@ becomes a gap. It runs in a process of its own (see `isolation`) that nothing is
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from poisonscan.contents import Contents
+from poisonscan.datasets.candidates import may_hold_rows
 from poisonscan.finding import Finding, Gap, Rule, Scanned, Severity, Skipped
 from poisonscan.formats.base import (
     Archive,
@@ -37,8 +39,10 @@ Item = Finding | Gap | Skipped | Scanned | TableFile | Shard | ShardIndex | Miss
 """What a scanned file gives: results, and what is put together with that of other files."""
 
 _BESIDE: Final = (Settings, Script, Template, ShardIndex)
-_ROWS: Final = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".arrow", ".feather")
-"""Names of members that would be tables if they could be read."""
+_ROWS: Final = re.compile(
+    r".*\.(?:csv|tsv|jsonl|ndjson|parquet|arrow|feather|json(?=\.))(?:\.(?:gz|bz2|xz|zst))?"
+)
+"""Names of what would be tables if it could be read."""
 _TELLING: Final = frozenset({
     "readme.md", "state.json", "dataset_info.json", "dataset_dict.json", "config.json",
 })  # fmt: skip
@@ -97,6 +101,7 @@ def scan_file(blob: Blob, task: Task, detectors: Detectors) -> Iterator[Item]:
             seen.gaps.clear()
         pending += reversed(children)
     if task.kind != "model" and seen.has_rows:
+        yield from seen.gaps
         yield from seen.others
     if quota.refused:
         yield Gap(blob.path, f"{quota.refused:,} more findings in this file are not listed")
@@ -150,7 +155,8 @@ class _Seen:
 
     def add_gap(self, gap: Gap) -> None:
         self.gaps.append(gap)
-        named = "!/" in gap.path and gap.path.lower().endswith(_ROWS)
+        name = gap.path.rpartition("/")[2].lower()
+        named = _ROWS.fullmatch(name) is not None or may_hold_rows(name)
         self.members = self.members or named or any(why in gap.reason for why in _LOST)
 
     @property

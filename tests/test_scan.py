@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
 import os
 import pickle
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -226,6 +230,48 @@ def test_a_dataset_scan_keeps_the_gaps_of_what_may_be_data(tmp_path: Path) -> No
     write(tmp_path / "model.pkl", pickle.dumps(1)[:-1])
     report = poisonscan.scan(tmp_path, kind="dataset")
     assert [gap.path.rpartition("/")[2] for gap in report.gaps] == ["data.bin"]
+
+
+def _arrays(_rows: bytes) -> bytes:
+    out = io.BytesIO()
+    np.savez(out, x=np.arange(400), y=np.arange(400) % 2)
+    return out.getvalue()
+
+
+def _archive(rows: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for number in range(40):
+            archive.writestr(f"class{number % 2}/{number}.txt", rows)
+    return out.getvalue()
+
+
+def _nothing(_rows: bytes) -> bytes:
+    return b""
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("cut.npz", _arrays),
+        ("cut.csv.bz2", bz2.compress),
+        ("cut.json.gz", gzip.compress),
+        ("cut.zip", _archive),
+        ("empty.npz", _nothing),
+        ("empty.tar", _nothing),
+    ],
+)
+def test_what_is_lost_of_a_dataset_beside_another_is_a_gap(
+    tmp_path: Path, name: str, written: Callable[[bytes], bytes]
+) -> None:
+    rows = b"text,label\n" + b"some text,a\nother text,b\n" * 5
+    write(tmp_path / "good.csv", rows)
+    whole = written(rows)
+    write(tmp_path / name, whole[: len(whole) * 2 // 3])
+    report = poisonscan.scan(tmp_path, kind="dataset", select=["PS301"], root=tmp_path)
+    assert report.exit_code() == 3
+    assert {gap.path.partition("!/")[0] for gap in report.gaps} == {name}
+    assert name not in {item.path for item in report.skipped}
 
 
 @pytest.mark.parametrize(

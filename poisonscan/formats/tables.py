@@ -38,6 +38,7 @@ _ORDINARY: Final = frozenset({
 """Names under which control characters in text are slips, and no loader looks for a model."""
 _ARCHIVES: Final = 2
 """Archives, one in the other, that tables are read from."""
+_PACKED: Final = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z")
 _NEWLINE: Final = re.compile(rb"\n")
 _LONGEST_LINE: Final = 16 << 20
 _POINTER: Final = b"version https://git-lfs.github.com/spec/"
@@ -220,6 +221,7 @@ class Prose:
         if blob.suffix not in _ORDINARY and (match := _CONTROL.search(view, HEAD)) is not None:
             what = "begins as text and goes on as something else"
             yield Gap(blob.path, f"{what}, from byte {match.start():,}: the rest was not checked")
-        if blob.suffix in _MODELS:
+        if blob.suffix in (*_MODELS, *_PACKED):
             what = "text" if len(view) else "nothing"
-            yield Gap(blob.path, f"is called {blob.suffix} and holds {what}: not a model")
+            wanted = "a model" if blob.suffix in _MODELS else "an archive"
+            yield Gap(blob.path, f"is called {blob.suffix} and holds {what}: not {wanted}")
