@@ -12,14 +12,14 @@ import numpy as np
 
 from poisonscan.datasets.batch import Aggregate, Role
 from poisonscan.datasets.dataset import Dataset
-from poisonscan.detectors.datasets.bimodality import (
-    Floats,
-    Split,
-    Thresholds,
-    foreign_parts,
-    split_along,
+from poisonscan.detectors.datasets.bimodality import Floats, Split, split_along
+from poisonscan.detectors.datasets.suspects import (
+    ForeignPart,
+    Judged,
+    Lineup,
+    every_view,
+    parts_told,
 )
-from poisonscan.detectors.datasets.suspects import Judged, Lineup, every_view
 from poisonscan.finding import Fact, Finding, Gap
 from poisonscan.rules import rule
 from poisonscan.verdict import ClassTest
@@ -186,26 +186,13 @@ def _judged(lineup: Lineup) -> Judged:
         for code, rows in tested.items()
     }
     splits = {code: list(found) for code, found in lines.items()}
-    broken = rule("PS402")
-    found, needed = foreign_parts(splits, Thresholds.of(broken.thresholds))
-    findings = [
-        lineup.finding(
-            broken,
-            code,
-            functools.partial(_excess, split, lines[code][split]),
-            f"form a cluster of their own, {split.separation:.1f} spreads away from the rest "
-            f"of the class ({needed[code]:.1f} or more are reported)",
-            split.separation,
-            separation_needed=needed[code],
-            variance_ratio=split.eigenvalue,
-            log10_p=split.log_p,
-            coordinates=split.participation,
-            other_classes_beyond=split.outside,
-        )
-        for code, split in found.items()
-    ]
-    fact = Fact(f"activation clustering{lineup.aspect}", lineup.tested(tested))
-    return [*findings, fact, *lineup.gaps()], lineup.tests(broken, tested, found, looks)
+
+    def told(code: int, split: Split) -> ForeignPart:
+        score = functools.partial(_excess, split, lines[code][split])
+        evidence = {"variance_ratio": split.eigenvalue}
+        return ForeignPart(score, "form a cluster of their own", evidence)
+
+    return parts_told(lineup, rule("PS402"), splits, looks, told)
 
 
 DETECTOR = ActivationClustering()

@@ -9,14 +9,14 @@ import numpy as np
 
 from poisonscan.datasets.batch import Aggregate, Role
 from poisonscan.datasets.dataset import Dataset
-from poisonscan.detectors.datasets.bimodality import (
-    Floats,
-    Split,
-    Thresholds,
-    foreign_parts,
-    split_along,
+from poisonscan.detectors.datasets.bimodality import Floats, Split, split_along
+from poisonscan.detectors.datasets.suspects import (
+    ForeignPart,
+    Judged,
+    Lineup,
+    every_view,
+    parts_told,
 )
-from poisonscan.detectors.datasets.suspects import Judged, Lineup, every_view
 from poisonscan.finding import Fact, Finding, Gap
 from poisonscan.rules import rule
 from poisonscan.verdict import ClassTest
@@ -76,27 +76,13 @@ def _judged(lineup: Lineup) -> Judged:
         code: splits_along_directions(lineup, code, rows, looks * len(tested))
         for code, rows in tested.items()
     }
-    broken = rule("PS401")
-    found, needed = foreign_parts(splits, Thresholds.of(broken.thresholds))
-    findings = [
-        lineup.finding(
-            broken,
-            code,
-            split.excess,
-            f"share a shift that other classes do not have, {split.separation:.1f} spreads away"
-            f" from the rest of the class ({needed[code]:.1f} or more are reported)",
-            split.separation,
-            separation_needed=needed[code],
-            eigenvalue=split.eigenvalue,
-            eigenvalue_z=lineup.contrast.z_score(code),
-            log10_p=split.log_p,
-            coordinates=split.participation,
-            other_classes_beyond=split.outside,
-        )
-        for code, split in found.items()
-    ]
-    fact = Fact(f"spectral signature{lineup.aspect}", lineup.tested(tested))
-    return [*findings, fact, *lineup.gaps()], lineup.tests(broken, tested, found, looks)
+
+    def told(code: int, split: Split) -> ForeignPart:
+        z_score = lineup.contrast.z_score(code)
+        evidence = {"eigenvalue": split.eigenvalue, "eigenvalue_z": z_score}
+        return ForeignPart(split.excess, "share a shift that other classes do not have", evidence)
+
+    return parts_told(lineup, rule("PS401"), splits, looks, told)
 
 
 DETECTOR = SpectralSignature()

@@ -16,7 +16,14 @@ from poisonscan.datasets.dataset import Dataset
 from poisonscan.datasets.network import Network
 from poisonscan.datasets.numbers import Numbers
 from poisonscan.datasets.words import Words
-from poisonscan.detectors.datasets.bimodality import MIN_ROWS, Floats, Split, distinct_rows
+from poisonscan.detectors.datasets.bimodality import (
+    MIN_ROWS,
+    Floats,
+    Split,
+    Thresholds,
+    distinct_rows,
+    foreign_parts,
+)
 from poisonscan.detectors.datasets.contrast import Contrast
 from poisonscan.detectors.datasets.moments import LARGEST, MAX_CLASSES, ClassMoments
 from poisonscan.detectors.datasets.picture_views import Seen, View
@@ -299,6 +306,61 @@ class Lineup:
 
 Judged = tuple[list[Finding | Fact | Gap], list[ClassTest]]
 """What rows show, looked at one way, and the test of each class."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignPart:
+    """What to say of a part of a class that does not belong to it.
+
+    Attributes:
+        score: how far rows on the directions of the class, of shape (rows, k), lie beyond the
+            threshold.
+        what: what the rows have in common, for the message.
+        evidence: further values.
+    """
+
+    score: Callable[[Floats], Floats]
+    what: str
+    evidence: Mapping[str, Json]
+
+
+def parts_told(
+    lineup: Lineup,
+    rule: Rule,
+    splits: Mapping[int, list[Split]],
+    looks: int,
+    told: Callable[[int, Split], ForeignPart],
+) -> Judged:
+    """What a rule says of the classes that fall apart, and its test of each class.
+
+    Args:
+        lineup: the classes.
+        rule: with the thresholds.
+        splits: of every tested class.
+        looks: directions that each class was split along.
+        told: says what there is to a class and its foreign part.
+    """
+    found, needed = foreign_parts(splits, Thresholds.of(rule.thresholds))
+    results: list[Finding | Fact | Gap] = []
+    for code, split in found.items():
+        part = told(code, split)
+        finding = lineup.finding(
+            rule,
+            code,
+            part.score,
+            f"{part.what}, {split.separation:.1f} spreads away from the rest of the class"
+            f" ({needed[code]:.1f} or more are reported)",
+            split.separation,
+            separation_needed=needed[code],
+            log10_p=split.log_p,
+            coordinates=split.participation,
+            other_classes_beyond=split.outside,
+            **part.evidence,
+        )
+        results.append(finding)
+    name = rule.name.replace("-", " ")
+    results.append(Fact(f"{name}{lineup.aspect}", lineup.tested(splits)))
+    return [*results, *lineup.gaps()], lineup.tests(rule, splits, found, looks)
 
 
 def every_view(

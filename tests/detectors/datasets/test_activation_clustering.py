@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from poisonscan.detectors.datasets import moments
 from poisonscan.detectors.datasets.activation_clustering import (
     DETECTOR,
     LINES,
@@ -11,12 +10,9 @@ from poisonscan.detectors.datasets.activation_clustering import (
     cluster_axes,
     half_width,
 )
-from poisonscan.limits import LimitReached
 from tests.detectors.datasets import backdoors
 from tests.detectors.datasets.backdoors import flagged, part
 from tests.fakes import FakeDataset, run
-
-NULLS, HOSTILE = backdoors.nulls(), backdoors.hostile()
 
 
 @pytest.mark.parametrize("classes", [2, 3, 20])
@@ -32,63 +28,12 @@ def test_a_second_cluster_is_found(classes: int, seed: int) -> None:
     assert "60 of" in finding.message
 
 
-@pytest.mark.parametrize("name", NULLS)
-def test_clean_rows_are_quiet(name: str) -> None:
-    assert run(DETECTOR, FakeDataset(part(*NULLS[name]))) == []
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_odd_shapes_are_quiet(name: str) -> None:
-    assert run(DETECTOR, FakeDataset(part(*HOSTILE[name]))) == []
-
-
-@pytest.mark.parametrize("seed", [101, 102, 103, 104])
-def test_digits_are_quiet(seed: int) -> None:
-    hidden, labels, _ = backdoors.digit_activations(seed, 0.0, 0)
-    assert run(DETECTOR, FakeDataset(part(hidden, labels))) == []
-
-
-@pytest.mark.parametrize(("seed", "target"), [(101, 0), (102, 3), (103, 9)])
-def test_a_trigger_in_digits_is_found_in_a_hidden_layer(seed: int, target: int) -> None:
-    hidden, labels, poisoned = backdoors.digit_activations(seed, 0.05, target)
-    (finding,) = run(DETECTOR, FakeDataset(part(hidden, labels)))
-    found = flagged(finding, len(labels))
-    assert finding.key == str(target)
-    assert (found & poisoned).sum() / poisoned.sum() > 0.9
-    assert (found & poisoned).sum() / found.sum() > 0.9
-
-
-def test_pictures_are_quiet() -> None:
-    vectors, labels, _ = backdoors.marked_cifar(0.0, 0, 0)
-    assert run(DETECTOR, FakeDataset(part(vectors, labels))) == []
-
-
 @pytest.mark.parametrize(("rate", "target"), [(0.05, 9)])
 def test_a_trigger_in_pictures_is_found(rate: float, target: int) -> None:
     vectors, labels, poisoned = backdoors.marked_cifar(rate, target, 31)
     (finding,) = run(DETECTOR, FakeDataset(part(vectors, labels)))
     assert finding.key == str(target)
     np.testing.assert_array_equal(flagged(finding, len(labels)), poisoned)
-
-
-def test_numbers_too_large_to_compute_with_are_a_limit() -> None:
-    vectors, labels, _ = backdoors.shifted(0)
-    with pytest.raises(LimitReached, match="beyond 1,000,000"):
-        run(DETECTOR, FakeDataset(part(vectors * 1e8, labels)))
-
-
-def test_far_rows_hide_nothing() -> None:
-    vectors, labels, poisoned = backdoors.shifted(0, classes=5)
-    vectors[np.flatnonzero(labels == 0)[:2]] = [[9e5], [3e38]]
-    vectors[np.flatnonzero(labels == 1)[-1]] = -9e5
-    (finding,) = run(DETECTOR, FakeDataset(part(vectors, labels)))
-    np.testing.assert_array_equal(flagged(finding, len(labels)), poisoned)
-
-
-def test_too_many_labels_are_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(moments, "MAX_CLASSES", 10)
-    with pytest.raises(LimitReached, match="different labels"):
-        run(DETECTOR, FakeDataset(part(*HOSTILE["a class for each row"])))
 
 
 def test_the_line_between_clusters_that_no_coordinate_shows() -> None:

@@ -5,14 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from poisonscan.detectors.datasets import moments, projections
+from poisonscan.detectors.datasets import projections
 from poisonscan.detectors.datasets.spectral_signature import DETECTOR
-from poisonscan.limits import LimitReached
 from tests.detectors.datasets import backdoors
 from tests.detectors.datasets.backdoors import flagged, part
 from tests.fakes import FakeDataset, run
-
-NULLS, HOSTILE = backdoors.nulls(), backdoors.hostile()
 
 
 @pytest.mark.parametrize("classes", [2, 3, 20])
@@ -38,37 +35,6 @@ def test_the_worst_rows_come_first() -> None:
     scores = [row.score or 0.0 for row in finding.at.part.rows]  # type: ignore[union-attr]
     assert scores == sorted(scores, reverse=True)
     assert scores[-1] > 0
-
-
-@pytest.mark.parametrize("name", NULLS)
-def test_clean_rows_are_quiet(name: str) -> None:
-    assert run(DETECTOR, FakeDataset(part(*NULLS[name]))) == []
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_odd_shapes_are_quiet(name: str) -> None:
-    assert run(DETECTOR, FakeDataset(part(*HOSTILE[name]))) == []
-
-
-@pytest.mark.parametrize("seed", [101, 102, 103, 104])
-def test_digits_are_quiet(seed: int) -> None:
-    hidden, labels, _ = backdoors.digit_activations(seed, 0.0, 0)
-    assert run(DETECTOR, FakeDataset(part(hidden, labels))) == []
-
-
-@pytest.mark.parametrize(("seed", "target"), [(101, 0), (102, 3), (103, 9)])
-def test_a_trigger_in_digits_is_found_in_a_hidden_layer(seed: int, target: int) -> None:
-    hidden, labels, poisoned = backdoors.digit_activations(seed, 0.05, target)
-    (finding,) = run(DETECTOR, FakeDataset(part(hidden, labels)))
-    found = flagged(finding, len(labels))
-    assert finding.key == str(target)
-    assert (found & poisoned).sum() / poisoned.sum() > 0.9
-    assert (found & poisoned).sum() / found.sum() > 0.9
-
-
-def test_pictures_are_quiet() -> None:
-    vectors, labels, _ = backdoors.marked_cifar(0.0, 0, 0)
-    assert run(DETECTOR, FakeDataset(part(vectors, labels))) == []
 
 
 @pytest.mark.parametrize(("rate", "target"), [(0.005, 4), (0.05, 9)])
@@ -99,26 +65,6 @@ def test_a_sample_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(size, int)
     assert 0.4 * size < examined < 0.6 * size
     assert math.isclose(float(str(finding.evidence["share_of_class"])), 200 / size, rel_tol=0.25)
-
-
-def test_numbers_too_large_to_compute_with_are_a_limit() -> None:
-    vectors, labels, _ = backdoors.shifted(0)
-    with pytest.raises(LimitReached, match="beyond 1,000,000"):
-        run(DETECTOR, FakeDataset(part(vectors * 1e8, labels)))
-
-
-def test_far_rows_hide_nothing() -> None:
-    vectors, labels, poisoned = backdoors.shifted(0, classes=5)
-    vectors[np.flatnonzero(labels == 0)[:2]] = [[9e5], [3e38]]
-    vectors[np.flatnonzero(labels == 1)[-1]] = -9e5
-    (finding,) = run(DETECTOR, FakeDataset(part(vectors, labels)))
-    np.testing.assert_array_equal(flagged(finding, len(labels)), poisoned)
-
-
-def test_too_many_labels_are_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(moments, "MAX_CLASSES", 10)
-    with pytest.raises(LimitReached, match="different labels"):
-        run(DETECTOR, FakeDataset(part(*HOSTILE["a class for each row"])))
 
 
 def test_long_vectors_are_folded_and_still_tell() -> None:
