@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from poisonscan.escape import escape
+from poisonscan.json_form import as_json
 from poisonscan.masking import mask
 from poisonscan.origin import Origin, lasting
 from poisonscan.places import Places
@@ -83,6 +84,11 @@ class Row:
     whole: bool = False
     mark: tuple[int, int] | None = None
 
+    def __post_init__(self) -> None:
+        """Detectors count with numpy; every report can write Python's own numbers."""
+        object.__setattr__(self, "index", int(self.index))
+        object.__setattr__(self, "score", None if self.score is None else float(self.score))
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -97,6 +103,10 @@ class Rows:
     rows: tuple[Row, ...]
     count: int
     every: Places | None = field(default=None, compare=False, repr=False, metadata={"shown": False})
+
+    def __post_init__(self) -> None:
+        """Take a count of numpy as a number, see ``Row``."""
+        object.__setattr__(self, "count", int(self.count))
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +201,11 @@ class Finding:
     """Findings that name the same rows and are told with this one; none is graver."""
     judged: Severity | None = None
     """Its severity where a test of its own told more than the rule knows."""
+
+    def __post_init__(self) -> None:
+        """Take numbers of numpy as numbers, see ``Row``."""
+        object.__setattr__(self, "evidence", as_json(self.evidence))
+        object.__setattr__(self, "score", None if self.score is None else float(self.score))
 
     def each(self) -> Iterator[Finding]:
         """This finding and those that agree with it, each by itself."""

@@ -274,7 +274,7 @@ class Passes:
             gaps = [item for item in findings if isinstance(item, Gap)]
             self.report.gaps += [dataclasses.replace(gap, detector=name) for gap in gaps]
             facts = [item for item in findings if isinstance(item, Fact)]
-            self.facts |= {fact.name: fact.value for fact in facts}
+            self.facts |= {fact.name: as_json(fact.value) for fact in facts}
             self._tests += [item for item in findings if isinstance(item, ClassTest)]
         else:
             running.append(_Running(name, generator, request))

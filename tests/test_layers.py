@@ -15,10 +15,10 @@ PACKAGE = Path(poisonscan.__file__).parent
 LAYERS = [
     [
         *("run_as_module", "version", "escape", "masking", "plural", "limits", "origin"),
-        *("finding", "places"),
+        *("finding", "places", "json_form"),
     ],
     ["spelling"],
-    ["json_form", "marks", "verdict"],
+    ["marks", "verdict"],
     ["rules"],
     ["sources"],
     ["pickles"],

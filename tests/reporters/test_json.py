@@ -6,14 +6,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from jsonschema import Draft202012Validator
 
 from poisonscan.escape import escape
-from poisonscan.finding import Location, Report
-from poisonscan.reporters.base import Options
+from poisonscan.finding import Location, Report, Row, Rows, Severity
+from poisonscan.reporters.base import REPORTERS, Options
 from poisonscan.reporters.json import SCHEMA_VERSION, render
+from poisonscan.rules import rule
 from tests.reporters.samples import HIGH, LOW, full, reports
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "report.schema.json").read_text())
@@ -158,3 +160,25 @@ def test_no_reporter_loads_a_heavy_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_numbers_of_numpy_are_numbers_in_every_format() -> None:
+    """Detectors count with numpy, and hand over what they counted."""
+    # Typed as what the libraries return in the detectors, where mypy sees no more of it.
+    counts: Any = np.array([3, 1, 12])
+    shares: Any = np.array([0.25, 0.5], np.float32)
+    rows = Rows((Row("a.csv", counts[0], score=shares[1]),), counts[1])
+    evidence: Any = {"found": np.True_, "counted": {"rows": counts[2], "rates": shares}}
+    finding = rule("PS404").finding(Location("a.csv", rows), "m.", score=shares[1], **evidence)
+    wanted = {"found": True, "counted": {"rows": 12, "rates": [0.25, 0.5]}}
+    assert json.loads(json.dumps(finding.evidence)) == wanted
+    again = finding.tested(Severity.LOW, "s.", n=counts[2])
+    assert json.loads(json.dumps(again.evidence)) == {**wanted, "n": 12}
+    assert (type(finding.score), finding.score) == (float, 0.5)
+    report = Report(("a.csv",), findings=[finding])
+    (told,) = load(report)["findings"]
+    (row,) = told["location"]["part"]["rows"]
+    assert (told["evidence"], told["location"]["part"]["count"]) == (wanted, 1)
+    assert (row["index"], row["score"]) == (3, 0.5)
+    for format_name, write in REPORTERS.items():
+        assert write(report, Options()), format_name
