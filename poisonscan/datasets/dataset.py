@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     Vectors = Activations | Network | Embedding | Pictures | Words | Numbers
 
 NO_PICTURE = "with a picture that cannot be read"
-NO_ACTIVATIONS = "with activations that are infinite or not a number: left out where they count"
 FILES = 256
 """Picture files in a batch."""
 
@@ -287,7 +286,7 @@ class Dataset:
             values[Role.TEXT] = distinct_texts([table.column(n) for n in self.roles["text"]])
         if Role.FEATURES in roles:
             values[Role.FEATURES] = self._features(index, start, table, pixels)
-            self._tell_unusable(values[Role.FEATURES], index, start, problem)
+            self._tell_unusable(values[Role.FEATURES], table, index, start, problem)
         if Role.CELLS in roles:
             values[Role.CELLS] = {name: table.column(name) for name in self.cells}
         if Role.PICTURES in roles:
@@ -348,19 +347,22 @@ class Dataset:
         return vectors.vectors([table.column(name) for name in vectors.columns])
 
     def _tell_unusable(
-        self, vectors: NDArray[np.float32], index: int, start: int, problem: Sink
+        self,
+        vectors: NDArray[np.float32],
+        table: pa.RecordBatch | None,
+        index: int,
+        start: int,
+        problem: Sink,
     ) -> None:
-        """Say which rows the activations that the user brought say nothing of."""
-        from poisonscan.datasets.activations import Activations
+        """Say which rows the vectors that somebody brought say nothing of."""
+        from poisonscan.datasets.own_vectors import unusable
 
-        if not isinstance(self.vectors, Activations):
-            return  # that a picture or a text has no vector is told where it is read
-        rows = np.flatnonzero(np.isnan(vectors[:, 0]))
+        rows, what = unusable(self.vectors, vectors, table)
         if len(rows):
             places = tuple(
                 Place(self.place(index, start + row)[1]) for row in rows[:PLACES].tolist()
             )
-            problem(Flaw(NO_ACTIVATIONS, "row", places, len(rows)))
+            problem(Flaw(what, "row", places, len(rows)))
 
     def _picture_files(
         self, index: int, shard: Shard, roles: frozenset[Role], problem: Sink
@@ -396,7 +398,7 @@ class Dataset:
                     values[Role.FEATURES] = residuals(pixels.planes)
                 elif Role.FEATURES in roles and self.vectors is not None:
                     values[Role.FEATURES] = self._brought(shard, start, files)
-                    self._tell_unusable(values[Role.FEATURES], index, start, problem)
+                    self._tell_unusable(values[Role.FEATURES], None, index, start, problem)
             columns = {role: values[role] for role in roles if role in values}
             yield Batch(index, start, len(files), columns)
 

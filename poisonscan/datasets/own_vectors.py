@@ -1,4 +1,4 @@
-"""Vectors that the user brings in place of the built-in ones: activations, or a network's."""
+"""Vectors that somebody brings in place of ours: activations, a column, or a network's."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from poisonscan.datasets.activations import Activations
 from poisonscan.datasets.batch import Role
 from poisonscan.datasets.errors import DatasetError, OptionError
 from poisonscan.datasets.network import Network, taken
+from poisonscan.datasets.numbers import Embedding
 from poisonscan.datasets.tables import count
 from poisonscan.engines.local import usable_cores
 from poisonscan.escape import quote
@@ -18,8 +21,17 @@ from poisonscan.plural import plural
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from poisonscan.datasets.dataset import Dataset
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from poisonscan.datasets.dataset import Dataset, Vectors
     from poisonscan.datasets.own_model import OwnModel
+
+NO_ACTIVATIONS = "with activations that are infinite or not a number: left out where they count"
+NO_VECTOR = (
+    "with a vector of another length, or with a number in it that is missing, infinite or none: "
+    "left out where vectors count"
+)
 
 
 def with_activations(found: Sequence[Dataset], file: str) -> Dataset:
@@ -73,3 +85,24 @@ def seen_by(found: Sequence[Dataset], model: OwnModel) -> list[Dataset]:
         message = f"the model is given {' or '.join(taken(model))}, and there are none"
         raise OptionError(message)
     return out
+
+
+def unusable(
+    source: Vectors | None, vectors: NDArray[np.float32], table: pa.RecordBatch | None
+) -> tuple[NDArray[np.intp], str]:
+    """Rows that vectors say nothing of though they should, and what is wrong with them.
+
+    A row without any vector is not among them: it says so itself. That a picture or a text has no
+    vector is told where it is read.
+
+    Args:
+        source: of the vectors.
+        vectors: shape (rows, dimension), all NaN where there is none.
+        table: the same rows; None where they are files.
+    """
+    if isinstance(source, Activations):
+        return np.flatnonzero(np.isnan(vectors[:, 0])), NO_ACTIVATIONS
+    if isinstance(source, Embedding) and table is not None:
+        given = np.asarray(table.column(source.column).is_valid(), bool)
+        return np.flatnonzero(np.isnan(vectors[:, 0]) & given), NO_VECTOR
+    return np.empty(0, np.intp), ""

@@ -103,6 +103,25 @@ def test_activations_that_are_no_numbers_are_a_gap(
     assert f"{int(share * 900):,} rows with activations that are infinite or not a number" in gaps
 
 
+@pytest.mark.parametrize("profile", ["fast", "default"])
+def test_vectors_of_a_column_that_are_no_numbers_are_a_gap(
+    table: Any, tmp_path: Path, profile: str
+) -> None:
+    """A row without any says so itself; one that has half a vector is looked at by no rule."""
+    file, vectors, _ = table
+    column = vectors.tolist()
+    column[3], column[5], column[7] = [1.0], None, [*column[7][:-1], None]
+    column[9][0], column[11][0] = float("nan"), float("inf")
+    labels = pq.read_table(file).column("label")
+    pq.write_table(pa.table({"vector": column, "label": labels}), tmp_path / "own.parquet")
+    only = "PS401,PS508" if profile == "default" else "PS508"
+    result = _run(tmp_path / "own.parquet", "--select", only, "--profile", profile)
+    assert result.exit_code in {1, 3}
+    (gap,) = json.loads(result.output)["gaps"]
+    assert gap["reason"].startswith("4 rows with a vector of another length")
+    assert gap["reason"].endswith("rows 3, 7, 9, 11")
+
+
 def test_pictures_are_looked_at_beside_activations_that_show_nothing(tmp_path: Path) -> None:
     draw = np.random.default_rng(3)
     labels = draw.integers(0, 3, 450)
