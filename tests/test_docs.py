@@ -10,7 +10,9 @@ from typing import Any
 from click.testing import CliRunner
 from PIL import Image
 
+import poisonscan
 from poisonscan.cli import cli
+from poisonscan.reporters.base import REPORTERS, Options
 from poisonscan.rules import all_rules
 
 ROOT = Path(__file__).parents[1]
@@ -60,6 +62,22 @@ def test_the_help_in_the_readme_is_current() -> None:
         cli, ["scan", "--help"], prog_name="poisonscan"
     )
     assert shown.group(1).strip() == result.output.strip()
+
+
+def test_the_demo_in_the_readme_is_what_a_scan_prints(demo: poisonscan.Report) -> None:
+    """Word for word, but for shares of a small model's answers: those turn on the processor."""
+
+    def said(text: str) -> str:
+        return re.sub(r"\d+%", "N%", " ".join(text.split()))
+
+    readme = (ROOT / "README.md").read_text("utf-8")
+    (shown,) = re.findall(r"<!-- demo -->\n```\n(.*?)```", readme, re.DOTALL)
+    printed, places = said(REPORTERS["text"](demo, Options(width=100))), []
+    for part in shown.split("\n…\n"):
+        assert said(part) in printed, f"renew the demo in the README:\n{printed}"
+        places.append(printed.index(said(part)))
+    assert places == sorted(places)
+    assert len(places) == 2
 
 
 def test_every_command_is_in_the_readme() -> None:

@@ -182,9 +182,8 @@ def test_a_worker_killed_again_costs_its_item_only(engine: ClusterEngine) -> Non
 
 
 @quiet
-def test_the_same_findings_as_on_this_machine(address: str) -> None:
-    here = poisonscan.scan(DEMO, kind="dataset", jobs=1)
-    there = poisonscan.scan(DEMO, kind="dataset", engine=address)
-    assert there.findings == here.findings
-    assert here.findings
-    assert (there.gaps, there.scanned) == (here.gaps, here.scanned)
+def test_the_same_findings_as_on_this_machine(address: str, demo: poisonscan.Report) -> None:
+    there = poisonscan.scan(DEMO, root=ROOT, engine=address)
+    assert there.findings == demo.findings
+    assert demo.findings
+    assert (there.gaps, there.scanned) == (demo.gaps, demo.scanned)
