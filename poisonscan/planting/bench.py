@@ -111,6 +111,8 @@ def bench(
     known["profile"] = profile
     if bed.label is not None:
         known["label_column"] = bed.label
+    if bed.picture is not None:  # pixels of arrays become files that no scan takes for pictures
+        known["image_column"] = bed.picture
     with tempfile.TemporaryDirectory(prefix="poisonscan-", ignore_cleanup_errors=True) as folder:
         told("the data as they are", 0, steps)
         before = _scanned(bed, Path(folder), known)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
+from sklearn.datasets import load_digits
 
 from poisonscan.planting.bench import bench
 from poisonscan.planting.errors import PlantError
@@ -42,6 +44,17 @@ def test_rows_that_are_found_without_an_attack_do_not_count(tmp_path: Path) -> N
     assert clean.rules
     assert flips.planted == 3
     assert flips.wrong <= 3
+
+
+def test_pictures_of_an_array_are_looked_at(tmp_path: Path) -> None:
+    """Their pixels become files of a form that a scan takes for pictures only if it is told."""
+    digits = load_digits()
+    pixels = np.minimum(digits.images[:500] * 16, 255).astype(np.uint8).repeat(3, 1).repeat(3, 2)
+    np.savez(tmp_path / "train.npz", x=pixels, y=digits.target[:500])
+    clean, patch = bench(tmp_path, attacks=["patch"], rates=[0.05], profile="fast")
+    assert (clean.gaps, patch.gaps) == (0, 0)
+    assert (patch.found, patch.planted) == (25, 25)
+    assert "PS404" in patch.rules
 
 
 def test_attacks_that_are_not_known_or_do_not_fit(tmp_path: Path) -> None:
