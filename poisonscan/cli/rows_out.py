@@ -15,6 +15,7 @@ import click
 from poisonscan.cli.outputs import Output, refuse_place
 from poisonscan.escape import quote
 from poisonscan.finding import Report, Severity
+from poisonscan.plural import plural
 
 _LISTED: Final = 10_000
 """Files of a target whose names are looked at."""
@@ -80,11 +81,15 @@ class RowsOut:
             return
         from poisonscan.cleaning.tables import FORMS, is_kept_whole
 
-        file = next((file for file in _files(read) if is_kept_whole(file.name)), None)
-        if file is not None:
-            name = quote(os.fspath(file))
-            message = f"poisonscan: clean takes rows out of {FORMS}, and none out of {name}"
-            click.echo(f"{message}; --rows-out lists its rows all the same", err=True)
+        whole = [file for file in _files(read) if is_kept_whole(file.name)]
+        if not whole:
+            return
+        which, names, rows = quote(os.fspath(whole[0])), "its name", "its rows"
+        if len(whole) > 1:
+            which += f" and {plural(len(whole) - 1, 'other file')}"
+            names, rows = "their names", "their rows"
+        message = f"poisonscan: clean takes rows out of {FORMS}, and none out of {which}"
+        click.echo(f"{message}, by {names}; --rows-out lists {rows} all the same", err=True)
 
     def write(self, report: Report) -> None:
         """Write the list, before findings are hidden; ends the command where that fails."""
@@ -101,9 +106,12 @@ class RowsOut:
 
 
 def _files(targets: Iterable[Path]) -> Iterator[Path]:
-    """Some files of targets, by name: not more than can be listed at once."""
+    """Some files of targets, in order of their names: not more than can be listed at once."""
     for target in targets:
-        inside = (
-            Path(place, name) for place, _, names in os.walk(target) for name in sorted(names)
-        )
-        yield from islice(inside if target.is_dir() else [target], _LISTED)
+        yield from islice(_inside(target) if target.is_dir() else [target], _LISTED)
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    for place, folders, names in os.walk(folder):
+        folders.sort()  # which walk follows
+        yield from (Path(place, name) for name in sorted(names))

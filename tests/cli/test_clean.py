@@ -127,8 +127,16 @@ def test_that_rows_can_be_listed_only_is_said_before_the_scan(
     monkeypatch.setattr("poisonscan.cli.scan.run_scan", scan)
     for target in ("data", f"data/{name}"):
         output = run("dataset", target, "--rows-out", "rows.jsonl").output
-        assert f"and none out of 'data/{name}'; --rows-out lists its rows all the same" in output
+        said = f"and none out of 'data/{name}', by its name; --rows-out lists its rows"
+        assert said in output
         assert output.index("and none out of") < output.index("the scan begins")
         assert "none out of" not in run("dataset", target).output
+    for folder in ("z", "a"):
+        Path("data", folder).mkdir()
+        Path("data", folder, name).write_bytes(b"")
     Path("data", name).rename(Path("data", "t.csv"))
+    output = run("dataset", "data", "--rows-out", "rows.jsonl").output
+    assert f"none out of 'data/a/{name}' and 1 other file, by their names; --rows-out" in output
+    for folder in ("z", "a"):
+        Path("data", folder, name).unlink()
     assert "none out of" not in run("dataset", "data", "--rows-out", "rows.jsonl").output
