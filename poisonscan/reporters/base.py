@@ -18,6 +18,7 @@ from poisonscan.reporters.anchors import Anchors
 from poisonscan.reporters.private import without_content
 
 _SECTION: Final = r"\*\*{}\.\*\*\s*(.*?)(?=\n\s*\n|\n?\*\*[A-Z][^*]*\.\*\*|\Z)"
+_STRESSED: Final = re.compile(r"(`[^`]*`)|\*(\w[^*`]*)\*")
 _SENTENCE: Final = re.compile(r"(?<=[.!?])\s+(?=[A-Z`*])")
 
 
@@ -150,7 +151,8 @@ def advice(rule: Rule, heading: str, *, whole: bool = False) -> str:
     if match is None:
         return ""
     text = escape(" ".join(match.group(1).replace("**", "").split()))
-    return text if whole else _SENTENCE.split(text, maxsplit=1)[0]
+    shown = text if whole else _SENTENCE.split(text, maxsplit=1)[0]
+    return _STRESSED.sub(lambda found: found[1] or found[2], shown)
 
 
 def dump(document: Json, *, indent: int | None = None) -> str:

@@ -19,12 +19,13 @@ _SIDE: Final = 32
 """Pixels of a side of the pictures that patches are looked for in."""
 _HELP_PART: Final = re.compile(r"\*\*([A-Z][^*]*?)\.?\*\*")
 _CODE: Final = re.compile(r"`([^`]+)`")
+_STRESSED: Final = re.compile(r"\*(\w[^*]*)\*")
 _BARS: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Text as it stands, and how: ``""``, ``trigger``, ``unseen`` or ``code``."""
+    """Text as it stands, and how: ``""``, ``trigger``, ``unseen``, ``code`` or ``stressed``."""
 
     text: str
     how: str = ""
@@ -121,7 +122,7 @@ class HelpPart:
 
 
 def help_parts(text: str) -> list[HelpPart]:
-    """The Markdown of a rule's help, as far as rules use it: paragraphs, headings and code."""
+    """The Markdown of a rule's help, as far as rules use it: paragraphs, headings, code, stress."""
     parts: list[HelpPart] = []
     for paragraph in re.split(r"\n\s*\n", text.strip()):
         line = " ".join(paragraph.split())
@@ -133,8 +134,12 @@ def help_parts(text: str) -> list[HelpPart]:
 
 
 def prose(text: str) -> tuple[Piece, ...]:
-    """A sentence of a rule, with what stands in backticks as code."""
-    return tuple(_split(text, _CODE, "code"))
+    """A sentence of a rule, with what stands in backticks as code, between asterisks stressed."""
+    return tuple(
+        part
+        for piece in _split(text, _CODE, "code")
+        for part in ([piece] if piece.how else _split(piece.text, _STRESSED, "stressed"))
+    )
 
 
 @dataclass(frozen=True, slots=True)

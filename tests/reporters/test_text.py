@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from poisonscan.escape import escape
 from poisonscan.finding import Gap, Json, Location, Report, Row, Rows, Scanned, Severity, Span
 from poisonscan.reporters.base import REPORTERS, Options, advice
+from poisonscan.reporters.html_parts import help_parts
 from poisonscan.reporters.terminal import Terminal, bar, no_command, size
 from poisonscan.reporters.text import ROWS_SHOWN, render
+from poisonscan.rules import all_rules
 from tests.reporters.samples import CRITICAL, HELP, HIGH, LOW, MEDIUM, csv_rows, full, reports
 
 CODES = re.compile(r"\x1b\[[0-9;]*m")
@@ -326,6 +328,19 @@ def test_advice() -> None:
     assert advice(CRITICAL, "Limits") == "None that are known."
     assert advice(CRITICAL, "No such heading") == ""
     assert "**" in HELP
+    stressed = dataclasses.replace(
+        CRITICAL, help="**Why it matters.** A word such as *cf*, `*.pt` or `a*b*`."
+    )
+    assert advice(stressed, "Why it matters") == "A word such as cf, `*.pt` or `a*b*`."
+
+
+def test_no_rule_shows_marks_of_its_markup() -> None:
+    for rule in all_rules().values():
+        for heading in ("What it means", "Why it matters", "What to do"):
+            plain = re.sub("`[^`]*`", "", advice(rule, heading, whole=True))
+            assert "*" not in plain, rule.id
+        for part in help_parts(rule.help):
+            assert not [p for p in part.pieces if p.how == "" and "*" in p.text], rule.id
 
 
 def test_sizes_and_bars() -> None:
