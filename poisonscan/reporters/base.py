@@ -19,7 +19,7 @@ from poisonscan.reporters.private import without_content
 
 _SECTION: Final = r"\*\*{}\.\*\*\s*(.*?)(?=\n\s*\n|\n?\*\*[A-Z][^*]*\.\*\*|\Z)"
 _STRESSED: Final = re.compile(r"(`[^`]*`)|\*(\w[^*`]*)\*")
-_SENTENCE: Final = re.compile(r"(?<=[.!?])\s+(?=[A-Z`*])")
+_SENTENCE: Final = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9`*'])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +151,14 @@ def advice(rule: Rule, heading: str, *, whole: bool = False) -> str:
     if match is None:
         return ""
     text = escape(" ".join(match.group(1).replace("**", "").split()))
-    shown = text if whole else _SENTENCE.split(text, maxsplit=1)[0]
+    shown = text if whole else first_sentence(text)[0]
     return _STRESSED.sub(lambda found: found[1] or found[2], shown)
+
+
+def first_sentence(text: str) -> tuple[str, str]:
+    """The first sentence of a text, and the rest."""
+    first, *rest = _SENTENCE.split(text, maxsplit=1)
+    return first, "".join(rest)
 
 
 def dump(document: Json, *, indent: int | None = None) -> str:

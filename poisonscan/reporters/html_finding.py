@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from poisonscan.escape import clip
 from poisonscan.finding import Column, Finding, Json, Row, Rows, Span, Tensor
 from poisonscan.marks import in_excerpts
-from poisonscan.reporters.base import said
+from poisonscan.reporters.base import first_sentence, said
 from poisonscan.reporters.html_gallery import Picture, gallery
 from poisonscan.reporters.html_parts import Patch, Piece, marked, patch
 from poisonscan.reporters.html_plot import Confusion, Parts, confusion, parts
@@ -41,7 +41,8 @@ class FindingPart:
 
     Attributes:
         anchor: its name on the page.
-        message: what was seen.
+        message: what was seen, in a sentence.
+        more: what else the message says.
         place: where, as names and values.
         code: what a loader would run, or the piece of the file that shows it.
         evidence: names and values.
@@ -58,6 +59,7 @@ class FindingPart:
 
     anchor: str
     message: str
+    more: str
     place: tuple[Pair, ...]
     code: tuple[Pair, ...]
     evidence: tuple[Pair, ...]
@@ -83,9 +85,11 @@ class FindingPart:
             if name not in _CODE and not (name == "patch" and picture)
         }
         table = _Table(rows, in_excerpts(finding.evidence))
+        message, more = first_sentence(said(finding))
         return cls(
             anchor=anchor,
-            message=said(finding),
+            message=message,
+            more=more,
             place=tuple(_place(finding)),
             code=tuple(_code(finding.evidence)),
             evidence=tuple(_evidence(finding.score, kept)),

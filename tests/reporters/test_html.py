@@ -267,6 +267,17 @@ def test_patches_are_drawn_where_they_are() -> None:
     assert 'x="3" y="1" width="1" height="1" fill="rgb(255,255,255)"' in page
 
 
+def test_what_was_seen_stands_out_of_what_else_is_said() -> None:
+    report = report_with(Row("a", 1))
+    message = "'A. B <' is planted. It is alike. Confirmed."
+    report.findings = [replace(report.findings[0], message=message)]
+    page = page_of(report)
+    # A stop inside of what is quoted only ends the bold: nothing is lost.
+    assert "<strong>&#39;A.</strong> B &lt;&#39; is planted. It is alike. Confirmed.</p>" in page
+    report.findings = [replace(report.findings[0], message="One sentence.")]
+    assert '<p class="message"><strong>One sentence.</strong></p>' in page_of(report)
+
+
 def test_numbers_of_numpy_are_numbers() -> None:
     report = report_with(Row("a", 1), log10_p=np.float64(-51.5), looks=[], reason="")
     report.scanned = [Scanned("a.csv", "dataset", "csv", 1, 1, {"error": np.float64(0.25)})]
