@@ -147,11 +147,13 @@ def _check_type(role: str, field: pa.Field) -> None:
     """Refuse a column that cannot have the role that the user gave it."""
     kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
     binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    # A file of the ``datasets`` library: its bytes, and a path, which is no text of the row.
+    is_file = pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
     fits = {
         "label": not pa.types.is_nested(kind),
-        "text": holds_text(kind),
-        "prompt": holds_text(kind),
-        "response": holds_text(kind),
+        "text": holds_text(kind) and not is_file,
+        "prompt": holds_text(kind) and not is_file,
+        "response": holds_text(kind) and not is_file,
         "image": binary or pa.types.is_struct(kind) or pa.types.is_string(kind) or is_list(kind),
         "features": pa.types.is_nested(kind),
     }

@@ -400,3 +400,12 @@ def test_a_column_that_cannot_have_the_role(tmp_path: Path, option: str) -> None
     write(tmp_path / "t.parquet", ROWS)
     with pytest.raises(OptionError, match=r"column 'weight' \('double'\) cannot be the"):
         opened(tmp_path, **{option: "weight"})
+
+
+@pytest.mark.parametrize("option", ["text_column", "prompt_column", "response_column"])
+def test_a_picture_is_no_text(tmp_path: Path, option: str) -> None:
+    """Its path is a string; taken for text, the picture would not be looked at."""
+    pictures = [{"bytes": encoded(picture(n)), "path": f"{n}.png"} for n in range(3)]
+    pq.write_table(pa.table({"image": pictures, "label": [0, 1, 0]}), tmp_path / "t.parquet")
+    with pytest.raises(OptionError, match=r"column 'image' \('struct.*cannot be the"):
+        opened(tmp_path, **{option: "image"})
