@@ -60,10 +60,11 @@ def clean(
     """Write a dataset without the rows that a scan listed.
 
     Look at the list first: a finding is a suspicion. DATASET is what was scanned, or a file or
-    folder in it, perhaps moved since. It is never changed; OUT is written
-    whole or not at all. Tables keep schema and metadata, records of text stay as they are byte for
-    byte, files that lose nothing are copied. A file that changed since the scan is refused, and so
-    are archives and compressed text. Of copies one stays; of rows that contradict each other none.
+    folder in it, perhaps moved since. It is never changed; OUT is written whole or not at all.
+    Tables keep schema and metadata, records of text stay as they are byte for byte, files that lose
+    nothing are copied. A file that changed since the scan is refused, and so are arrays (.npz,
+    IDX), archives and compressed text. Of copies one stays; of rows that contradict each other
+    none.
 
     Exit codes: 0 when OUT was written, 2 when the list does not fit the dataset, 4 when a file
     cannot be read or written.
