@@ -162,9 +162,11 @@ def _before(first: Outcome) -> str:
     """What is found in the data as they are, for people."""
     if first.rules:
         rules = ", ".join(first.rules)
-        said = f"findings of {rules} name {first.wrong:,} rows: look at them first."
+        said = (
+            f"findings of {rules} name {first.wrong:,} of {first.rows:,} rows: look at them first."
+        )
     else:
-        said = "nothing is found in these rows."
+        said = f"nothing is found in these {first.rows:,} rows."
     if first.gaps:
         said += f" {plural(first.gaps, 'thing')} could not be checked: scan them to see which."
     return f"As they are, {said}\n\n{_line(_HEADS)}"

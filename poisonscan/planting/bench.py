@@ -34,6 +34,7 @@ class Outcome:
         attack: its name; empty for the data as they are.
         rate: poisoned rows as a share of all.
         seed: of the draw.
+        rows: that were scanned.
         planted: poisoned rows.
         found: those of them that a finding names which was not there before.
         wrong: other rows that such findings name.
@@ -46,6 +47,7 @@ class Outcome:
     attack: str
     rate: float
     seed: int
+    rows: int
     planted: int
     found: int
     wrong: int
@@ -117,7 +119,7 @@ def bench(
         told("the data as they are", 0, steps)
         before = _scanned(bed, Path(folder), known)
         usual, rules = len(_named(before.told)), _rules(before.told)
-        yield Outcome("", 0, 0, 0, 0, usual, rules, "", before.gaps, before.seconds)
+        yield Outcome("", 0, 0, bed.rows, 0, 0, usual, rules, "", before.gaps, before.seconds)
         done = 1
         for attack in chosen:
             for rate in rates:
@@ -164,6 +166,7 @@ def _outcome(
         attack.name,
         len(poisoned) / planted.bed.rows,
         seed,
+        planted.bed.rows,
         len(poisoned),
         len(poisoned & flagged),
         len(flagged - poisoned),

@@ -22,7 +22,7 @@ def test_a_table_for_people(tmp_path: Path) -> None:
     pq.write_table(texts(400), tmp_path / "train.parquet")
     code, said = run(str(tmp_path), "--attack", "copies", "--rate", "10")
     assert code == 0
-    assert "As they are, nothing is found in these rows." in said
+    assert "As they are, nothing is found in these 400 rows." in said
     assert "copies         10.00%        40   100%" in said
     assert "Not seen" not in said
     assert "Not seen at all: flips at 1.00%" in run(str(tmp_path), "--attack", "flips")[1]
@@ -33,7 +33,7 @@ def test_lines_for_programs(tmp_path: Path) -> None:
     code, said = run(str(tmp_path), "--attack", "copies", "--json")
     assert code == 0
     first, second = map(json.loads, said.splitlines())
-    assert first["attack"] == ""
+    assert (first["attack"], first["rows"]) == ("", 400)
     assert (second["attack"], second["planted"]) == ("copies", 4)
 
 
