@@ -47,7 +47,8 @@ class Style:
     """What a class has that others do not.
 
     Attributes:
-        suspects: rows of the class beyond ``_TAIL`` of other classes' rows, most so first.
+        suspects: rows of the class beyond ``_TAIL`` of other classes' rows, most so first; of
+            other groups of rows in the same way.
         sure: those of them of which at most ``_FALSE`` are honest.
         core: share of the suspects beyond ``_CORE`` of other classes' rows.
     """
@@ -115,19 +116,28 @@ class Styles:
 
     def find(self, code: int) -> Style | None:
         """The style of a class's contradicted rows; None where these have none in common."""
-        mine = self.labels == code
-        against = contradiction(self.scores, code)[mine]
-        spread = float(against.std()) or 1.0
+        return self.of(self.labels == code, contradiction(self.scores, code))
+
+    def of(self, mine: Mask, against: Floats) -> Style | None:
+        """The style that some rows have and others have not.
+
+        Args:
+            mine: those in which it is looked for, of shape (n,).
+            against: how much what each row shows contradicts its label, of shape (n,).
+
+        Returns:
+            None where the contradicted ones of them have nothing in common.
+        """
+        spread = float(against[mine].std()) or 1.0
         weights = np.zeros(len(mine))
-        weights[mine] = np.clip(against / spread, 0, 2)
+        weights[mine] = np.clip(against[mine] / spread, 0, 2)
         places = np.zeros(len(mine))
         for _ in range(_ROUNDS):
             if weights.sum() < _FEWEST:
                 return None
             places = self._places(weights)
-            weights[mine] = implanted_share(places[mine], places[~mine]) ** 2 * (
-                0.5 + (against > 0)
-            )
+            shares = implanted_share(places[mine], places[~mine])
+            weights[mine] = shares**2 * (0.5 + (against[mine] > 0))
         if weights.sum() < _FEWEST:
             return None
         tail, core = np.quantile(places[~mine], [1 - _TAIL, 1 - _CORE])
@@ -185,32 +195,35 @@ def _cut(mine: Floats, others: Floats) -> float:
     return float(max(mine[~kept].max(initial=-np.inf), np.quantile(others, 1 - _TAIL)))
 
 
-def discriminant(numbers: Floats, labels: Ints, code: int, style: Style) -> tuple[Floats, float]:
+def discriminant(numbers: Floats, labels: Ints, mine: Mask, style: Style) -> tuple[Floats, Floats]:
     """What tells the rows of a style from all others by the numbers alone.
 
     Args:
         numbers: standardized, of shape (n, d).
         labels: codes of the classes, of shape (n,).
-        code: the class with the style.
-        style: found in it.
+        mine: the rows in which the style was looked for, of shape (n,).
+        style: found in them.
 
     Returns:
-        Weights of the numbers, of shape (d,), and the place along them beyond which rows of the
-        class are named.
+        Weights of the numbers, of shape (d,), and for each code the place along them beyond which
+        rows of that class are named; infinity for a class of suspects alone.
     """
     chosen = np.zeros(len(labels), bool)
     chosen[style.suspects] = True
-    left = numbers.copy()
-    for other in np.unique(labels).tolist():
-        own = labels == other
+    left, middles = numbers.copy(), np.full((int(labels.max()) + 1, numbers.shape[1]), np.inf)
+    for code in np.unique(labels).tolist():
+        own = labels == code
         if (own & ~chosen).any():
-            left[own] -= numbers[own & ~chosen].mean(axis=0)
+            middles[code] = numbers[own & ~chosen].mean(axis=0)
+            left[own] -= middles[code]
     spread = _covariance(left[~chosen])
     weights = np.linalg.solve(spread, left[style.sure].mean(axis=0))
     weights /= np.sqrt(max(float(weights @ spread @ weights), 1e-12))
-    mine, places = labels == code, left @ weights
-    middle = float((numbers[mine & ~chosen] @ weights).mean())
-    return weights, _cut(places[mine], places[~mine]) + middle
+    places = left @ weights
+    known = np.isfinite(middles[:, 0])
+    thresholds = np.full(len(middles), np.inf)
+    thresholds[known] = _cut(places[mine], places[~mine]) + middles[known] @ weights
+    return weights, thresholds
 
 
 def _covariance(centred: Floats) -> Floats:

@@ -18,6 +18,7 @@ from poisonscan.detectors.datasets.contradicted_style import (
     implanted,
 )
 from poisonscan.detectors.datasets.flipped_labels import look
+from poisonscan.detectors.datasets.moved_labels import contradictions, mostly_one, moved
 from poisonscan.detectors.datasets.picture_statistics import GROUPS
 from poisonscan.detectors.datasets.sampled_statistics import (
     FarPictures,
@@ -37,9 +38,12 @@ if TYPE_CHECKING:
     from poisonscan.datasets.dataset import Dataset
     from poisonscan.detectors.datasets.contradicted_style import Style
     from poisonscan.detectors.datasets.flipped_labels import Looked
-    from poisonscan.finding import Finding
+    from poisonscan.detectors.datasets.moved_labels import Moved
+    from poisonscan.finding import Finding, Json
 
 _FACT = "picture style triggers"
+_TOLD = 4
+"""Pairs of labels that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +86,30 @@ class _Found:
     core: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Shifted:
+    """What is to be reported of many classes.
+
+    Attributes:
+        moved: the rule that labels follow.
+        lines: what tells the pictures from others, for each class that has some.
+        group: statistics that tell most, for people.
+        share: of the sample, that is far out along the lines.
+    """
+
+    moved: Moved
+    lines: tuple[Line, ...]
+    group: str
+    share: float
+
+
 class PictureStyleTriggers:
     """Looks for what was done to all pictures of other classes that were given one label.
 
     A filter (Liu et al. 2019, "ABS"), a hidden message (Li et al. 2021, "Invisible backdoor attack
     with sample-specific triggers"), fewer levels (Wang et al. 2022, "BppAttack"), a patch that is
     different in each picture (Nguyen and Tran 2020, "Input-aware dynamic backdoor attack"), a warp.
+    Also where each class was given another label (see ``moved_labels``).
     """
 
     needs: ClassVar[frozenset[Role]] = frozenset({Role.LABEL, Role.FEATURES, Role.PICTURES})
@@ -109,12 +131,17 @@ class PictureStyleTriggers:
         if len(codes) < 2:
             reason = f"fewer than two labels with {least:.0f} different pictures"
             return [Fact(_FACT, f"not decided: {reason}")]
-        found = _search(judged, codes)
-        fact = Fact(_FACT, _told(judged, len(codes), len(found), taken.whole and looked.whole))
-        if not found:
-            return [fact]
-        far: FarPictures = yield FarPictures(tuple(each.line for each in found))
-        return [*(_finding(dataset, each, far, len(judged.labels)) for each in found), fact]
+        found, shifted = _search(judged, codes)
+        whole = taken.whole and looked.whole
+        reported: list[Finding | Fact] = []
+        if found:
+            far: FarPictures = yield FarPictures(tuple(each.line for each in found))
+            reported += [_finding(dataset, each, far, len(judged.labels)) for each in found]
+        if shifted:
+            of_all: FarPictures = yield FarPictures(shifted.lines)
+            reported.append(_of_all_labels(dataset, shifted, of_all, judged))
+        count = len(found) + (shifted is not None)
+        return [*reported, Fact(_FACT, _told(judged, len(codes), count, whole))]
 
 
 DETECTOR = PictureStyleTriggers()
@@ -132,8 +159,8 @@ def _joined(taken: SampledStatistics, looked: Looked) -> _Judged:
     return _Judged(numbers[both], scores, labels, looked.names, looked, at[both])
 
 
-def _search(judged: _Judged, codes: list[int]) -> list[_Found]:
-    """Classes with a style of their own that their contents contradict."""
+def _search(judged: _Judged, codes: list[int]) -> tuple[list[_Found], _Shifted | None]:
+    """Classes with a style of their own that their contents contradict, and one of many classes."""
     from threadpoolctl import threadpool_limits
 
     limits, found = rule("PS411").thresholds, []
@@ -146,7 +173,39 @@ def _search(judged: _Judged, codes: list[int]) -> list[_Found]:
             style = styles.find(code)
             if style is not None and len(style.sure) >= limits["pictures"]:
                 found += _decided(judged, standard, scale, code, style)
-    return found
+        return found, _shifted(judged, standard, scale, moved(styles))
+
+
+def _shifted(
+    judged: _Judged, standard: NDArray[np.float64], scale: Scale, labels: Moved | None
+) -> _Shifted | None:
+    """A style whose pictures have labels that were moved by a rule."""
+    if labels is None or not labels.allowed(rule("PS412").thresholds):
+        return None
+    contradicted = contradictions(judged.scores, judged.labels) > 0
+    weights, thresholds = discriminant(standard, judged.labels, contradicted, labels.style)
+    far = standard @ weights > thresholds[judged.labels]
+    # Where most pictures lie so far out, it is the usual way of making them.
+    few, most = far.sum() < rule("PS412").thresholds["pictures"], 2 * far.sum() > len(far)
+    if few or most or mostly_one(judged.labels[far]):
+        return None
+    shift = standard[far].mean(axis=0) - standard[~far].mean(axis=0)
+    lines = (
+        _line(judged.names[code], weights, scale, thresholds[code])
+        for code in np.unique(judged.labels[far]).tolist()
+    )
+    return _Shifted(labels, tuple(lines), _group(weights, shift), float(far.mean()))
+
+
+def _line(label: str, weights: NDArray[np.float64], scale: Scale, threshold: float) -> Line:
+    """A direction of standardized numbers as one of the numbers themselves."""
+    return Line(
+        label,
+        (weights / scale.spread).tobytes(),
+        scale.middle.tobytes(),
+        (FAR * scale.spread).tobytes(),
+        float(threshold),
+    )
 
 
 def _decided(
@@ -163,20 +222,14 @@ def _decided(
     most = limits["most"] * mine.sum()
     if evidence < limits["evidence"] or chosen.sum() > most:
         return []
-    weights, threshold = discriminant(standard, judged.labels, code, style)
-    beyond = standard @ weights > threshold
+    weights, thresholds = discriminant(standard, judged.labels, mine, style)
+    beyond = standard @ weights > thresholds[code]
     far = mine & beyond
     # Where most pictures of other classes are like these, it is the rest of the class that is odd.
     if far.sum() < limits["pictures"] or 2 * beyond[~mine].sum() > (~mine).sum():
         return []
     group = _group(weights, standard[far].mean(axis=0) - standard[mine & ~far].mean(axis=0))
-    line = Line(
-        judged.names[code],
-        (weights / scale.spread).tobytes(),
-        scale.middle.tobytes(),
-        (FAR * scale.spread).tobytes(),
-        threshold,
-    )
+    line = _line(judged.names[code], weights, scale, thresholds[code])
     return [_Found(line, group, share, error, style.core)]
 
 
@@ -238,4 +291,40 @@ def _finding(dataset: Dataset, found: _Found, far: FarPictures, size: int) -> Fi
         standard_error=found.error,
         core=found.core,
         looked_at=size,
+    )
+
+
+def _of_all_labels(
+    dataset: Dataset, shifted: _Shifted, far: FarPictures, judged: _Judged
+) -> Finding:
+    found = [(*far.found(line.label), line) for line in shifted.lines if line.label in far.counts]
+    rows = np.concatenate([rows for rows, _, _ in found])
+    beyond = np.concatenate([places - line.threshold for _, places, line in found])
+    order = np.lexsort((rows[:, 1], rows[:, 0], -beyond))
+    count = sum(far.counts.values())
+    named = dataset.named(rows[order], beyond[order], count=count)
+    names, seen = judged.names, shifted.moved
+    pairs = [(names[true], names[given]) for true, given in seen.rule.items()]
+    listed: list[Json] = [[true, given] for true, given in pairs]
+    told = "; ".join(
+        f"what looks like {quote(true)} is labelled {quote(given)}" for true, given in pairs[:_TOLD]
+    )
+    more = f"; {len(pairs) - _TOLD:,} more" if len(pairs) > _TOLD else ""
+    return rule("PS412").finding(
+        Location(dataset.path, named),
+        f"{count:,} pictures of {len(found):,} labels were made in one way that hardly any other "
+        f"picture was (most of it shows in their {shifted.group}), and their labels are moved "
+        f"by one rule: mostly, {told}{more}. Of suspects {seen.follow:.0%} follow it, of other "
+        f"pictures that look mislabelled {seen.usual:.0%} would. Look at them beside others.",
+        key="labels",
+        score=seen.implanted,
+        moved=listed,
+        shows_in=shifted.group,
+        implanted=seen.implanted,
+        standard_error=seen.error,
+        follow=seen.follow,
+        usual=seen.usual,
+        log10_p=seen.log10_p,
+        share_of_dataset=shifted.share,
+        looked_at=len(judged.labels),
     )

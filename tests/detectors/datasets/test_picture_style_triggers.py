@@ -125,6 +125,19 @@ def test_what_was_done_to_pictures_of_one_label_is_found(made: Callable[[Bytes],
     assert min(scores) > 0
 
 
+def test_pictures_whose_labels_were_all_moved_are_found() -> None:
+    """All-to-all: no class is the target."""
+    labels = honest()
+    labels[CHOSEN] = (labels[CHOSEN] + 1) % CLASSES
+    (finding,) = found(changed(CHOSEN, filtered), labels)
+    assert finding.rule.id == "PS412"
+    rule = cast("list[list[str]]", finding.evidence["moved"])
+    assert sorted(rule) == [[str(i), str((i + 1) % CLASSES)] for i in range(CLASSES)]
+    rows = cast("Rows", finding.at.part)
+    said, planted = {row.index for row in rows.rows}, set(CHOSEN.tolist())
+    assert len(said & planted) >= 0.9 * max(len(planted), len(said))
+
+
 def test_wrong_labels_alone_are_no_style() -> None:
     assert found(colours(), relabelled()) == []
 
