@@ -118,12 +118,13 @@ class Styles:
         """The style of a class's contradicted rows; None where these have none in common."""
         return self.of(self.labels == code, contradiction(self.scores, code))
 
-    def of(self, mine: Mask, against: Floats) -> Style | None:
+    def of(self, mine: Mask, against: Floats, leak: float = 0.0) -> Style | None:
         """The style that some rows have and others have not.
 
         Args:
             mine: those in which it is looked for, of shape (n,).
             against: how much what each row shows contradicts its label, of shape (n,).
+            leak: see ``implanted_share``.
 
         Returns:
             None where the contradicted ones of them have nothing in common.
@@ -136,7 +137,7 @@ class Styles:
             if weights.sum() < _FEWEST:
                 return None
             places = self._places(weights)
-            shares = implanted_share(places[mine], places[~mine])
+            shares = implanted_share(places[mine], places[~mine], leak)
             weights[mine] = shares**2 * (0.5 + (against[mine] > 0))
         if weights.sum() < _FEWEST:
             return None
@@ -145,7 +146,7 @@ class Styles:
         if not len(suspects):
             return None
         suspects = suspects[np.argsort(-places[suspects], kind="stable")]
-        limit = _cut(places[mine], places[~mine])
+        limit = _cut(places[mine], places[~mine], leak)
         sure = suspects[places[suspects] > limit]
         return Style(suspects, sure, float((places[suspects] > core).mean()))
 
@@ -164,7 +165,7 @@ class Styles:
         return np.asarray(middle / np.float32(length or 1.0))
 
 
-def implanted_share(mine: Floats, others: Floats) -> Floats:
+def implanted_share(mine: Floats, others: Floats, leak: float = 0.0) -> Floats:
     """Share of a class's rows from each place on that others do not explain.
 
     Were none implanted, as large a part of the class as of the others would lie beyond a place. One
@@ -174,28 +175,34 @@ def implanted_share(mine: Floats, others: Floats) -> Floats:
     Args:
         mine: places of the class's rows, of shape (n,).
         others: of all other rows, of shape (m,), m >= 1.
+        leak: implanted rows among the others for each among the class's, less than m / n. With
+            ``h`` honest ones of the class's beyond a place, the others have ``h`` m / n and
+            ``leak`` times the implanted ones there.
 
     Returns:
         Of each of the class's rows, from 0 to 1, not larger for nearer ones; of shape (n,).
     """
     order = np.argsort(-mine, kind="stable")
     beyond = len(others) - np.searchsorted(np.sort(others), mine[order]) + 0.5
-    expected = len(mine) * beyond / len(others)
-    share = np.clip(1 - expected / np.arange(1, len(mine) + 1), 0, 1)
+    ratio, rank = len(mine) / len(others), np.arange(1, len(mine) + 1)
+    expected = ratio * np.maximum(beyond - leak * rank, 0.5) / (1 - ratio * leak)
+    share = np.clip(1 - expected / rank, 0, 1)
     out = np.empty(len(mine))
     out[order] = np.maximum.accumulate(share[::-1])[::-1]
     return out
 
 
-def _cut(mine: Floats, others: Floats) -> float:
+def _cut(mine: Floats, others: Floats, leak: float) -> float:
     """A place beyond which at most ``_FALSE`` of the class's rows are honest."""
-    kept = implanted_share(mine, others) >= 1 - _FALSE
+    kept = implanted_share(mine, others, leak) >= 1 - _FALSE
     if not kept.any():
         return np.inf
     return float(max(mine[~kept].max(initial=-np.inf), np.quantile(others, 1 - _TAIL)))
 
 
-def discriminant(numbers: Floats, labels: Ints, mine: Mask, style: Style) -> tuple[Floats, Floats]:
+def discriminant(
+    numbers: Floats, labels: Ints, mine: Mask, style: Style, leak: float = 0.0
+) -> tuple[Floats, Floats]:
     """What tells the rows of a style from all others by the numbers alone.
 
     Args:
@@ -203,6 +210,7 @@ def discriminant(numbers: Floats, labels: Ints, mine: Mask, style: Style) -> tup
         labels: codes of the classes, of shape (n,).
         mine: the rows in which the style was looked for, of shape (n,).
         style: found in them.
+        leak: see ``implanted_share``.
 
     Returns:
         Weights of the numbers, of shape (d,), and for each code the place along them beyond which
@@ -222,7 +230,7 @@ def discriminant(numbers: Floats, labels: Ints, mine: Mask, style: Style) -> tup
     places = left @ weights
     known = np.isfinite(middles[:, 0])
     thresholds = np.full(len(middles), np.inf)
-    thresholds[known] = _cut(places[mine], places[~mine]) + middles[known] @ weights
+    thresholds[known] = _cut(places[mine], places[~mine], leak) + middles[known] @ weights
     return weights, thresholds
 
 

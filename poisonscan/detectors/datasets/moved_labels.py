@@ -32,6 +32,8 @@ FOLDS = 3
 """Parts of the rows, each of which is asked whether it follows the rule that the others show."""
 _LOOKS = 2
 """Sets of rows that are asked."""
+_MOST_LEAKED = 0.5
+"""See ``implanted_share``: as the share of contradicted rows over that of others, at most."""
 _LEAST_APART = 0.1
 """How much more often the classifier must be right than honest mistakes follow the rule."""
 
@@ -85,14 +87,17 @@ def moved(styles: Styles) -> Moved | None:
 
     Returns:
         None where these rows share nothing, or most are of one label (which has a style, then), or
-        the classifier's mistakes are too regular to tell.
+        the classifier's mistakes are too many or too regular to tell.
     """
     scores, labels = styles.scores, styles.labels
     against = contradictions(scores, labels)
     contradicted = against > 0
     if not 0 < contradicted.sum() < len(labels):
         return None
-    style = styles.of(contradicted, against)
+    leak = agreeing_by_accident(contradicted, scores.shape[1])
+    if leak * contradicted.sum() > _MOST_LEAKED * (~contradicted).sum():
+        return None
+    style = styles.of(contradicted, against, leak)
     if style is None:
         return None
     asked = [np.sort(rows) for rows in (style.sure, style.suspects) if len(rows) >= FOLDS]
@@ -124,6 +129,15 @@ def _asked(style: Style, shown: Ints, labels: Ints, elsewhere: Ints, right: floa
         _rule(_table(shown, labels, np.arange(rows), len(elsewhere))),
         len(np.unique(labels)),
     )
+
+
+def agreeing_by_accident(contradicted: Mask, classes: int) -> float:
+    """How many rows with moved labels agree with these, for each that is contradicted.
+
+    That is so where the classifier is wrong, and of all classes says the label.
+    """
+    accident = float(contradicted.mean()) / max(classes - 1, 1)
+    return accident / (1 - accident) if accident < 1 else math.inf
 
 
 def mostly_one(labels: Ints) -> bool:

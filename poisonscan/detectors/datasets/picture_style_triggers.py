@@ -18,7 +18,12 @@ from poisonscan.detectors.datasets.contradicted_style import (
     implanted,
 )
 from poisonscan.detectors.datasets.flipped_labels import look
-from poisonscan.detectors.datasets.moved_labels import contradictions, mostly_one, moved
+from poisonscan.detectors.datasets.moved_labels import (
+    agreeing_by_accident,
+    contradictions,
+    mostly_one,
+    moved,
+)
 from poisonscan.detectors.datasets.picture_statistics import GROUPS
 from poisonscan.detectors.datasets.sampled_statistics import (
     FarPictures,
@@ -183,7 +188,8 @@ def _shifted(
     if labels is None or not labels.allowed(rule("PS412").thresholds):
         return None
     contradicted = contradictions(judged.scores, judged.labels) > 0
-    weights, thresholds = discriminant(standard, judged.labels, contradicted, labels.style)
+    leak = agreeing_by_accident(contradicted, len(judged.names))
+    weights, thresholds = discriminant(standard, judged.labels, contradicted, labels.style, leak)
     far = standard @ weights > thresholds[judged.labels]
     # Where most pictures lie so far out, it is the usual way of making them.
     few, most = far.sum() < rule("PS412").thresholds["pictures"], 2 * far.sum() > len(far)

@@ -56,6 +56,19 @@ def test_contradiction_is_the_best_other_class() -> None:
     assert np.allclose(contradiction(scores, 0), [0.6, -0.1])
 
 
+def test_implanted_rows_among_the_others_are_taken_off() -> None:
+    """Of 1,000 rows of each side 200 and 20 are far out: with a leak of a tenth none is honest."""
+    mine, others = np.linspace(-1, 1, 1_000), np.linspace(-1, 1, 1_000)
+    mine[-200:] = np.linspace(5, 6, 200)
+    others[-20:] = np.linspace(5, 6, 20)
+    far = mine > 2
+    plain, corrected = implanted_share(mine, others), implanted_share(mine, others, 0.1)
+    assert np.allclose(plain[far].min(), 0.9, atol=0.01)
+    assert corrected[far].min() > 0.97
+    near = np.abs(mine[~far] - 0.5).argmin()
+    assert corrected[~far][near] < 0.6
+
+
 def test_rows_of_all_kinds_that_share_a_shift_are_found_and_told() -> None:
     draw = np.random.default_rng(3)
     content = np.arange(3_000) % 3
