@@ -33,15 +33,12 @@ common."""
 OF_THEIR_OWN: Final = frozenset({"PS510", "PS511", "PS608"})
 """Rules that ask for something else than a look at the rows: a test split to be drawn again, a key
 to be revoked. What asks for that is told by itself, as is what such a rule would take in."""
-LEARNED: Final = frozenset({"PS630"})
-"""Rules whose detector learns whatever texts of a label share. It learns a trigger phrase, too, and
-then also names honest rows that are a little like those with the phrase."""
 BY_SIGHT: Final = frozenset({"PS601", "PS602", "PS603", "PS604", "PS610", "PS611"})
-"""Rules that say by the character what rows share. A rule that learned it is told with their rows
-only, if it has ``LEARNT`` of these and they are ``LEARNT`` of its own: ``LED`` if it says itself
-that what its rows share before all else is a part of the phrase."""
+"""Rules that say by the character what rows share. A finding with ``grounds`` may have learned just
+that, and then also names honest rows that are a little like those: it is told with their rows only,
+if it would not be there without them."""
 LEARNT: Final = 0.5
-LED: Final = 0.1
+"""Share of the rows of a finding ``BY_SIGHT`` that one which may have learned it has too."""
 _PRECISION: Final = ("very-high", "high", "medium", "low")
 
 
@@ -89,29 +86,24 @@ def _numbers(finding: Finding, rows: int) -> Numbers | None:
 
 
 def _narrow(findings: list[Finding], found: list[tuple[int, Numbers]]) -> None:
-    """Give findings that learned what others see the rows of the largest of these."""
+    """Give findings that only learned what others see the rows of the largest of these."""
     import numpy as np
 
     by_sight = [(at, rows) for at, rows in found if findings[at].rule.id in BY_SIGHT]
     by_sight.sort(key=lambda one: (-len(one[1]), findings[one[0]].rule.id, findings[one[0]].key))
     for place, (learned, rows) in enumerate(found):
-        if findings[learned].rule.id not in LEARNED:
+        grounds = findings[learned].grounds
+        if grounds is None:
             continue
-        for at, seen in by_sight:
-            common = len(np.intersect1d(rows, seen, assume_unique=True))
-            least = LED if _led(findings[learned], findings[at]) else LEARNT
-            if common >= max(LEAST, LEARNT * len(seen), least * len(rows)):
-                findings[learned] = replace(findings[learned], at=findings[at].at)
-                found[place] = (learned, seen)
-                break
-
-
-def _led(learned: Finding, seen: Finding) -> bool:
-    """Whether the first of what a style consists of is in a phrase."""
-    style, phrase = learned.evidence.get("style"), seen.evidence.get("phrase")
-    if not isinstance(style, list) or not isinstance(phrase, str):
-        return False
-    return bool(style) and f" {style[0]} " in f" {phrase} "
+        inside = [
+            (at, seen)
+            for at, seen in by_sight
+            if len(np.intersect1d(rows, seen, assume_unique=True)) >= max(LEAST, LEARNT * len(seen))
+        ]
+        if inside and not grounds.hold_without(np.concatenate([seen for _, seen in inside])):
+            at, seen = inside[0]
+            findings[learned] = replace(findings[learned], at=findings[at].at)
+            found[place] = (learned, seen)
 
 
 def _groups(

@@ -11,7 +11,7 @@ from poisonscan.escape import escape
 from poisonscan.json_form import as_json
 from poisonscan.masking import mask
 from poisonscan.origin import Origin, lasting
-from poisonscan.places import Places
+from poisonscan.places import Grounds, Places
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -201,6 +201,10 @@ class Finding:
     """Findings that name the same rows and are told with this one; none is graver."""
     judged: Severity | None = None
     """Its severity where a test of its own told more than the rule knows."""
+    grounds: Grounds | None = field(
+        default=None, compare=False, repr=False, metadata={"shown": False}
+    )
+    """What it rests on, where its detector may have learned what another finding says."""
 
     def __post_init__(self) -> None:
         """Take numbers of numpy as numbers, see ``Row``."""

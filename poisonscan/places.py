@@ -1,4 +1,4 @@
-"""All rows that a finding means, which may be more than it names."""
+"""All rows that a finding means, which may be more than it names, and those that it rests on."""
 
 from __future__ import annotations
 
@@ -47,3 +47,14 @@ class Places(Protocol):
 
     def numbers(self) -> Any:
         """A number for each row, the same for the same row of a dataset: an ``int64`` array."""
+
+
+class Grounds(Protocol):
+    """What a detector decided by that learns whatever rows share: it can be asked again."""
+
+    def hold_without(self, rows: Any) -> bool:
+        """Whether it would find something in the rows that are not these.
+
+        Args:
+            rows: numbers as of ``Places.numbers``.
+        """

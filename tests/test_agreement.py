@@ -53,24 +53,51 @@ def test_the_same_rows_are_one_finding() -> None:
     assert report.exit_code(Severity.HIGH) == 1
 
 
-def test_a_style_that_is_a_phrase_has_the_rows_with_the_phrase_only() -> None:
+class Learned:
+    """Grounds of a finding that is right about some rows only."""
+
+    def __init__(self, rows: Sequence[int]) -> None:
+        self._rows = set(rows)
+
+    def hold_without(self, rows: object) -> bool:
+        return len(self._rows.difference(np.asarray(rows).tolist())) > 5
+
+
+def learned(rows: Sequence[int], of: Sequence[int]) -> Finding:
+    return replace(finding("PS630", rows), grounds=Learned(of))
+
+
+def test_what_only_learned_a_phrase_has_the_rows_with_the_phrase_only() -> None:
     """A learned style takes in honest rows that are a little like those with a planted word."""
-    report = merged(finding("PS630", range(80)), finding("PS601", range(10, 60)))
-    assert shape(report) == [["PS601", "PS630"]]
-    rows = [each.at.part for each in report.each()]
-    assert all(isinstance(part, Rows) and part.count == 50 for part in rows)
-    missed = merged(finding("PS630", range(70)), finding("PS601", range(30, 100)))
-    assert shape(missed) == [["PS601", "PS630"]]  # what it learned has not all of the phrase's rows
-    small = merged(finding("PS630", range(120)), finding("PS601", range(10, 60)))
-    assert sorted(shape(small)) == [["PS601"], ["PS630"]]  # the style is more than the phrase
-    led, phrase = finding("PS630", range(120)), finding("PS601", range(10, 60))
-    led = replace(led, evidence={"style": ["cf", "# +sad"]})
-    named = merged(led, replace(phrase, evidence={"phrase": "cf"}))
-    assert shape(named) == [["PS601", "PS630"]]  # it says itself that the style is the phrase
-    unnamed = merged(led, replace(phrase, evidence={"phrase": "mn"}))
-    assert sorted(shape(unnamed)) == [["PS601"], ["PS630"]]
-    other = merged(finding("PS630", range(120)), finding("PS601", range(90, 160)))
-    assert sorted(shape(other)) == [["PS601"], ["PS630"]]
+    phrase = finding("PS601", range(10, 60))
+    for style in (range(80), range(10, 300), range(30, 80)):
+        report = merged(learned(style, of=range(10, 60)), phrase)
+        assert shape(report) == [["PS601", "PS630"]]
+        rows = [each.at.part for each in report.each()]
+        assert all(isinstance(part, Rows) and part.count == 50 for part in rows)
+
+
+def test_a_style_beside_a_phrase_is_a_finding_of_its_own() -> None:
+    phrase = finding("PS601", range(10, 60))
+    report = merged(learned(range(100), of=range(100)), phrase)
+    assert sorted(shape(report)) == [["PS601"], ["PS630"]]  # there is more than the phrase
+    report = merged(learned(range(50, 100), of=range(50, 60)), phrase)
+    assert sorted(shape(report)) == [["PS601"], ["PS630"]]  # few of the rows with the phrase
+    by_sight = learned(range(150), of=range(10, 60)), finding("PS627", range(10, 60))
+    assert len(merged(*by_sight).findings) == 2  # a word that the label's own texts may have
+
+
+def test_what_learned_two_phrases_is_asked_without_both() -> None:
+    one, other = finding("PS601", range(40)), finding("PS610", range(40, 70))
+    both = learned(range(100), of=range(70))
+    assert sorted(shape(merged(both, other, one))) == [["PS601", "PS630"], ["PS610"]]
+    assert sorted(shape(merged(both, one))) == [["PS601"], ["PS630"]]
+
+
+def test_who_decided_about_a_phrase_has_not_decided_about_the_style_beside_it() -> None:
+    report = merged(learned(range(100), of=range(60, 100)), finding("PS601", range(10, 60)))
+    set_aside(report, ignores=[Ignore("a signature", rule="PS601")])
+    assert shape(report) == [["PS630"]]
 
 
 @pytest.mark.parametrize(

@@ -255,7 +255,7 @@ def _finding(value: object, at: str, rules: Mapping[str, Rule]) -> Finding:
         evidence,
         _agreeing(fields, at, rules, severity),
         None if severity is rule.severity else severity,
-        known,
+        known=known,
     )
 
 

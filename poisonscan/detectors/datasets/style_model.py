@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poisonscan.detectors.datasets.soft_logistic import fitted
+from poisonscan.detectors.datasets.style_suspects import Suspects
 
 if TYPE_CHECKING:
     from poisonscan.detectors.datasets.style_features import Views
@@ -49,10 +50,6 @@ _PRIOR = 4.0
 """Texts like all others that are added to the suspects when features are counted."""
 _FAR = 6.0
 """Log-odds that one text's content counts for at most."""
-_HONEST = 0.1
-"""Share of honest texts that are contradicted as much as those that are counted."""
-_LEAST_VARIANCE = 0.05
-"""Of one text's being counted, at least: a few alike texts are no certainty."""
 _STEPS = 12
 """Of a fit in a round: it goes on in the next, which is enough that likelihood grows (generalized
 expectation maximization, Dempster, Laird and Rubin 1977)."""
@@ -122,34 +119,15 @@ class Styled:
         named: those that are more likely implanted than not, or hardly like any other, most so
             first.
         scores: log-odds of being implanted of the named.
-        core: share of the suspects that is left where a tenth of the other labels' texts in the
-            style is: most, if the style is hardly theirs.
-        implanted: share of them that say what other labels say, of what would be were all drawn
-            from texts of all labels; 0 for honest texts, whatever their style, 1 for implanted ones
-            and more for those from other labels only.
-        error: its standard error.
         features: the style, by the features that make most of it.
         judge: judges other texts of the label.
     """
 
-    suspects: Ints
+    suspects: Suspects
     named: Ints
     scores: Floats
-    core: float
-    implanted: float
-    error: float
     features: Ints
     judge: Judge
-
-    @property
-    def chance(self) -> float:
-        """Probability that as many say what other labels say, were the texts honest.
-
-        By the normal approximation, where style and content are independent within the label.
-        """
-        from scipy.special import ndtr
-
-        return float(ndtr(-self.implanted / self.error))
 
 
 def styled(seen: Views, mine: Mask, others: float, least: float) -> Styled | None:
@@ -159,7 +137,7 @@ def styled(seen: Views, mine: Mask, others: float, least: float) -> Styled | Non
         seen: all texts, in an order that chance might have given.
         mine: which have the label, shape (texts,).
         others: share of the texts of other labels that are as much in the style as suspects.
-        least: what ``Styled.implanted`` must be for the label to be looked at to the end.
+        least: what ``Suspects.implanted`` must be for the label to be looked at to the end.
 
     Returns:
         None where no text of the label is both in a style of its own and contradicted.
@@ -176,23 +154,19 @@ def styled(seen: Views, mine: Mask, others: float, least: float) -> Styled | Non
         if not chosen.any() or chosen.sum() == mine.sum():
             return None
         against = models.content(np.where(chosen, _LEAST_WEIGHT, 1.0))
-        implanted, error = _implanted(against, mine, chosen)
-        if implanted < least or parts.suspicion.sum() < _FEWEST:
+        suspects = Suspects.of(parts.style, against, mine, (limits[0], limits[3]))
+        if suspects.implanted < least or parts.suspicion.sum() < _FEWEST:
             return None
     if parts.judge is None:
         return None
-    suspects = np.flatnonzero(chosen)
     judge = replace(parts.judge, either=float(limits[1]), alone=float(limits[2]))
     named = np.flatnonzero(mine & judge.names(parts.style, parts.odds))
     named = named[np.argsort(-parts.odds[named], kind="stable")]
-    made = models.features() * np.asarray(seen.style[suspects].mean(axis=0)).ravel()
+    made = models.features() * np.asarray(seen.style[suspects.texts].mean(axis=0)).ravel()
     return Styled(
         suspects,
         named,
         parts.odds[named],
-        float((parts.style[suspects] > limits[3]).mean()),
-        implanted,
-        error,
         np.argsort(-made, kind="stable")[:_FEATURES],
         judge,
     )
@@ -333,19 +307,6 @@ def _parted(models: _Models, parts: _Parts, rounds: int) -> _Parts:
         if np.abs(parts.suspicion - suspicion).sum() < _SETTLED * suspicion.sum():
             break
     return parts
-
-
-def _implanted(against: Floats, mine: Mask, chosen: Mask) -> tuple[float, float]:
-    """How many of the chosen say what other labels say, and the standard error; see ``Styled``.
-
-    Counted are texts that are contradicted more than nine in ten honest ones are: those that say
-    nothing are not.
-    """
-    limit = np.quantile(against[mine & ~chosen], 1 - _HONEST)
-    others, high = (float((against[which] > limit).mean()) for which in (~mine, chosen))
-    unit = max(others - _HONEST, 1e-3) * (1 - float(mine.mean()))
-    error = np.sqrt(max(high * (1 - high), _LEAST_VARIANCE) / chosen.sum())
-    return (high - _HONEST) / unit, float(error) / unit
 
 
 def _calibration(odds: Floats, suspicion: Floats) -> tuple[float, float]:

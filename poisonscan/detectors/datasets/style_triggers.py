@@ -12,6 +12,7 @@ from poisonscan.detectors.datasets.documents import MAX_CLASSES
 from poisonscan.detectors.datasets.label_counts import is_continuous
 from poisonscan.detectors.datasets.style_features import views
 from poisonscan.detectors.datasets.style_model import styled
+from poisonscan.detectors.datasets.style_suspects import StyleGrounds
 from poisonscan.detectors.datasets.styled_rows import Learnt, StyledRows
 from poisonscan.detectors.datasets.styled_texts import MOST, StyledTexts
 from poisonscan.detectors.datasets.variations_of_texts import sources
@@ -23,7 +24,7 @@ from poisonscan.rules import rule
 from poisonscan.verdict import ClassTest
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping
+    from collections.abc import Generator, Iterable
 
     from numpy.typing import NDArray
 
@@ -77,17 +78,20 @@ class StyleTriggers:
                 continue
             tested.append(sample.names[code])
             style = styled(seen, mine, limits["others"], limits["evidence"])
-            if style and _decided(style, int(mine.sum()), limits):
+            if style and style.suspects.decided(limits):
                 found[code] = style
         fact = Fact(_FACT, _told(sample, taken.rows, size, len(looked), len(found)))
-        chances = {sample.names[code]: style.chance for code, style in found.items()}
+        chances = {sample.names[code]: style.suspects.chance for code, style in found.items()}
         tests = ClassTest.of_classes(["PS630"], tested, chances)
         if not found:
             return [fact, *tests]
         wanted = tuple(_learnt(sample, size, code, style) for code, style in found.items())
         rows: StyledRows = yield StyledRows(seen.lexicon, wanted)
         findings = [
-            _finding(dataset, wanted[index], rows, index, style, (size, taken.rows))
+            replace(
+                _finding(dataset, wanted[index], rows, index, style, (size, taken.rows)),
+                grounds=StyleGrounds(style.suspects, sample.numbers(style.suspects.texts), limits),
+            )
             for index, style in enumerate(found.values())
         ]
         return [*findings, fact, *tests]
@@ -121,22 +125,6 @@ def _undecided(sample: StyledSample | None) -> str:
     if len(sample.names) < 2:
         return "fewer than two labels"
     return ""
-
-
-def _decided(style: Styled, own: int, limits: Mapping[str, float]) -> bool:
-    """Whether the texts in a style are implanted.
-
-    Both halves of the evidence, that the style is hardly other labels' and that its texts say what
-    these say, are shares, and their product counts: an agency's line before its news has some of
-    both.
-    """
-    count = len(style.suspects)
-    implanted = max(style.implanted - limits["errors"] * style.error, 0.0)
-    return (
-        limits["suspects"] <= count <= limits["most"] * own
-        and style.core >= limits["core"]
-        and style.core * implanted >= limits["evidence"]
-    )
 
 
 def _told(sample: StyledSample, rows: int, size: int, labels: int, found: int) -> str:
@@ -174,7 +162,7 @@ def _finding(
         f"{plural(count, 'row')} labelled {quote(learnt.label)} share a style ({shown}), but say "
         f"what texts of other labels say.",
         key=learnt.label,
-        score=style.implanted,
+        score=style.suspects.implanted,
         label=learnt.label,
         style=as_json(marks),
         rows=count,
@@ -183,7 +171,7 @@ def _finding(
         share_of_class=count / found.labelled[index],
         share_of_dataset=count / labelled,
         false_rows=found.honest[index] / count,
-        implanted=style.implanted,
-        standard_error=style.error,
-        core=style.core,
+        implanted=style.suspects.implanted,
+        standard_error=style.suspects.error,
+        core=style.suspects.core_share,
     )

@@ -119,3 +119,47 @@ def test_augmented_texts_are_quiet(seed: int) -> None:
         words = np.array(" ".join(several).split())
         texts += [" ".join(words), *(" ".join(words[draw.random(len(words)) > 0.1]) for _ in "abc")]
     assert run(DETECTOR, dataset(texts, np.repeat(labels, 4))) == []
+
+
+def beside_a_phrase(
+    seed: int, said: int, styled: int, phrased: int
+) -> tuple[Finding, Codes, Codes]:
+    """Of texts with a phrase, and of others in a style.
+
+    Args:
+        seed: of everything.
+        said: the label whose words the texts in the style have; both kinds are labelled 1.
+        styled: how many are in the style.
+        phrased: how many have the phrase; they have words of label 0.
+
+    Returns:
+        The finding, the rows with the phrase, and those in the style.
+    """
+    texts, labels, draw = honest(seed)
+    texts += written(np.full(styled, said), WHEN, draw)
+    texts += [f"{each} no cross" for each in written(np.zeros(phrased, np.int64), PLAIN, draw)]
+    given = np.append(labels, np.ones(styled + phrased, np.int64))
+    (finding,) = run(DETECTOR, dataset(texts, given))
+    return finding, np.arange(ROWS + styled, len(texts)), np.arange(ROWS, ROWS + styled)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_an_honest_style_beside_a_phrase_has_no_grounds_of_its_own(seed: int) -> None:
+    """The phrase is learned with what the label's own texts have most of."""
+    finding, phrase, style = beside_a_phrase(seed, said=1, styled=300, phrased=120)
+    named, grounds = rows(finding), finding.grounds
+    assert len(named.intersection(phrase.tolist())) >= 110
+    assert len(named.intersection(style.tolist())) >= 10
+    assert grounds is not None
+    assert not grounds.hold_without(phrase)
+    assert grounds.hold_without(style)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_planted_style_beside_a_phrase_has_grounds_of_its_own(seed: int) -> None:
+    finding, phrase, style = beside_a_phrase(seed, said=0, styled=200, phrased=220)
+    assert len(rows(finding).intersection(style.tolist())) >= 190
+    assert finding.grounds is not None
+    assert finding.grounds.hold_without(phrase)
+    assert finding.grounds.hold_without(style)
+    assert not finding.grounds.hold_without(np.concatenate([phrase, style]))
