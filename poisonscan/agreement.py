@@ -60,10 +60,13 @@ def merge(report: Report) -> None:
     for found in by_dataset.values():
         _narrow(report.findings, found)
         for head, others in _groups(report.findings, found):
-            agreeing = tuple(report.findings[other] for other in others)
+            agreeing = tuple(replace(report.findings[other], grounds=None) for other in others)
             report.findings[head] = replace(report.findings[head], agreeing=agreeing)
             taken.update(others)
-    report.findings = [each for at, each in enumerate(report.findings) if at not in taken]
+    # Grounds hold texts, which are no part of a report.
+    report.findings = [
+        replace(each, grounds=None) for at, each in enumerate(report.findings) if at not in taken
+    ]
 
 
 def apart(report: Report) -> None:

@@ -204,7 +204,7 @@ class Finding:
     grounds: Grounds | None = field(
         default=None, compare=False, repr=False, metadata={"shown": False}
     )
-    """What it rests on, where its detector may have learned what another finding says."""
+    """What it rests on, until findings are merged, where it may be what another one says."""
 
     def __post_init__(self) -> None:
         """Take numbers of numpy as numbers, see ``Row``."""

@@ -87,6 +87,13 @@ def test_a_style_beside_a_phrase_is_a_finding_of_its_own() -> None:
     assert len(merged(*by_sight).findings) == 2  # a word that the label's own texts may have
 
 
+def test_grounds_are_no_part_of_a_report() -> None:
+    report = merged(learned(range(100), of=range(100)), learned(range(200, 208), of=()))
+    report.findings += merged(learned(range(50), of=()), finding("PS601", range(50))).findings
+    assert len(list(report.each())) == 4
+    assert all(each.grounds is None for each in report.each())
+
+
 def test_what_learned_two_phrases_is_asked_without_both() -> None:
     one, other = finding("PS601", range(40)), finding("PS610", range(40, 70))
     both = learned(range(100), of=range(70))

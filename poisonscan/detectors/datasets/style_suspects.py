@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,22 +116,3 @@ class Suspects:
         left = ~taken
         own = self.own - int(taken.sum())
         return Suspects(self.texts[left], self.core[left], self.contradicted[left], self.unit, own)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StyleGrounds:
-    """Why a style was found, see ``poisonscan.places.Grounds``.
-
-    Attributes:
-        suspects: in the style.
-        rows: number of the first row with each of their texts, ``int64`` of shape (n,).
-        limits: thresholds of the rule.
-    """
-
-    suspects: Suspects
-    rows: Ints
-    limits: Mapping[str, float]
-
-    def hold_without(self, rows: Any) -> bool:
-        """Whether the texts of other rows were implanted as well, by themselves."""
-        return self.suspects.without(np.isin(self.rows, rows)).decided(self.limits)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from poisonscan.datasets.batch import Role
+from poisonscan.datasets.row_numbers import numbered
 from poisonscan.detectors.datasets.documents import MAX_CLASSES
 from poisonscan.detectors.datasets.label_counts import is_continuous
 from poisonscan.detectors.datasets.style_features import views
+from poisonscan.detectors.datasets.style_grounds import StyleGrounds
 from poisonscan.detectors.datasets.style_model import styled
-from poisonscan.detectors.datasets.style_suspects import StyleGrounds
 from poisonscan.detectors.datasets.styled_rows import Learnt, StyledRows
 from poisonscan.detectors.datasets.styled_texts import MOST, StyledTexts
 from poisonscan.detectors.datasets.variations_of_texts import sources
@@ -90,9 +91,9 @@ class StyleTriggers:
         findings = [
             replace(
                 _finding(dataset, wanted[index], rows, index, style, (size, taken.rows)),
-                grounds=StyleGrounds(style.suspects, sample.numbers(style.suspects.texts), limits),
+                grounds=_grounds(sample, size, code, style),
             )
-            for index, style in enumerate(found.values())
+            for index, (code, style) in enumerate(found.items())
         ]
         return [*findings, fact, *tests]
 
@@ -142,6 +143,13 @@ def _learnt(sample: StyledSample, size: int, code: int, style: Styled) -> Learnt
     mine = np.flatnonzero(sample.labels[:size] == code)
     order = mine[np.argsort(sample.keys[mine])]
     return Learnt(sample.names[code], style.judge, sample.keys[order], odds[order])
+
+
+def _grounds(sample: StyledSample, size: int, code: int, style: Styled) -> StyleGrounds:
+    """What a style was found in."""
+    rows = numbered(sample.rows[:size, 0], sample.rows[:size, 1])
+    mine = sample.labels[:size] == code
+    return StyleGrounds(style.suspects, sample.texts[:size], mine, rows, rule("PS630").thresholds)
 
 
 def _finding(

@@ -50,10 +50,6 @@ class StyledSample:
     keys: Hashes
     whole: bool
 
-    def numbers(self, texts: Ints) -> Ints:
-        """The first rows with some texts as numbers; see ``numbered``."""
-        return np.asarray(numbered(self.rows[texts, 0], self.rows[texts, 1]), np.int64)
-
 
 @dataclass(frozen=True, slots=True)
 class Starts:

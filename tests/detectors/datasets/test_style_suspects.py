@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from poisonscan.detectors.datasets.style_suspects import StyleGrounds, Suspects
+from poisonscan.detectors.datasets.style_suspects import Suspects
 from poisonscan.rules import rule
 
 LIMITS = rule("PS630").thresholds
@@ -50,13 +50,13 @@ def test_few_texts_and_most_of_a_label_are_not_decided() -> None:
     assert not most.decided(LIMITS)
 
 
-def test_grounds_are_asked_again_without_rows() -> None:
-    """Half of the suspects say what others say, and they are the rows of another finding."""
+def test_without_some_the_others_are_measured_alike() -> None:
+    """Half of the suspects say what other labels say; the rest are honest."""
     found = suspects("all labels")
-    rows = found.texts * 3 + 5
-    grounds = StyleGrounds(found, rows, LIMITS)
-    assert grounds.hold_without(np.empty(0, np.int64))
-    assert grounds.hold_without(found.texts[found.contradicted] * 3 + 6)  # others' numbers
-    assert not grounds.hold_without(rows[found.contradicted])
-    assert grounds.hold_without(rows[~found.contradicted])
-    assert not grounds.hold_without(rows)
+    rest = found.without(found.contradicted)
+    assert rest.texts.tolist() == found.texts[~found.contradicted].tolist()
+    assert (rest.unit, rest.own) == (found.unit, OWN - found.contradicted.sum())
+    assert not rest.decided(LIMITS)
+    assert found.without(~found.contradicted).decided(LIMITS)
+    assert found.without(np.zeros(len(found.texts), bool)).implanted == found.implanted
+    assert not found.without(np.ones(len(found.texts), bool)).decided(LIMITS)
