@@ -1,4 +1,4 @@
-"""Texts of a label in one style, and whether they were implanted: all of them, or without some."""
+"""Texts of a label in one style, and whether they were implanted."""
 
 from __future__ import annotations
 
@@ -106,13 +106,3 @@ class Suspects:
         implanted = max(self.implanted - limits["errors"] * self.error, 0.0)
         core = self.core_share
         return core >= limits["core"] and core * implanted >= limits["evidence"]
-
-    def without(self, taken: Mask) -> Suspects:
-        """The others, measured by the same models.
-
-        Args:
-            taken: which of them are left out, of shape (n,).
-        """
-        left = ~taken
-        own = self.own - int(taken.sum())
-        return Suspects(self.texts[left], self.core[left], self.contradicted[left], self.unit, own)

@@ -91,7 +91,7 @@ class StyleTriggers:
         findings = [
             replace(
                 _finding(dataset, wanted[index], rows, index, style, (size, taken.rows)),
-                grounds=_grounds(sample, size, code, style),
+                grounds=_grounds(sample, size, code),
             )
             for index, (code, style) in enumerate(found.items())
         ]
@@ -145,11 +145,11 @@ def _learnt(sample: StyledSample, size: int, code: int, style: Styled) -> Learnt
     return Learnt(sample.names[code], style.judge, sample.keys[order], odds[order])
 
 
-def _grounds(sample: StyledSample, size: int, code: int, style: Styled) -> StyleGrounds:
+def _grounds(sample: StyledSample, size: int, code: int) -> StyleGrounds:
     """What a style was found in."""
     rows = numbered(sample.rows[:size, 0], sample.rows[:size, 1])
     mine = sample.labels[:size] == code
-    return StyleGrounds(style.suspects, sample.texts[:size], mine, rows, rule("PS630").thresholds)
+    return StyleGrounds(sample.texts[:size], mine, rows, rule("PS630").thresholds)
 
 
 def _finding(
