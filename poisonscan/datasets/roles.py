@@ -264,7 +264,10 @@ def _may_be_label(column: SampledColumn) -> bool:
 
 
 def may_be_labels(found: Layout, sample: pa.Table, roles: Roles) -> list[str]:
-    """Names of columns that may hold labels, where none was taken for that.
+    """Names of columns that may hold labels, the likeliest first, where none was taken for that.
+
+    Most tables end with what they are made to tell, and classes are few: the last column comes
+    first, then those with the fewest values.
 
     Args:
         found: the columns.
@@ -276,7 +279,10 @@ def may_be_labels(found: Layout, sample: pa.Table, roles: Roles) -> list[str]:
     taken = {n for role, names in roles.columns.items() if role != "numeric" for n in names}
     free = [field for field in found.schema if field.name not in taken]
     columns = (SampledColumn(sample, field, found) for field in free)
-    return [column.name for column in columns if _may_be_label(column)][:MAX_NAMED]
+    fit = [column for column in columns if _may_be_label(column)]
+    last = found.schema.names[-1]
+    fit.sort(key=lambda column: (column.name != last, len(column.distinct)))
+    return [column.name for column in fit[:MAX_NAMED]]
 
 
 def _conversation(

@@ -134,12 +134,22 @@ def test_roles(
     assert _roles(tmp_path, columns) == roles
 
 
-def test_columns_that_may_hold_labels_are_named(tmp_path: Path) -> None:
-    named = {"verdict": LETTERS, "stars": CLASSES, "lang": LETTERS, "n": range(N)}
+@pytest.mark.parametrize(
+    ("last", "likeliest"),
+    [
+        ({"n": range(N)}, ["stars", "verdict"]),
+        ({"income": list(range(8)) * 8}, ["income", "stars", "verdict"]),
+        ({"region": ["x", "y"] * 32}, ["stars", "verdict"]),
+    ],
+)
+def test_columns_that_may_hold_labels_are_named_the_likeliest_first(
+    tmp_path: Path, last: dict[str, Any], likeliest: list[str]
+) -> None:
+    named = {"verdict": LETTERS, "stars": CLASSES, "lang": LETTERS, **last}
     values = zip(PROSE, *named.values(), strict=True)
     rows = [dict(zip(["text", *named], row, strict=True)) for row in values]
     write(tmp_path / "t.parquet", rows)
-    assert only(tmp_path).facts["may be labels"] == ["verdict", "stars"]
+    assert only(tmp_path).facts["may be labels"] == likeliest
     assert "may be labels" not in only(tmp_path, label_column="verdict").facts
 
 
