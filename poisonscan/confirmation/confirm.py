@@ -20,7 +20,7 @@ from poisonscan.confirmation.outcome import (
 from poisonscan.confirmation.rows import NO_ROW, Learnt, Suspects, learnt
 from poisonscan.confirmation.sample import ROWS, SuspectSample
 from poisonscan.confirmation.stamps import CONTROL_PATCH, CONTROL_WORD, inserted, overlaid, patched
-from poisonscan.confirmation.tables import OF_TABLES, TableConfirmation
+from poisonscan.confirmation.tables import OF_TABLES, TableConfirmation, set_aside
 from poisonscan.datasets.batch import Role
 from poisonscan.detectors.datasets.places import places
 from poisonscan.finding import Finding
@@ -54,7 +54,8 @@ def confirm(
     """Test findings about a dataset, where there are some that can be tested.
 
     Args:
-        report: on the dataset. Its findings get a severity, a sentence and evidence.
+        report: on the dataset. Its findings get a severity, a sentence and evidence; one that other
+            rows explain becomes a fact.
         dataset: what it is about.
         run: passes over the dataset, for what asks for aggregates as detectors do.
     """
@@ -77,6 +78,7 @@ def confirm(
         report.gaps += [gap for gap in part.gaps if gap not in report.gaps]
         for at, tested in zip(chosen[:MOST], part.findings, strict=False):
             report.findings[at] = tested
+    set_aside(report, dataset.path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,13 @@ does, for half of the suspects to confirm anything. It was .41 to .97 for rows o
 a trigger, .04 to .20 for an honest kind of rows that is in one class alone, where these can be
 learnt (MNIST, AG News)."""
 
+ADDED: Final = 0.1
+"""What suspects add at most, by the upper end, to what others say without them, where others
+explain all. It was .01 to .08 for honest values of bicycle hire, .23 for a planted one there."""
+
 CONFIRMED: Final = "confirmed"
 NOT_CONFIRMED: Final = "not confirmed"
+EXPLAINED: Final = "explained"
 UNDECIDED: Final = "undecided"
 NOT_TESTED: Final = "not tested"
 
@@ -67,6 +72,8 @@ class Tests:
             return CONFIRMED
         stamped = self.stamped
         if self.alone and stamped and stamped.without >= FOLLOWED * stamped.rows:
+            if stamped.interval[1] < ADDED:
+                return EXPLAINED
             return NOT_CONFIRMED if stamped.interval[1] < GAINED else UNDECIDED
         # Suspects that teach nothing about each other may carry a trigger that is too fine for this
         # model: only stamps can refute, and of a trigger that is known.
@@ -99,6 +106,7 @@ class Tests:
         said = {
             CONFIRMED: "Confirmed",
             NOT_CONFIRMED: "Not confirmed",
+            EXPLAINED: "Explained by other rows",
             UNDECIDED: "Neither confirmed nor refuted",
         }[verdict]
         tests = {"stamp": self.stamped, "halves": self.halves and self.halves.shares}
@@ -188,6 +196,6 @@ def _severity(finding: Finding, verdict: str) -> Severity:
     usual, doubted = finding.rule.severity, finding.severity
     if verdict == CONFIRMED:
         return usual if usual >= Severity.HIGH else Severity(usual + 1)
-    if verdict == NOT_CONFIRMED and doubted > Severity.LOW:
+    if verdict in {NOT_CONFIRMED, EXPLAINED} and doubted > Severity.LOW:
         return Severity(doubted - 1)
     return doubted

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from poisonscan.confirmation.outcome import Tests, untested
+from poisonscan.confirmation.outcome import EXPLAINED, Tests, untested
 from poisonscan.confirmation.rows import NO_ROW, Suspects
 from poisonscan.confirmation.trial import HELD, LEAST, STAMPED, WORKS, Shares, paired
 from poisonscan.datasets.batch import Role
 from poisonscan.detectors.datasets.rest_of_row import LEARNT, RestOfRow, learn
 from poisonscan.detectors.datasets.row_sample import row_sample
+from poisonscan.escape import quote
 from poisonscan.finding import Severity
 
 if TYPE_CHECKING:
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
     from poisonscan.datasets.batch import Aggregate
     from poisonscan.datasets.dataset import Dataset
     from poisonscan.detectors.datasets.row_sample import RowSample, Sample
-    from poisonscan.finding import Finding
+    from poisonscan.finding import Finding, Report
 
     Marks = NDArray[np.bool_]
 
 OF_TABLES: Final = frozenset({"PS615"})
+ASIDE: Final = "values that other rows explain"
+"""The fact that findings become that are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +39,9 @@ class TableConfirmation:
 
     What is not followed is not refuted: trees cut a column into 255 parts at most, so they may
     overlook a value that another model would learn. What is followed by those that never saw the
-    named rows is: rows with the next values have the label, too. What is doubted as an accident is
-    not tested, as trees would learn an accident, too.
+    named rows is: rows with the next values have the label, too. These trees see no row that any of
+    the findings names, so that no half of what was planted speaks for the other half. What is
+    doubted as an accident is not tested, as trees would learn an accident, too.
 
     Attributes:
         findings: of rules in ``OF_TABLES``.
@@ -54,34 +58,79 @@ class TableConfirmation:
         sample = sample.at(np.flatnonzero(sample.labels >= 0))
         # In an order that does not depend on how the rows were cut into files.
         sample = sample.at(np.argsort(sample.contents(), kind="stable"))
-        return [_tested(finding, sample, request) for finding in self.findings]
+        suspects = [Suspects.of(finding, request.places, 1.0) for finding in self.findings]
+        marks = [_named(each, sample) for each in suspects]
+        suspected = np.logical_or.reduce(marks)
+        return [
+            _tested(finding, sample, named, suspected)
+            if each.whole
+            else untested(finding, "not all rows of the finding are listed")
+            for finding, each, named in zip(self.findings, suspects, marks, strict=True)
+        ]
 
 
-def _tested(finding: Finding, sample: Sample, request: RowSample) -> Finding:
+def set_aside(report: Report, path: str) -> None:
+    """Make a fact of findings whose values say the label without the named rows as well.
+
+    Args:
+        report: its findings have been tested.
+        path: of the dataset that they are about.
+    """
+    told = [finding for finding in report.findings if _is_explained(finding)]
+    if not told:
+        return
+    report.findings = [finding for finding in report.findings if not _is_explained(finding)]
+    fact = {ASIDE: "; ".join(map(_in_short, told))}
+    report.scanned = [
+        replace(entry, facts={**entry.facts, **fact}) if entry.path == path else entry
+        for entry in report.scanned
+    ]
+
+
+def _is_explained(finding: Finding) -> bool:
+    tested = finding.evidence.get("confirmation")
+    return (
+        finding.rule.id in OF_TABLES
+        and isinstance(tested, dict)
+        and tested.get("verdict") == EXPLAINED
+    )
+
+
+def _in_short(finding: Finding) -> str:
+    values, columns = (cast("list[str]", finding.evidence[name]) for name in ("values", "columns"))
+    named = " with ".join(
+        f"{quote(value)} in column {quote(column)}"
+        for value, column in zip(values, columns, strict=True)
+    )
+    return f"{named} (label {quote(str(finding.evidence['label']))})"
+
+
+def _named(suspects: Suspects, sample: Sample) -> Marks:
+    return np.isin(sample.rows, np.frombuffer(suspects.places, np.int64))
+
+
+def _tested(finding: Finding, sample: Sample, named: Marks, suspected: Marks) -> Finding:
     """A finding after its test."""
     if finding.severity < Severity.MEDIUM:
         return untested(finding, "what may be an accident would be learnt as well")
-    suspects = Suspects.of(finding, request.places, 1.0)
-    if not suspects.whole:
-        return untested(finding, "not all rows of the finding are listed")
     label = str(finding.evidence["label"])
-    named = np.isin(sample.rows, np.frombuffer(suspects.places, np.int64))
     if label not in sample.names or not named.any():
         return untested(finding, NO_ROW)
     names = [name for name, _ in sample.columns]
     columns = [names.index(name) for name in cast("list[str]", finding.evidence["columns"])]
-    own = sample.labels == sample.names.index(label)
-    tests = _tests(sample, own, named, columns, label)
+    tests = _tests(sample, named, suspected, columns, label)
     return untested(finding, tests) if isinstance(tests, str) else tests.applied(finding)
 
 
-def _tests(sample: Sample, own: Marks, named: Marks, columns: list[int], label: str) -> Tests | str:
+def _tests(
+    sample: Sample, named: Marks, suspected: Marks, columns: list[int], label: str
+) -> Tests | str:
     """What trees say of rows that get the values of the trigger.
 
     Args:
         sample: labelled rows.
-        own: those with the label of the finding.
         named: those that the finding names.
+        suspected: those that any finding names.
         columns: numbers of the columns with the trigger.
         label: of the finding.
 
@@ -89,12 +138,13 @@ def _tests(sample: Sample, own: Marks, named: Marks, columns: list[int], label: 
         Where no model can be asked, why, for people.
     """
     table = RestOfRow(sample, sample.labels.astype(np.int64))
+    own = sample.labels == sample.names.index(label)
     first = np.flatnonzero(named)[0]
     carry = (sample.values[:, columns] == sample.values[first, columns]).all(axis=1)
     held = (sample.contents() % np.uint64(HELD) == 0) & ~carry
     asked = np.flatnonzero(held & ~own)[:STAMPED]
     learnt = np.flatnonzero(~held)[:LEARNT]
-    without = learnt[~named[learnt]]
+    without = learnt[~suspected[learnt]]
     if min(len(asked), int((held & own).sum())) < LEAST or not own[without].any():
         return "there are too few other rows to test it on"
     stamped = table.cells[asked]
