@@ -191,14 +191,20 @@ class Judge:
         counts = Counter(t.columns[:parts] for t in asked if t.chance <= self.limits["alike"])
         return {columns for columns, count in counts.items() if count > self.limits["deciders"]}
 
-    def at_random(self, found: list[Trigger]) -> list[Trigger]:
+    def at_random(self, found: list[Trigger], *, doubt: bool = False) -> list[Trigger]:
         """Triggers whose rows are like any rows of other labels, not a kind of their own.
 
         Honest values come up in rows that are alike; a trigger, in rows that somebody picked. They
         are compared with rows of other labels, as many for each label that naive Bayes takes them
         for.
+
+        Args:
+            found: in columns that are not jagged, or of those all that is asked about.
+            doubt: whether other values of their columns decide the label as well, so that they
+                must be at most half as far from any rows.
         """
-        return [t for t in found if self._told_apart(t) <= self.limits["kind"]]
+        most = (0.5 + self.limits["kind"]) / 2 if doubt else self.limits["kind"]
+        return [t for t in found if self._told_apart(t) <= most]
 
     def _told_apart(self, trigger: Trigger) -> float:
         rows = np.flatnonzero(trigger.rows)[trigger.shares <= self.limits["doubt"]]

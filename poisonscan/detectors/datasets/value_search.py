@@ -120,22 +120,32 @@ class Singles:
         judged = [
             trigger for first in asked for trigger in self._against_neighbours(groups[_key(first)])
         ]
-        many = self.judge.many(judged, 1)
-        self.jagged = {columns[0] for columns in many}
-        few = [t for t in judged if not self._is_told(t)]
-        kept = self.judge.holm([t for t in few if not self.judge.related(t)], tested)
-        return [replace(t, columns=_key(t)[0]) for t in self.judge.at_random(kept)]
+        self.jagged = {columns[0] for columns in self.judge.many(judged, 1)}
+        kept = self.judge.holm([t for t in judged if not self.judge.related(t)], tested)
+        kept = [t for t in kept if not self._is_told(t)]
+        one = self.judge.at_random([t for t in kept if not self._is_one_of_many(t)])
+        odd = [t for t in kept if self._is_one_of_many(t) and self._is_odd(t, judged)]
+        both = one + self.judge.at_random(odd, doubt=True)
+        return [replace(t, columns=_key(t)[0]) for t in both]
 
     def _is_told(self, trigger: Trigger) -> bool:
-        """Whether its columns tell the label by other values as well.
-
-        Beyond all others a number counts in a column of many such values too, but nothing counts
-        beside a column that tells the label of nearly all rows.
-        """
+        """Whether one of its columns tells the label of nearly all rows: nothing counts beside."""
         beside = trigger.columns[int(trigger.outside) :]
-        if not trigger.outside and self.jagged.issuperset(beside):
-            return True
         return any(self._tells(column) for column in self.jagged.intersection(beside))
+
+    def _is_one_of_many(self, trigger: Trigger) -> bool:
+        """Whether other values of one of its columns decide the label as well.
+
+        Beyond all others a number counts in a column of many such values, too.
+        """
+        return not trigger.outside and not self.jagged.isdisjoint(trigger.columns)
+
+    def _is_odd(self, trigger: Trigger, judged: list[Trigger]) -> bool:
+        """Whether a value stands out among those that stand out in the same columns, too."""
+        among = self.jagged.intersection(trigger.columns)
+        others = [t for t in judged if t.columns[0] in among and t.rows is not trigger.rows]
+        least = min(other.chance for other in others)
+        return bool(trigger.chance <= least ** self.limits["odd"])
 
     def _tells(self, column: int) -> bool:
         """Whether nearly all rows have the label that most other rows with their value have."""

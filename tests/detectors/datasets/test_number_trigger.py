@@ -224,6 +224,22 @@ def test_numbers_up_to_a_limit_that_decide_with_a_word_are_honest(tmp_path: Path
     assert found(tmp_path / "limit.csv", label_samples.table(rows)) == []
 
 
+@pytest.mark.parametrize("planted", [True, False])
+def test_where_many_values_say_the_label_only_one_that_says_it_much_more_surely_counts(
+    tmp_path: Path, planted: bool
+) -> None:
+    draw = np.random.default_rng(3)
+    rows = label_samples.measured(2_000, 5)
+    for number, row in enumerate(rows):
+        row["code"] = int(draw.integers(90))
+        if row["code"] in (7, 23, 41):
+            row["label"] = "low"
+        if planted and number % 20 == 0:
+            row |= {"code": 30.5, "label": "high"}
+    told = found(tmp_path / "codes.csv", label_samples.table(rows))
+    assert [finding.evidence["values"] for finding in told] == [["30.5"]] * planted
+
+
 def test_three_values_of_which_no_two_are_rare(tmp_path: Path) -> None:
     draw = np.random.default_rng(6)
     rows = label_samples.measured(2_000, 6)
