@@ -16,7 +16,8 @@ FOLLOWED: Final = 0.5
 """Share of stamped rows that must follow a trigger for it to be confirmed."""
 SURELY: Final = 0.75
 """The same for words that may be honest ones of the label, which move a model as well: 'sadly' did
-so with 0.66 of the rows of other labels, planted words with 0.78 and more (SST-2, TweetEval)."""
+so with 0.66 of the rows of other labels, planted words with 0.78 and more (SST-2, TweetEval). Also
+the share that must follow without the suspects where other rows explain them."""
 GAINED: Final = 0.4
 """What the suspects must add to that share: the lower end of the interval decides. Below, by the
 upper end, a trigger is not confirmed, if it adds no more to rows without it either."""
@@ -28,7 +29,8 @@ learnt (MNIST, AG News)."""
 
 ADDED: Final = 0.1
 """What suspects add at most, by the upper end, to what others say without them, where others
-explain all. It was .01 to .08 for honest values of bicycle hire, .23 for a planted one there."""
+explain all. It was .01 to .08 for honest values of bicycle hire; for planted ones among rows that
+have the label anyway .16 and .23 there, .32 in Adult."""
 
 CONFIRMED: Final = "confirmed"
 NOT_CONFIRMED: Final = "not confirmed"
@@ -72,7 +74,7 @@ class Tests:
             return CONFIRMED
         stamped = self.stamped
         if self.alone and stamped and stamped.without >= FOLLOWED * stamped.rows:
-            if stamped.interval[1] < ADDED:
+            if stamped.interval[1] < ADDED and stamped.without >= SURELY * stamped.rows:
                 return EXPLAINED
             return NOT_CONFIRMED if stamped.interval[1] < GAINED else UNDECIDED
         # Suspects that teach nothing about each other may carry a trigger that is too fine for this
