@@ -276,21 +276,29 @@ def _merged(schemas: Sequence[pa.Schema]) -> pa.Schema:
 
 
 def _sample(group: Group, merged: Layout) -> pa.Table:
-    """The first rows of the first file that has any, each column in one chunk."""
+    """The first rows of the first file that has any, each column in one chunk.
+
+    Raises:
+        DatasetError: no file has rows that can be read, and this is why.
+    """
+    unread: DatasetError | None = None
     for entry, found in group:
         batches: list[pa.RecordBatch] = []
         rows = size = 0
-        # What cannot be read is reported when the file is scanned.
-        with suppress(DatasetError):
+        try:
             for batch in read(entry.file, found, merged.schema.names):
                 batches.append(batch)
                 rows += batch.num_rows
                 size += batch.nbytes
                 if rows >= SAMPLE or size >= BATCH_BYTES:
                     break
+        except DatasetError as error:  # where others can, it is told when the file is scanned
+            unread = error
         if batches:
             tables = [pa.Table.from_batches([batch]) for batch in batches]
             return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+    if unread is not None:
+        raise unread
     return merged.schema.empty_table()
 
 

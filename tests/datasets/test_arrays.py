@@ -188,6 +188,16 @@ def test_a_file_that_became_shorter_is_a_gap(tmp_path: Path) -> None:
     assert any("shorter than its header says" in gap.reason for gap in report.gaps)
 
 
+def test_labels_that_are_cut_short_are_a_gap_for_every_rule(tmp_path: Path) -> None:
+    np.save(tmp_path / "X.npy", VECTORS)
+    np.save(tmp_path / "y.npy", LABELS)
+    data = (tmp_path / "y.npy").read_bytes()
+    (tmp_path / "y.npy").write_bytes(data[:-100])
+    report = scan(tmp_path, kind="dataset", root=tmp_path, select=["PS301"])
+    assert report.exit_code() == 3
+    assert any("shorter than its header says" in gap.reason for gap in report.gaps)
+
+
 def test_a_model_stays_a_model(tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", x=VECTORS, y=LABELS)
     report = scan(tmp_path, root=tmp_path)
