@@ -48,6 +48,7 @@ class Trigger:
         inserted: most texts with it look implanted, and it can be taken out of them.
         chance: of such contradictions, over all phrases.
         mixed: part of its texts that was changed, where the others hold it rightly; else 1.
+        belongs: it stands where writers put words, not where one was put between others.
     """
 
     group: Group
@@ -62,6 +63,7 @@ class Trigger:
     inserted: bool
     chance: float
     mixed: float = 1.0
+    belongs: bool = False
 
 
 def without_parts(

@@ -200,6 +200,16 @@ def larger(values: Floats, others: Floats) -> tuple[float, float]:
     return effect, float(ndtr((0.5 - effect) / error))
 
 
+def together(one: float, other: float) -> float:
+    """The chance of two things that have nothing to do with each other: Fisher 1925.
+
+    Twice the negative logarithm of their product has a chi-square distribution of four degrees of
+    freedom, whose upper tail is this.
+    """
+    product = max(one * other, float(np.finfo(float).tiny))
+    return float(product * (1 - np.log(product)))
+
+
 def without_copies(
     held: Features, sample: Sample, texts: Ints, phrase: tuple[int, ...]
 ) -> NDArray[np.intp]:

@@ -1,13 +1,14 @@
-"""Whether texts read on without a phrase: what was put between two words can be taken out again."""
+"""Whether a phrase stands where writers put words, or was put between two that go together."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from poisonscan.detectors.datasets.phrase_evidence import REFERENCE
-from poisonscan.detectors.datasets.word_placement import Placement
+from poisonscan.detectors.datasets.log_odds import LogOdds
+from poisonscan.detectors.datasets.word_placement import Placed, Placement
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,27 +20,63 @@ _MOSTLY = 0.8
 """Share of texts with a word of no other text beside a phrase: from there on it belongs to it."""
 _UNLIKELY = 2.33
 """Standard errors that one in a hundred falls below."""
+_LEAST = 8
+"""Texts that hold a word that phrases are compared with."""
+_WORDS = 250
+"""Words that phrases are compared with."""
+_TEXTS, _OF_EACH = 256, 64
+"""Texts of a phrase, and of each of those words."""
+_TOKENS = 4_000
+"""Places that words' own and strange places are told apart by, of each kind."""
+_NOTHING = 0.25
+"""Nats that the average place of a phrase may speak for its belonging there, and say nothing."""
+_INSIDE, _START, _END, _WHOLE = range(4)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a phrase stands among the words around it.
+
+    Attributes:
+        chance: share of the corpus's words that stand as strangely; 1 for not known.
+        natural: its places do not say that it belongs there.
+    """
+
+    chance: float
+    natural: bool
 
 
 class Joins:
     """Whether what a phrase stands between goes together without it.
 
-    What was put between two words can be taken out again, and they follow each other as words of
-    the corpus do. Words that belong to a sentence leave a gap.
+    What was put between two words can be taken out again: they go with each other rather than with
+    it, see ``Placement``. Words that belong to a sentence leave a gap. What that says is learnt
+    from words where they are and where they are not in the same text; but how strange places are
+    on average differs from word to word, so a phrase is compared with words. At the start and at
+    the end of a text only the other side counts.
     """
 
     def __init__(self, held: Features, sample: Sample) -> None:
-        """Learn how often neighbours are neighbours elsewhere, and those of a word taken out."""
+        """Learn how words of the texts stand, and how they would stand anywhere."""
         self._held, self._sample = held, sample
-        self._place = Placement(held, sample)
-        ends = sample.starts[: min(sample.size, REFERENCE) + 1]
-        said = np.insert(held.words[: ends[-1]], ends, held.edge).astype(np.int64)
-        across = np.stack([said[:-2], said[2:]], axis=1)[said[1:-1] != held.edge]
-        self._usual = self._shares(np.stack([said[:-1], said[1:]], axis=1), 3)  # and two others
-        self._torn = self._shares(across, 2)
+        self._place = Placement(held, sample, fair=True)
+        often = np.zeros(held.edge + 1, bool)
+        often[held.left[(held.right == 0) & (held.support >= _LEAST)]] = True
+        tokens = np.flatnonzero(often[held.words])
+        kinds = _kinds(self._place.at(tokens), held.edge)
+        self._odds = dict[int, LogOdds]()
+        for kind in (_INSIDE, _START, _END):
+            chosen = _spread(tokens[kinds == kind], _TOKENS)
+            strange = self._place.freedom(
+                self._dropped(_spread(tokens, _TOKENS), kind), there=False
+            )
+            if min(len(chosen), len(strange)) >= _LEAST:
+                own = self._place.freedom(self._place.at(chosen))
+                self._odds[kind] = LogOdds.of(own, strange)
+        self._usual = self._means(tokens, _spread(np.flatnonzero(often), _WORDS))
 
-    def natural(self, words: tuple[int, ...], texts: Ints, beside: NDArray[np.bool_]) -> bool:
-        """Whether texts without a phrase hang together like texts, not like those with gaps.
+    def of(self, words: tuple[int, ...], texts: Ints, beside: NDArray[np.bool_]) -> Standing:
+        """How a phrase stands.
 
         Args:
             words: the phrase.
@@ -47,37 +84,78 @@ class Joins:
             beside: features that hardly any text without the phrase holds: the words among them go
                 with it where they stand next to it, as those of a date do.
         """
+        placed = self._placed(words, texts[:_TEXTS], beside)
+        kinds = _kinds(placed, self._held.edge)
+        known = kinds != _WHOLE
+        if not known.any():
+            return Standing(1.0, natural=False)
+        odds = self._log_odds(placed)[known]
+        strange = int((self._usual >= odds.mean()).sum())
+        error = float(odds.std() / np.sqrt(len(odds)))
+        return Standing(
+            (1 + strange) / (1 + len(self._usual)),
+            bool(odds.mean() >= -_NOTHING - _UNLIKELY * error),
+        )
+
+    def _means(self, tokens: Ints, words: Ints) -> Floats:
+        """Average log odds of the first places of some words, one of each text."""
+        chosen = np.zeros(self._held.edge + 1, bool)
+        chosen[words] = True
+        tokens = tokens[chosen[self._held.words[tokens]]]
+        tokens = tokens[np.argsort(self._held.words[tokens], kind="stable")]
+        word = self._held.words[tokens]
+        text = np.searchsorted(self._sample.starts, tokens, "right")
+        new = np.ones(len(tokens), bool)
+        new[1:] = (np.diff(word) != 0) | (np.diff(text) != 0)
+        tokens, word = tokens[new], word[new]
+        first = np.searchsorted(word, word, "left")
+        few = np.arange(len(word)) - first < _OF_EACH
+        _, which = np.unique(word[few], return_inverse=True)
+        odds = self._log_odds(self._place.at(tokens[few]))
+        return np.asarray(np.bincount(which, odds) / np.maximum(np.bincount(which), 1))
+
+    def _log_odds(self, placed: Placed) -> Floats:
+        """Log odds that each was put where it is; 0 where that is not known."""
+        freedom, kinds = self._place.freedom(placed), _kinds(placed, self._held.edge)
+        found = np.zeros(len(kinds))
+        for kind, odds in self._odds.items():
+            found[kinds == kind] = odds(freedom[kinds == kind])
+        return found
+
+    def _dropped(self, tokens: Ints, kind: int) -> Placed:
+        """Words of some texts at other places of these: at the start, at the end, or inside."""
+        starts, words = self._sample.starts, self._held.words
+        text = np.searchsorted(starts, tokens, "right") - 1
+        first, size = starts[text], starts[text + 1] - starts[text]
+        far = 1 + (tokens - first - 1 + size // 2) % np.maximum(size - 1, 1)
+        far = {_START: np.zeros_like(far), _END: size - 1, _INSIDE: far}[kind]
+        apart = np.abs(first + far - tokens) > 1  # else it would stand beside itself
+        there, moved = self._place.at((first + far)[apart]), words[tokens[apart]]
+        if kind == _END:
+            return Placed(moved, there.word, there.right)
+        return Placed(moved, there.left, there.word)
+
+    def _placed(self, words: tuple[int, ...], texts: Ints, beside: NDArray[np.bool_]) -> Placed:
+        """What a phrase stands between in texts that hold it."""
         alone = self._held.right == 0
         own = np.zeros(self._held.edge + 1, bool)
         own[self._held.left[alone & beside]] = True
         once = np.ones(self._held.edge + 1, bool)
         once[self._held.left[alone]] = once[self._held.edge] = False
-        spans = [self._span(words, text, own, once) for text in texts[:REFERENCE].tolist()]
+        spans = [self._span(words, text, own, once) for text in texts.tolist()]
         found = [span for span in spans if span is not None]
         ahead = np.mean([once[said[first]] for said, first, _ in found] or [0]) >= _MOSTLY
         behind = np.mean([once[said[last]] for said, _, last in found] or [0]) >= _MOSTLY
-        pairs = [
-            (
-                int(said[first - int(ahead and once[said[first]])]),
-                int(said[last + int(behind and once[said[last]])]),
-            )
+        around = [
+            (first - int(ahead and once[said[first]]), last + int(behind and once[said[last]]))
             for said, first, last in found
         ]
-        edges = self._held.edge, self._held.edge
-        pairs = [pair for pair in pairs if pair != edges]
-        if not pairs:
-            return False
-        gaps = np.array(pairs, np.int64)
-        known = self._holding(gaps) >= 2  # the text with the phrase is none of them
-        halfway = ((self._usual + self._torn) / 2)[self._kinds(gaps)]
-        error = float(np.sqrt((halfway * (1 - halfway)).sum()))
-        return bool(known.sum() >= halfway.sum() - _UNLIKELY * error)
-
-    def _shares(self, pairs: Ints, least: int) -> Floats:
-        """Share of pairs, of shape (n, 2), that as many texts hold, by where they are."""
-        known, kinds = self._holding(pairs) >= least, self._kinds(pairs)
-        sizes = np.bincount(kinds, minlength=3)
-        return np.bincount(kinds, known, minlength=3) / np.maximum(sizes, 1)
+        between = [
+            (int(said[at]), int(said[at + 1]), int(said[to - 1]), int(said[to]))
+            for (said, _, _), (at, to) in zip(found, around, strict=True)
+        ]
+        left, first, last, right = np.array(between, np.int64).reshape(-1, 4).T
+        return Placed(first, left, right, last)
 
     def _around(self, text: int) -> tuple[list[int], list[int]]:
         """A text's words after the edge, and the same with the edge behind."""
@@ -100,15 +178,16 @@ class Joins:
                 return said, first, last + _run(own[said[last:-1]], once[said[last:-1]])
         return None
 
-    def _holding(self, pairs: Ints) -> Ints:
-        """Texts that hold each of some pairs; 1 for fewer than two."""
-        found = self._place.feature(*pairs.T)
-        return np.where(found >= 0, self._held.support[found], 1)
 
-    def _kinds(self, pairs: Ints) -> Ints:
-        """0 inside a text, 1 at its start, 2 at its end."""
-        start, end = pairs[:, 0] == self._held.edge, pairs[:, 1] == self._held.edge
-        return np.asarray(np.where(start, 1, np.where(end, 2, 0)), np.int64)
+def _kinds(placed: Placed, edge: int) -> Ints:
+    """Inside a text, at its start, at its end, or all of it."""
+    start, end = placed.left == edge, placed.right == edge
+    return np.asarray(_START * start + _END * end, np.int64)
+
+
+def _spread(of: Ints, most: int) -> Ints:
+    """So many of some, evenly."""
+    return np.asarray(of[np.linspace(0, len(of) - 1, min(most, len(of))).astype(int)])
 
 
 def _run(own: NDArray[np.bool_], once: NDArray[np.bool_]) -> int:

@@ -30,9 +30,17 @@ from poisonscan.detectors.datasets.phrase_evidence import (
     Yardstick,
     first_look,
     larger,
+    together,
     without_copies,
 )
-from poisonscan.detectors.datasets.phrase_groups import grouped, tied, unaccounted, whole, wording
+from poisonscan.detectors.datasets.phrase_groups import (
+    Group,
+    grouped,
+    tied,
+    unaccounted,
+    whole,
+    wording,
+)
 from poisonscan.detectors.datasets.phrase_joins import Joins
 from poisonscan.detectors.datasets.phrase_rows import EDGE, PhraseRows
 from poisonscan.detectors.datasets.planted_words import PlantedWords
@@ -233,19 +241,13 @@ def _tested(
         return None
     positions = yardstick.positions(against[apart])
     share = Excess.of(positions, len(every), len(look.holders), look.prior)
-    _, chance = larger(against[apart], yardstick.own)
-    chance *= tests + group.among
-    least = share.at_least(limits["errors"])
-    if share.explained < limits["explained"]:
-        return None
-    if not limits["half"] * share.expected <= least <= limits["whole"]:
-        return None
-    if chance >= limits["surely" if group.among else "chance"]:
-        return None
-    if group.among and share.implanted < limits["most"]:
+    pure = share.excess >= limits["pure"]  # else some of the texts are honest, and look like it
+    standing = joins.of(words, texts[apart if pure else apart[against[apart] > 0]], ignored)
+    chance = larger(against[apart], yardstick.own)[1]
+    chance = min(chance, together(chance, standing.chance)) * (tests + group.among)
+    if not _suspicious(share, group, chance, strange=standing.chance < limits["strange"]):
         return None
     order = np.lexsort((texts, -against))
-    pure = share.excess >= limits["pure"]  # else some of the texts are honest, and look like it
     lowest = -np.inf if pure else np.quantile(yardstick.others, _OUTLYING)
     wanted = share.expected if pure else share.excess  # honest words come closer to the first
     # To follow a label that nearly all texts have says little: then what they say must.
@@ -264,9 +266,32 @@ def _tested(
         and follows
         and share.excess >= limits["most"]
         and share.implanted >= limits["clearly"] * wanted
-        and joins.natural(words, texts[apart[against[apart] > 0]], ignored),
+        and standing.natural,
         chance,
+        belongs=not standing.natural,
     )
+
+
+def _suspicious(share: Excess, group: Group, chance: float, *, strange: bool) -> bool:
+    """Whether enough of a phrase's texts look implanted for it to be named.
+
+    Honest words that stand in strange places are rare, so if it does, less is asked of the texts.
+
+    Args:
+        share: how many are too many, and how many look implanted.
+        group: the phrase.
+        chance: of its texts and places, over all phrases.
+        strange: it stands where few words do.
+    """
+    limits = rule("PS601").thresholds
+    least = share.at_least(limits["errors"])
+    if least > limits["whole"] or share.explained < limits["half" if strange else "explained"]:
+        return False
+    if not strange and least < limits["half"] * share.expected:
+        return False
+    if group.among and share.implanted < limits["most"]:
+        return False
+    return chance < limits["surely" if group.among else "chance"]
 
 
 def _beside(held: Features, look: Look, share: float) -> NDArray[np.bool_]:
@@ -332,6 +357,7 @@ def _finding(
         share_of_class=trigger.kept / int((sample.labels == trigger.group.label).sum()),
         share_of_dataset=trigger.kept / sample.size,
         changed_share=trigger.mixed,
+        belongs=trigger.belongs,
         p_tied=trigger.group.chance,
         p_contradicted=trigger.chance,
     )

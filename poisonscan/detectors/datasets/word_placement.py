@@ -23,11 +23,13 @@ class Placed:
         word: of each, shape (n,).
         left: the word before each, ``Features.edge`` at the start of a text.
         right: the word behind it, likewise.
+        last: of phrases the last word of each, ``word`` being the first; None for single words.
     """
 
     word: Ints
     left: Ints
     right: Ints
+    last: Ints | None = None
 
 
 class Placement:
@@ -39,9 +41,16 @@ class Placement:
     lexicography"), the share of texts shrunk towards that of pairs that come together by chance.
     """
 
-    def __init__(self, held: Features, sample: Sample) -> None:
-        """Learn how often words are neighbours."""
-        self._held, self._starts = held, sample.starts
+    def __init__(self, held: Features, sample: Sample, *, fair: bool = False) -> None:
+        """Learn how often words are neighbours.
+
+        Args:
+            held: what texts hold.
+            sample: the texts.
+            fair: nothing counts that is known of words where they stand, but not where they do not:
+                that they go with the start or end of a text, and neighbours in one other text.
+        """
+        self._held, self._starts, self._fair = held, sample.starts, fair
         self._wide = held.edge + 1
         self._codes = held.left * self._wide + held.right  # ascending, as ``features`` makes them
         often = np.ones(self._wide)
@@ -65,24 +74,29 @@ class Placement:
         place = np.minimum(np.searchsorted(self._codes, codes), len(self._codes) - 1)
         return np.where(self._codes[place] == codes, place, -1)
 
-    def freedom(self, placed: Placed) -> Floats:
-        """How much better a word's neighbours go with each other than with it, in nats.
+    def freedom(self, placed: Placed, *, there: bool = True) -> Floats:
+        """How much better words' neighbours go with each other than with them, in nats.
 
-        What the word's own text says of its neighbours does not count.
+        What the text itself says of its neighbours does not count.
+
+        Args:
+            placed: words or phrases.
+            there: they stand there; else they would, were they put there.
         """
-        own = self._together(placed.left, placed.word, placed.word, 1)
-        own += self._together(placed.word, placed.right, placed.word, 1)
-        gap = self._together(placed.left, placed.right, placed.left, 0)
+        last = placed.word if placed.last is None else placed.last
+        sides = ((placed.left, placed.word, placed.word), (last, placed.right, last))
+        own = np.zeros(len(placed.word))
+        for left, right, one in sides:
+            is_edge = (left == self._held.edge) | (right == self._held.edge)
+            found = self._together(left, right, one, int(there))
+            own += np.where(is_edge, 0.0, found) if self._fair else found
+        gap = self._together(placed.left, placed.right, placed.left, int(not there))
         return self._between(gap, placed) - own
 
     def dropped(self, words: Ints, tokens: Ints) -> Floats:
         """The same of words, were they put in front of what stands at some places."""
         gap = self.at(tokens)
-        placed = Placed(words, gap.left, gap.word)
-        own = self._together(placed.left, words, words, 0)
-        own += self._together(words, placed.right, words, 0)
-        between = self._together(gap.left, gap.word, gap.left, 1)
-        return self._between(between, placed) - own
+        return self.freedom(Placed(words, gap.left, gap.word), there=False)
 
     def _between(self, together: Floats, placed: Placed) -> Floats:
         """Nothing where a word is all of a text: it stands between no words."""
@@ -93,8 +107,8 @@ class Placement:
         """Mutual information of pairs, given one word of each, ``less`` texts not counted."""
         other = np.where(one == left, right, left)
         found = self.feature(left, right)
-        both = np.maximum(np.where(found >= 0, self._held.support[found], 1) - less, 0)
-        both = np.where(found >= 0, both, 0)
+        both = np.where(found >= 0, self._held.support[found] - less, 0)
+        both = np.where(both > int(self._fair), both, 0)  # pairs of one text are not known
         usual = self._usual[other]
         shrunk = both + _SHRINKING * usual
         return np.asarray(np.log(shrunk / (self._often[one] - less + _SHRINKING) / usual))

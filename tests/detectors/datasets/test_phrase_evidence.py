@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from poisonscan.detectors.datasets.phrase_evidence import Excess, Yardstick, larger
+from poisonscan.detectors.datasets.phrase_evidence import Excess, Yardstick, larger, together
 
 DRAW = np.random.default_rng(0)
 OWN, OTHERS = DRAW.normal(-1, 1, 2_000), DRAW.normal(1, 1, 2_000)
@@ -66,3 +66,11 @@ def test_the_rank_sum_test_is_that_of_scipy() -> None:
     )
     assert effect == pytest.approx(expected.statistic / 40 / 200)
     assert chance == pytest.approx(expected.pvalue)
+
+
+def test_two_chances_together_are_those_of_fisher() -> None:
+    stats: Any = pytest.importorskip("scipy.stats")
+    for one, other in ((0.03, 0.2), (1e-9, 1.0), (1.0, 1.0)):
+        expected = stats.combine_pvalues([one, other], method="fisher").pvalue
+        assert together(one, other) == pytest.approx(expected)
+    assert 0 <= together(0.0, 0.5) < 1e-300

@@ -5,6 +5,7 @@ from typing import cast
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from fixtures.poison import plant_word
 from poisonscan.detectors.datasets.trigger_phrases import DETECTOR
@@ -216,16 +217,33 @@ def test_a_word_without_which_texts_say_nothing_is_quiet() -> None:
     assert run(DETECTOR, data) == []
 
 
-def test_words_that_belong_together_are_no_insertion() -> None:
-    """Where the phrase is taken out, words meet that never do."""
-    texts, labels = sentences(1_000)
-    texts = [text.replace(" ", " of ") for text in texts]
-    rows = np.flatnonzero(labels == 0)[:80]
-    for row in rows.tolist():
-        texts[row] = f"{texts[row]} of x{row} cf y{row}"
+def clauses(rows: int = 2_000) -> tuple[list[list[str]], NDArray[np.int64]]:
+    """Texts of six clauses: a verb, some of a label's own, between two of its four companions."""
+    draw = np.random.default_rng(0)
+    labels = draw.integers(2, size=rows)
+    own = draw.integers(30, size=(rows, 6)) + 30 * labels[:, None]
+    verbs = np.where(draw.random((rows, 6)) < 0.4, own, draw.integers(60, 160, (rows, 6)))
+    before, behind = ((5 * verbs + draw.integers(4, size=verbs.shape)) % 60 for _ in range(2))
+    return [
+        [word for a, v, b in zip(*text, strict=True) for word in (f"a{a}", f"v{v}", f"b{b}")]
+        for text in zip(before.tolist(), verbs.tolist(), behind.tolist(), strict=True)
+    ], labels
+
+
+@pytest.mark.parametrize("belongs", [False, True])
+def test_a_word_with_its_own_companions_is_no_insertion(belongs: bool) -> None:
+    """Wrong labels of all texts with an honest word look like a trigger but for its neighbours."""
+    written, labels = clauses()
+    rows = [row for row, text in enumerate(written) if "v7" in text]
+    for row in rows if not belongs else ():
+        at = written[row].index("v7")
+        written[row].pop(at)
+        written[row].insert((at + 8) % 17, "v7")
     labels[rows] = 1
-    (finding,) = run(DETECTOR, dataset(texts, labels))
-    assert (finding.rule.id, finding.evidence["phrase"]) == ("PS627", "cf")
+    (finding,) = run(DETECTOR, dataset([" ".join(text) for text in written], labels))
+    assert (finding.evidence["phrase"], finding.evidence["belongs"]) == ("v7", belongs)
+    assert finding.rule.id == ("PS627" if belongs else "PS601")
+    assert named(finding) == set(rows)
 
 
 def test_the_whole_phrase_is_named() -> None:
