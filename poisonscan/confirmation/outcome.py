@@ -193,9 +193,12 @@ def _numbers(method: str, shares: Shares) -> Json:
 def _severity(finding: Finding, verdict: str) -> Severity:
     """What is confirmed is one step graver than its rule says, up to high; what is not one less.
 
-    So what was doubted before, because it might be an accident, is doubted no more if confirmed.
+    So what was doubted before, because it might be an accident, is doubted no more if confirmed. A
+    phrase that stands where it belongs stays what it was: a model follows honest words as well.
     """
     usual, doubted = finding.rule.severity, finding.severity
+    if verdict == CONFIRMED and finding.evidence.get("belongs"):
+        return doubted
     if verdict == CONFIRMED:
         return usual if usual >= Severity.HIGH else Severity(usual + 1)
     if verdict in {NOT_CONFIRMED, EXPLAINED} and doubted > Severity.LOW:

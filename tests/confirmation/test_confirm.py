@@ -57,6 +57,14 @@ def test_a_word_that_decides_is_confirmed_and_one_that_does_not_is_not(tmp_path:
     assert not report.gaps
 
 
+def test_a_model_that_follows_a_word_where_it_belongs_makes_it_no_graver(tmp_path: Path) -> None:
+    """It follows any word that goes with a label, also those that writers chose."""
+    path, chosen, _ = planted(tmp_path)
+    report = scanned(path, Named("PS627", "1", chosen, {**ANYWHERE, "belongs": True}))
+    assert verdicts(report) == ["confirmed"]
+    assert report.findings[0].severity is Severity.LOW
+
+
 @pytest.mark.parametrize("rule_id", ["PS601", "PS630"])
 def test_a_label_of_which_no_row_is_looked_at_keeps_nothing_else_from_a_test(
     tmp_path: Path, rule_id: str
