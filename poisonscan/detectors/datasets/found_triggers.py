@@ -185,7 +185,7 @@ def _of(mixture: Mixture, held: Features, sample: Sample) -> Trigger:
         mixture.distinct,
         mixture.contradicted,
         share,
-        inserted=True,
+        inserted=mixture.sure,
         chance=mixture.chance,
         mixed=mixture.share,
     )

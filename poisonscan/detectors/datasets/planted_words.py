@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -85,6 +85,7 @@ class Mixture:
         contradicted: how many of those that are say another label.
         chance: of so many contradicted texts with the word in strange places, over all words.
         misplaced: chance of such places in these texts, were they those of honest ones.
+        sure: it is tied to the label, or so misplaced as no other word would be by chance.
     """
 
     word: int
@@ -98,6 +99,7 @@ class Mixture:
     contradicted: int
     chance: float
     misplaced: float
+    sure: bool = True
 
 
 class PlantedWords:
@@ -157,6 +159,10 @@ class PlantedWords:
         found = [one for one in (self.mixture(*pair, tests) for pair in near) if one]
         found = [one for one in found if one.chance < limits["surely"] and self._explains(one)]
         found = [one for one in found if one.misplaced * len(found) < limits["chance"]]
+        found = [
+            replace(one, sure=self.tied(one) or one.misplaced * tests < limits["chance"])
+            for one in found
+        ]
         return sorted(found, key=lambda one: (one.chance, one.word))
 
     def unlooked(self) -> str:
@@ -173,11 +179,28 @@ class PlantedWords:
 
         A word that rightly decides the label is also in texts that say little else, or another.
         """
+        size = len(one.texts)
+        share = Excess.of(np.full(1, one.share), size, len(one.holders), self._prior(one))
+        return one.share >= self._limits["ties"] * share.excess
+
+    def tied(self, one: Mixture) -> bool:
+        """Whether the word is as much tied to the label as the changed texts must have made it.
+
+        A word of other labels is in texts of their topics: those with this label say others too.
+        Then half of the changed texts are not too many, with 95 % confidence.
+        """
+        size, rest = len(one.texts), len(one.holders) - len(one.texts)
+        prior = self._prior(one)
+        usual = rest * prior / (1 - prior) / size
+        error = usual * np.sqrt(1 / size + 1 / rest)
+        most = 1 - usual + self._limits["errors"] * error
+        return bool(most >= self._limits["most"] * one.share)
+
+    def _prior(self, one: Mixture) -> float:
+        """The label's share of the texts without the word."""
         size, labels = len(one.texts), self._sample.labels
         prior = ((labels == one.label).sum() - size) / max(len(labels) - len(one.holders), 1)
-        prior = min(max(float(prior), 1 / len(labels)), 1 - 1 / len(labels))
-        excess = Excess.of(np.full(1, one.share), size, len(one.holders), prior).excess
-        return one.share >= self._limits["ties"] * excess
+        return min(max(float(prior), 1 / len(labels)), 1 - 1 / len(labels))
 
     def _near(self) -> tuple[list[tuple[int, int]], int]:
         """Words and labels that deserve a close look, and how many there are in all."""

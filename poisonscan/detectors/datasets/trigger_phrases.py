@@ -245,7 +245,8 @@ def _tested(
     standing = joins.of(words, texts[apart if pure else apart[against[apart] > 0]], ignored)
     chance = larger(against[apart], yardstick.own)[1]
     chance = min(chance, together(chance, standing.chance)) * (tests + group.among)
-    if not _suspicious(share, group, chance, strange=standing.chance < limits["strange"]):
+    rare = pure and standing.natural and standing.chance < limits["strange"]
+    if not _suspicious(share, group, chance, rare=rare):
         return None
     order = np.lexsort((texts, -against))
     lowest = -np.inf if pure else np.quantile(yardstick.others, _OUTLYING)
@@ -272,22 +273,23 @@ def _tested(
     )
 
 
-def _suspicious(share: Excess, group: Group, chance: float, *, strange: bool) -> bool:
+def _suspicious(share: Excess, group: Group, chance: float, *, rare: bool) -> bool:
     """Whether enough of a phrase's texts look implanted for it to be named.
 
-    Honest words that stand in strange places are rare, so if it does, less is asked of the texts.
+    Hardly any honest word stands in strange places and in no text of another label, so of the texts
+    of one that does less is asked.
 
     Args:
         share: how many are too many, and how many look implanted.
         group: the phrase.
         chance: of its texts and places, over all phrases.
-        strange: it stands where few words do.
+        rare: it is such a phrase.
     """
     limits = rule("PS601").thresholds
     least = share.at_least(limits["errors"])
-    if least > limits["whole"] or share.explained < limits["half" if strange else "explained"]:
+    if least > limits["whole"] or share.explained < limits["half" if rare else "explained"]:
         return False
-    if not strange and least < limits["half"] * share.expected:
+    if not rare and least < limits["half"] * share.expected:
         return False
     if group.among and share.implanted < limits["most"]:
         return False

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -80,6 +81,17 @@ def test_changed_rows_are_told_from_those_that_hold_the_word_rightly(count: int)
     if share < 1:
         honest = sum("people" in texts[row] for row in np.flatnonzero(labels & ~mask))
         assert share == pytest.approx(count / (count + honest), abs=0.1)
+
+
+def test_a_word_of_another_label_is_sure_by_its_places_only() -> None:
+    """Those of its texts that have a label by right say others as well."""
+    texts, labels, _ = planted("people", 60)
+    planter = words(texts, labels)
+    (one,) = planter.search()
+    assert one.sure
+    assert planter.tied(one)
+    often = np.union1d(one.holders, np.flatnonzero(labels == 0)[:600])
+    assert not planter.tied(replace(one, holders=often))
 
 
 def test_a_word_where_it_belongs_is_no_mixture() -> None:
