@@ -60,18 +60,18 @@ class Joins:
         self._place = Placement(held, sample, fair=True)
         often = np.zeros(held.edge + 1, bool)
         often[held.left[(held.right == 0) & (held.support >= _LEAST)]] = True
-        tokens = np.flatnonzero(often[held.words])
-        kinds = _kinds(self._place.at(tokens), held.edge)
+        starts, words = sample.starts, held.words
+        anywhere = np.linspace(0, len(words) - 1, min(2 * _TOKENS, len(words))).astype(np.int64)
+        dropped = _spread(anywhere[often[words[anywhere]]], _TOKENS)
         self._odds = dict[int, LogOdds]()
-        for kind in (_INSIDE, _START, _END):
-            chosen = _spread(tokens[kinds == kind], _TOKENS)
-            strange = self._place.freedom(
-                self._dropped(_spread(tokens, _TOKENS), kind), there=False
-            )
-            if min(len(chosen), len(strange)) >= _LEAST:
-                own = self._place.freedom(self._place.at(chosen))
+        for kind, found in ((_INSIDE, anywhere), (_START, starts[:-1]), (_END, starts[1:] - 1)):
+            chosen = _spread(found[often[words[found]]], _TOKENS)
+            placed = self._place.at(chosen)
+            own = self._place.freedom(placed)[_kinds(placed, held.edge) == kind]
+            strange = self._place.freedom(self._dropped(dropped, kind), there=False)
+            if min(len(own), len(strange)) >= _LEAST:
                 self._odds[kind] = LogOdds.of(own, strange)
-        self._usual = self._means(tokens, _spread(np.flatnonzero(often), _WORDS))
+        self._usual = self._means(_spread(np.flatnonzero(often), _WORDS))
 
     def of(self, words: tuple[int, ...], texts: Ints, beside: NDArray[np.bool_]) -> Standing:
         """How a phrase stands.
@@ -93,11 +93,11 @@ class Joins:
         strange = int((self._usual >= odds.mean()).sum())
         return Standing((1 + strange) / (1 + len(self._usual)), bool(odds.mean() >= least))
 
-    def _means(self, tokens: Ints, words: Ints) -> Floats:
+    def _means(self, words: Ints) -> Floats:
         """Average log odds of the first places of some words, one of each text."""
         chosen = np.zeros(self._held.edge + 1, bool)
         chosen[words] = True
-        tokens = tokens[chosen[self._held.words[tokens]]]
+        tokens = np.flatnonzero(chosen[self._held.words])
         tokens = tokens[np.argsort(self._held.words[tokens], kind="stable")]
         word = self._held.words[tokens]
         text = np.searchsorted(self._sample.starts, tokens, "right")
