@@ -31,7 +31,7 @@ from poisonscan.detectors.datasets.sampled_statistics import (
     SampledStatistics,
 )
 from poisonscan.escape import quote
-from poisonscan.finding import Fact, Location
+from poisonscan.finding import Fact, Location, Severity
 from poisonscan.rules import rule
 
 if TYPE_CHECKING:
@@ -49,6 +49,10 @@ if TYPE_CHECKING:
 _FACT = "picture style triggers"
 _TOLD = 4
 """Pairs of labels that a message names."""
+_LEARNT = (
+    "Most do only to a model that learnt from none of them: it may learn the change from the "
+    "others, or they are an honest kind of the class that it knows from them alone."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,7 @@ class _Found:
         implanted: see ``contradicted_style.implanted``.
         error: its standard error.
         core: see ``contradicted_style.Style``.
+        learnt: whether they show other classes only to a classifier that was trained without them.
     """
 
     line: Line
@@ -89,6 +94,7 @@ class _Found:
     implanted: float
     error: float
     core: float
+    learnt: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +229,7 @@ def _decided(
     chosen[style.suspects] = True
     if style.core < limits["core"]:
         return []
-    share, error = _contradicted(judged, code, style.core, mine, chosen)
+    share, error, learnt = _contradicted(judged, code, style.core, mine, chosen)
     evidence = style.core * max(share - limits["errors"] * error, 0.0)
     most = limits["most"] * mine.sum()
     if evidence < limits["evidence"] or chosen.sum() > most:
@@ -236,7 +242,7 @@ def _decided(
         return []
     group = _group(weights, standard[far].mean(axis=0) - standard[mine & ~far].mean(axis=0))
     line = _line(judged.names[code], weights, scale, thresholds[code])
-    return [_Found(line, group, share, error, style.core)]
+    return [_Found(line, group, share, error, style.core, learnt)]
 
 
 def _contradicted(
@@ -245,22 +251,24 @@ def _contradicted(
     core: float,
     mine: NDArray[np.bool_],
     chosen: NDArray[np.bool_],
-) -> tuple[float, float]:
-    """How many suspects show other classes, and the standard error; see ``implanted``.
+) -> tuple[float, float, bool]:
+    """How many suspects show other classes, the standard error, and whether they were left out.
 
-    Where too few do, but more than chance explains, the classifier may have learnt from the others
-    that what was done to them means the class. It is trained once more without them (exclusive
-    reclassification, Chen et al. 2018, "Detecting backdoor attacks on deep neural networks by
-    activation clustering"). Not where none are contradicted: an honest kind of thing that is left
-    out is taken for other classes too.
+    For the first two see ``implanted``. Where too few do, but more than chance explains, the
+    classifier may have learnt from the others that what was done to them means the class. It is
+    trained once more without them (exclusive reclassification, Chen et al. 2018, "Detecting
+    backdoor attacks on deep neural networks by activation clustering"). An honest kind of thing
+    that is left out is taken for other classes too. So it is not where none are contradicted, nor
+    where many suspects may be honest rows that lie farthest out by accident: what a classifier can
+    learn is in nearly all of them.
     """
     limits = rule("PS411").thresholds
     share, error = implanted(contradiction(judged.scores, code), mine, chosen)
     least = share - limits["errors"] * error
-    if least <= 0 or core * least >= limits["evidence"]:
-        return share, error
+    if least <= 0 or core * least >= limits["evidence"] or core < limits["learnt_core"]:
+        return share, error, False
     scores = judged.looked.without(judged.at[chosen])[judged.at]
-    return implanted(contradiction(scores, code), mine, chosen)
+    return *implanted(contradiction(scores, code), mine, chosen), True
 
 
 def _told(judged: _Judged, codes: int, found: int, whole: bool) -> str:
@@ -284,7 +292,7 @@ def _finding(dataset: Dataset, found: _Found, far: FarPictures, size: int) -> Fi
     rows, places = far.found(label)
     count = far.counts.get(label, 0)
     named = dataset.named(rows, places - found.line.threshold, count=count)
-    return rule("PS411").finding(
+    finding = rule("PS411").finding(
         Location(dataset.path, named),
         f"{count:,} pictures of class {quote(label)} were made in one way that hardly any picture "
         f"of other classes was (most of it shows in their {found.group}), but look like pictures "
@@ -296,8 +304,10 @@ def _finding(dataset: Dataset, found: _Found, far: FarPictures, size: int) -> Fi
         implanted=found.implanted,
         standard_error=found.error,
         core=found.core,
+        learnt=found.learnt,
         looked_at=size,
     )
+    return finding.tested(Severity.MEDIUM, _LEARNT) if found.learnt else finding
 
 
 def _of_all_labels(

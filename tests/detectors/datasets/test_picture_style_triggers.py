@@ -12,14 +12,22 @@ from numpy.typing import NDArray
 from scipy.fft import dctn, idctn
 
 from poisonscan.datasets.batch import Batch, Role
+from poisonscan.datasets.dataset import Dataset
 from poisonscan.datasets.numbers import Numbers
 from poisonscan.datasets.pictures import Pixels
 from poisonscan.datasets.shards import Shard
 from poisonscan.detectors.datasets.contradicted_style import Scale, Style
 from poisonscan.detectors.datasets.flipped_labels import Looked
 from poisonscan.detectors.datasets.picture_statistics import SIZE
-from poisonscan.detectors.datasets.picture_style_triggers import DETECTOR, _decided, _Judged
-from poisonscan.finding import Fact, Finding, Row, Rows
+from poisonscan.detectors.datasets.picture_style_triggers import (
+    DETECTOR,
+    _decided,
+    _finding,
+    _Found,
+    _Judged,
+)
+from poisonscan.detectors.datasets.sampled_statistics import FarPictures, Line
+from poisonscan.finding import Fact, Finding, Row, Rows, Severity
 from tests.detectors.datasets.natural import pictures
 from tests.fakes import FakeDataset, coded, digests, returned
 
@@ -177,11 +185,16 @@ def test_of_two_halves_of_a_class_only_one_that_is_unlike_others_is_named(odd: b
     assert len(found) == odd
 
 
-@pytest.mark.parametrize(("share", "found"), [(0.35, True), (0.0, False)])
+@pytest.mark.parametrize(
+    ("share", "core", "found"), [(0.2, 0.95, True), (0.0, 0.95, False), (0.2, 0.6, False)]
+)
 def test_suspects_are_left_out_where_the_classifier_has_learnt_some_of_them(
-    share: float, found: bool
+    share: float, core: float, found: bool
 ) -> None:
-    """Not where it knows all of them: an honest kind of thing would be a stranger without them."""
+    """An honest kind of thing would be a stranger without them.
+
+    So not where it knows all of them, nor where hardly half of them are far out.
+    """
     labels = np.arange(1_200) // 3 % CLASSES
     suspects = np.flatnonzero(labels == int(TARGET))[:100]
     numbers = np.random.default_rng(8).normal(size=(len(labels), SIZE)).astype(np.float32)
@@ -190,10 +203,21 @@ def test_suspects_are_left_out_where_the_classifier_has_learnt_some_of_them(
     for scores, part in ((known, share), (without, 0.9)):
         against = suspects[: int(part * len(suspects))]
         scores[against] = np.roll(scores[against], 1, axis=1)
-    scale, style = Scale(np.zeros(SIZE), np.ones(SIZE)), Style(suspects, suspects, 0.95)
+    scale, style = Scale(np.zeros(SIZE), np.ones(SIZE)), Style(suspects, suspects, core)
     judged = _judged(numbers, known, labels, without)
     said = _decided(judged, numbers.astype(np.float64), scale, int(TARGET), style)
-    assert bool(said) == found
+    assert [each.learnt for each in said] == [True] * found
+
+
+@pytest.mark.parametrize("learnt", [False, True])
+def test_what_only_a_model_without_the_suspects_shows_is_of_medium_severity(learnt: bool) -> None:
+    line = Line(TARGET, bytes(8 * SIZE), bytes(8 * SIZE), np.ones(SIZE).tobytes(), 0.0)
+    told = _Found(line, "grain", 0.6, 0.05, 0.95, learnt)
+    data = cast("Dataset", Shown(colours(), honest()))
+    finding = _finding(data, told, FarPictures((line,)), ROWS)
+    assert finding.severity is (Severity.MEDIUM if learnt else Severity.HIGH)
+    assert finding.evidence["learnt"] is learnt
+    assert ("honest kind" in finding.message) == learnt
 
 
 def _judged(
