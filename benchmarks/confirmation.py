@@ -45,7 +45,8 @@ from poisonscan.confirmation.confirm import OF_PICTURES, OF_TEXTS
 from poisonscan.datasets.batch import Aggregate, Role
 from poisonscan.datasets.dataset import Dataset
 from poisonscan.detectors.base import DatasetDetector
-from poisonscan.finding import Fact, Finding, Gap, Location, Report, Rows
+from poisonscan.finding import Fact, Finding, Gap, Location, Rows
+from poisonscan.report import Report
 from poisonscan.rules import rule
 from poisonscan.scan import scan
 

@@ -44,9 +44,10 @@ from benchmarks.detection_cases import BARS, Bar, Case, Mask
 from benchmarks.detection_records import Record, Records, digest, identity
 from benchmarks.detection_tables import show, shown
 from benchmarks.published import DETECTORS, Answer, Told, answer, missing, rates
-from poisonscan.finding import Finding, Report, Rows, Severity
+from poisonscan.finding import Finding, Rows, Severity
 from poisonscan.planting.bed import Bed
 from poisonscan.planting.errors import PlantError
+from poisonscan.report import Report
 
 POISON = (
     "PS306", "PS309", "PS4", "PS601", "PS602", "PS603", "PS610", "PS611", "PS615", "PS618", "PS621",

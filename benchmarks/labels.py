@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from sklearn import datasets as public
 
 import poisonscan
-from poisonscan.finding import Finding, Report, Rows
+from poisonscan.finding import Finding, Rows
+from poisonscan.report import Report
 
 RULES = ("PS301", "PS302", "PS303", "PS304", "PS305", "PS306", "PS307", "PS61")
 RATES = (0.005, 0.01, 0.05)

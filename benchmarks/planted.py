@@ -29,7 +29,8 @@ from numpy.random import Generator
 
 import poisonscan
 from benchmarks.content import ATTACKS as MARKS
-from poisonscan.finding import Finding, Report, Rows
+from poisonscan.finding import Finding, Rows
+from poisonscan.report import Report
 
 MESSAGE = (
     "our cousin who works at the harbour says that the new ferry company treats every passenger "

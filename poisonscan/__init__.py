@@ -15,7 +15,6 @@ from poisonscan.finding import (
     Finding,
     Gap,
     Location,
-    Report,
     Row,
     Rows,
     Rule,
@@ -27,6 +26,7 @@ from poisonscan.finding import (
 )
 from poisonscan.ignores import Ignore, IgnoreError
 from poisonscan.limits import Limits
+from poisonscan.report import Report
 from poisonscan.rules import RuleError
 from poisonscan.scan import TargetError, scan
 from poisonscan.version import VERSION

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from poisonscan.finding import Finding, Report
+    from poisonscan.finding import Finding
+    from poisonscan.report import Report
 
     Numbers = NDArray[np.int64]
 

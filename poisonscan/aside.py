@@ -13,7 +13,7 @@ from poisonscan.ignores import Ignore, apply
 if TYPE_CHECKING:
     import datetime as dt
 
-    from poisonscan.finding import Report
+    from poisonscan.report import Report
 
 
 def set_aside(

@@ -16,8 +16,9 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from poisonscan.escape import clip, escape, quote
-from poisonscan.finding import Aside, Finding, Report, Severity
+from poisonscan.finding import Aside, Finding, Severity
 from poisonscan.formats.strict_json import parse_bounded
+from poisonscan.report import Report
 
 if TYPE_CHECKING:
     from pathlib import Path

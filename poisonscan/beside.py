@@ -11,7 +11,7 @@ from poisonscan.formats.base import TableFile
 
 if TYPE_CHECKING:
     from poisonscan.datasets.dataset import Dataset
-    from poisonscan.finding import Report
+    from poisonscan.report import Report
     from poisonscan.sources.base import Blob
 
 _UNREAD: Final = ("is not read as a dataset", "unknown format")

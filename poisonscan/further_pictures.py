@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from poisonscan.datasets.dataset import Dataset
     from poisonscan.detectors.base import DatasetDetector
-    from poisonscan.finding import Finding, Gap, Report, Rule
+    from poisonscan.finding import Finding, Gap, Rule
     from poisonscan.passes import Passes
+    from poisonscan.report import Report
 
 OF_ROWS: Final = frozenset({
     "detectors.datasets.flipped_labels", "detectors.datasets.similar_pictures",

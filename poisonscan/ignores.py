@@ -11,8 +11,9 @@ from typing import Final
 
 from poisonscan.datasets.globs import fits, leaves
 from poisonscan.escape import clip, escape, quote
-from poisonscan.finding import Aside, Finding, Report
+from poisonscan.finding import Aside, Finding
 from poisonscan.origin import lasting
+from poisonscan.report import Report
 from poisonscan.rules import RuleError, select
 
 MAX_REASON: Final = 1_000

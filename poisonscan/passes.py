@@ -15,8 +15,9 @@ from poisonscan.datasets.flaws import Flaws
 from poisonscan.datasets.grouped import Grouped
 from poisonscan.engines.base import Engine, Failure
 from poisonscan.escape import quote
-from poisonscan.finding import Fact, Finding, Gap, Json, Report, Scanned
+from poisonscan.finding import Fact, Finding, Gap, Json, Scanned
 from poisonscan.json_form import as_json
+from poisonscan.report import Report
 from poisonscan.verdict import ClassTest, judge
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from poisonscan.finding import Finding, Gap, Location, Report, Row, Rows
+from poisonscan.finding import Finding, Gap, Location, Row, Rows
 from poisonscan.origin import Origin, OriginFile
 from poisonscan.places import Held, Places
+from poisonscan.report import Report
 from poisonscan.sources.hub.address import Address, is_address, parse
 from poisonscan.sources.hub.environment import Environment, read_environment
 

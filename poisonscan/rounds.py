@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from poisonscan.datasets.candidates import DESCRIBING, may_hold_rows
 from poisonscan.datasets.errors import OptionError
 from poisonscan.files import check_folders
-from poisonscan.finding import Finding, Gap, Report, Severity, Span
+from poisonscan.finding import Finding, Gap, Severity, Span
 from poisonscan.formats.base import Shard, ShardIndex, TableFile
 from poisonscan.opening import Opened, open_apart
+from poisonscan.report import Report
 from poisonscan.sources.base import Blob, Missing, Spans
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from poisonscan.engines.base import Engine
 from poisonscan.engines.choice import named
 from poisonscan.engines.local import LocalEngine, at_most, usable_cores
 from poisonscan.files import Kind, Task, crash, load_detectors
-from poisonscan.finding import Gap, Json, Report, Rule
+from poisonscan.finding import Gap, Json, Rule
 from poisonscan.first_rows import shorten
 from poisonscan.formats.base import TableFile
 from poisonscan.isolation.workers import Mode, Workers
@@ -32,6 +32,7 @@ from poisonscan.opening import open_apart
 from poisonscan.passes import Passes
 from poisonscan.references import matching
 from poisonscan.remote import Remote, fetched, renamed
+from poisonscan.report import Report
 from poisonscan.rounds import completed, opened, scan_files
 from poisonscan.rules import LEFT_OUT, Profile
 from poisonscan.rules import divided as divided_rules

@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from poisonscan.finding import Gap, Report, Skipped
+from poisonscan.finding import Gap, Skipped
 from poisonscan.remote import Remote, divide
+from poisonscan.report import Report
 from poisonscan.sources.base import Blob
 from poisonscan.sources.disk import Disk
 from poisonscan.sources.hub.address import AddressError

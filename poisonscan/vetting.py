@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from poisonscan.escape import quote
-from poisonscan.finding import Report, Severity
+from poisonscan.finding import Severity
+from poisonscan.report import Report
 from poisonscan.sources.base import Blob
 from poisonscan.sources.hub.address import AddressError, parse
 from poisonscan.sources.hub.cache import folder, list_cached

@@ -13,8 +13,9 @@ import poisonscan
 from poisonscan.agreement import apart, merge
 from poisonscan.aside import set_aside
 from poisonscan.datasets.places import ListedRows
-from poisonscan.finding import Finding, Location, Report, Rows, Scanned, Severity
+from poisonscan.finding import Finding, Location, Rows, Scanned, Severity
 from poisonscan.ignores import Ignore
+from poisonscan.report import Report
 from poisonscan.reporters.base import REPORTERS, Options, said
 from poisonscan.reporters.private import without_content
 from poisonscan.reporters.reading import from_json

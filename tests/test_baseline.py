@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import poisonscan
 from poisonscan.baseline import Baseline, BaselineError
-from poisonscan.finding import Finding, Gap, Location, Report, Scanned, Severity
+from poisonscan.finding import Finding, Gap, Location, Scanned, Severity
+from poisonscan.report import Report
 from poisonscan.rules import rule
 
 

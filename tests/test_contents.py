@@ -12,7 +12,8 @@ from typing import Any
 
 import poisonscan
 from poisonscan.contents import IMPORTS, MEMBERS
-from poisonscan.finding import Finding, Location, Report, Scanned
+from poisonscan.finding import Finding, Location, Scanned
+from poisonscan.report import Report
 from poisonscan.reporters.base import REPORTERS, Options
 from poisonscan.reporters.holdings import Holding, holdings
 from poisonscan.rules import rule

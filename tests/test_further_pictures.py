@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import poisonscan
-from poisonscan.finding import Report, Rows
+from poisonscan.finding import Rows
+from poisonscan.report import Report
 
 ROWS, POISONED = 200, range(0, 100, 10)
 CHECKERS = (np.indices((4, 4)).sum(axis=0) % 2 * 255).astype(np.uint8)

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import poisonscan
-from poisonscan.finding import Finding, Gap, Location, Report, Scanned
+from poisonscan.finding import Finding, Gap, Location, Scanned
 from poisonscan.ignores import Ignore, IgnoreError, apply, from_table
+from poisonscan.report import Report
 from poisonscan.rules import rule
 
 TODAY = dt.date(2026, 11, 21)

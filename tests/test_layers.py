@@ -15,7 +15,7 @@ PACKAGE = Path(poisonscan.__file__).parent
 LAYERS = [
     [
         *("run_as_module", "version", "escape", "masking", "plural", "limits", "origin"),
-        *("finding", "places", "json_form"),
+        *("finding", "places", "json_form", "report"),
     ],
     ["spelling"],
     ["marks", "verdict"],

@@ -17,7 +17,7 @@ import pytest
 import poisonscan
 from poisonscan.datasets import columnar, tables
 from poisonscan.engines import local
-from poisonscan.finding import Report
+from poisonscan.report import Report
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux")
 

@@ -22,7 +22,8 @@ from click.testing import CliRunner, Result
 
 import poisonscan
 from poisonscan.cli import cli
-from poisonscan.finding import Finding, Report
+from poisonscan.finding import Finding
+from poisonscan.report import Report
 from poisonscan.reporters.base import REPORTERS, Options
 from poisonscan.sources.partial import can_watch
 from tests.sources.hub.conftest import hub as hub  # noqa: PLC0414 - a fixture

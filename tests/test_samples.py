@@ -18,7 +18,8 @@ from jsonschema import Draft202012Validator
 
 import poisonscan
 from poisonscan.files import Kind
-from poisonscan.finding import Report, Severity
+from poisonscan.finding import Severity
+from poisonscan.report import Report
 from poisonscan.reporters.base import REPORTERS, Options
 
 SAMPLES = Path(__file__).parents[1] / "fixtures" / "samples"

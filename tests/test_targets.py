@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from poisonscan.finding import Gap, Report, Scanned, Skipped
+from poisonscan.finding import Gap, Scanned, Skipped
+from poisonscan.report import Report
 from poisonscan.reporters.base import Options
 from poisonscan.reporters.text import render
 from poisonscan.scan import scan

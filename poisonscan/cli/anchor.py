@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from poisonscan.escape import quote
-from poisonscan.finding import Report
+from poisonscan.report import Report
 from poisonscan.reporters.anchors import Anchors, repository_of
 
 _LARGEST: Final = 4 << 20

@@ -15,8 +15,9 @@ from poisonscan.cli.outputs import refuse_place
 from poisonscan.cli.scan import findings_of, scan
 from poisonscan.cli.settings import load_baseline
 from poisonscan.escape import quote
-from poisonscan.finding import Report, Severity
+from poisonscan.finding import Severity
 from poisonscan.plural import plural
+from poisonscan.report import Report
 from poisonscan.reporters.reading import read
 from poisonscan.reporters.typed import ReportError
 from poisonscan.reporters.write import write

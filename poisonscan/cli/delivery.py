@@ -12,7 +12,8 @@ import click
 
 from poisonscan.cli import anchor
 from poisonscan.cli.outputs import Output, emit, parse, wants_colour
-from poisonscan.finding import Report, Severity
+from poisonscan.finding import Severity
+from poisonscan.report import Report
 from poisonscan.reporters.base import Options
 
 _LOG_LINES: Final = 120

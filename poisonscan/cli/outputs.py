@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from poisonscan.escape import quote
-from poisonscan.finding import Report
+from poisonscan.report import Report
 from poisonscan.reporters.base import REPORTERS, Options
 from poisonscan.reporters.write import try_out, write
 from poisonscan.spelling import meant

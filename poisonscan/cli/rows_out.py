@@ -14,8 +14,9 @@ import click
 
 from poisonscan.cli.outputs import Output, refuse_place
 from poisonscan.escape import quote
-from poisonscan.finding import Report, Severity
+from poisonscan.finding import Severity
 from poisonscan.plural import plural
+from poisonscan.report import Report
 
 _LISTED: Final = 10_000
 """Files of a target whose names are looked at."""

@@ -16,8 +16,9 @@ from poisonscan.cli.progress import ProgressLine
 from poisonscan.cli.reading import JOBS, PROFILE, PROGRESS
 from poisonscan.engines.base import EngineError
 from poisonscan.files import Kind
-from poisonscan.finding import Report, Severity
+from poisonscan.finding import Severity
 from poisonscan.isolation.workers import IsolationError
+from poisonscan.report import Report
 from poisonscan.reporters.base import REPORTERS
 from poisonscan.rules import RuleError, split_selectors
 from poisonscan.scan import TargetError

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from poisonscan.datasets.batch import Aggregate
     from poisonscan.datasets.dataset import Dataset
     from poisonscan.detectors.base import DatasetDetector
-    from poisonscan.finding import Report
+    from poisonscan.report import Report
 
 PATCH: Final = frozenset({"PS404"})
 OVERLAY: Final = frozenset({"PS401", "PS402", "PS406"})

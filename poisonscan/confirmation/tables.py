@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from poisonscan.datasets.batch import Aggregate
     from poisonscan.datasets.dataset import Dataset
     from poisonscan.detectors.datasets.row_sample import RowSample, Sample
-    from poisonscan.finding import Finding, Report
+    from poisonscan.finding import Finding
+    from poisonscan.report import Report
 
     Marks = NDArray[np.bool_]
 

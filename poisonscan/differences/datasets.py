@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from poisonscan.datasets.dataset import Dataset
     from poisonscan.detectors.base import DatasetDetector
-    from poisonscan.finding import Report, Row
+    from poisonscan.finding import Row
+    from poisonscan.report import Report
 
 Run = Callable[["Dataset", dict[str, "DatasetDetector"]], "Report"]
 """Makes the passes over a dataset that a detector asks for."""

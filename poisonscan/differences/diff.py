@@ -33,7 +33,7 @@ from poisonscan.targets import TargetError, divided
 if TYPE_CHECKING:
     from poisonscan.datasets.dataset import Dataset
     from poisonscan.detectors.base import DatasetDetector
-    from poisonscan.finding import Report
+    from poisonscan.report import Report
 
 _MANY_BYTES = 64 << 20
 

@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 
 from poisonscan.engines.base import Failure
 from poisonscan.engines.local import LocalEngine, usable_cores
-from poisonscan.finding import Gap, Report, Rule, Scanned
+from poisonscan.finding import Gap, Rule, Scanned
 from poisonscan.isolation.workers import Mode
 from poisonscan.json_form import as_json
 from poisonscan.limits import Limits
@@ -32,6 +32,7 @@ from poisonscan.locking.entries import (
 from poisonscan.locking.row_sets import FACT, Measure
 from poisonscan.origin import OriginFile
 from poisonscan.remote import Remote, fetched
+from poisonscan.report import Report
 from poisonscan.rules import all_rules
 from poisonscan.scan import scan
 from poisonscan.shard_scan import attempt

@@ -10,7 +10,7 @@ from poisonscan.reporters.terminal import safe
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from poisonscan.finding import Report
+    from poisonscan.report import Report
     from poisonscan.reporters.terminal import Terminal
 
 _HEADINGS: Final = (("ignore", "Ignored"), ("baseline", "In the baseline"))

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from poisonscan.escape import escape
-from poisonscan.finding import Finding, Json, Report, Rule, Severity
+from poisonscan.finding import Finding, Json, Rule, Severity
+from poisonscan.report import Report
 from poisonscan.reporters.anchors import Anchors
 from poisonscan.reporters.private import without_content
 

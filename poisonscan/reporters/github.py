@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from poisonscan.finding import Finding, Report, Rows, Severity
+from poisonscan.finding import Finding, Rows, Severity
 from poisonscan.plural import plural
+from poisonscan.report import Report
 from poisonscan.reporters.base import Options, outermost, said
 from poisonscan.reporters.summary import extent, verdict, where, worst_first
 from poisonscan.reporters.terminal import no_command, safe

@@ -22,7 +22,7 @@ from poisonscan.reporters.terminal import safe
 if TYPE_CHECKING:
     import jinja2
 
-    from poisonscan.finding import Report
+    from poisonscan.report import Report
     from poisonscan.reporters.base import Options
 
 _TEMPLATES: Final = Path(__file__).with_name("page")

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from poisonscan.finding import Aside, Finding, Gap, Report, Rule, Scanned, Severity, Skipped
+from poisonscan.finding import Aside, Finding, Gap, Rule, Scanned, Severity, Skipped
 from poisonscan.plural import plural
+from poisonscan.report import Report
 from poisonscan.reporters.base import Totals, advice, outermost
 from poisonscan.reporters.holdings import Holding, holdings, suspicious_names
 from poisonscan.reporters.html_dataset import DatasetPart

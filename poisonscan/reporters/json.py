@@ -4,18 +4,9 @@ from __future__ import annotations
 
 from typing import Final, cast
 
-from poisonscan.finding import (
-    Aside,
-    Column,
-    Finding,
-    Json,
-    Report,
-    Rows,
-    Rule,
-    Span,
-    Tensor,
-)
+from poisonscan.finding import Aside, Column, Finding, Json, Rows, Rule, Span, Tensor
 from poisonscan.json_form import as_json
+from poisonscan.report import Report
 from poisonscan.reporters.base import Options, Totals, dump, inert, rules_of
 
 SCHEMA_VERSION: Final = 1

@@ -16,7 +16,8 @@ from poisonscan.reporters.json import SCHEMA_VERSION, aside_object, finding_obje
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from poisonscan.finding import Gap, Report, Scanned, Skipped
+    from poisonscan.finding import Gap, Scanned, Skipped
+    from poisonscan.report import Report
 
 
 def render(report: Report, options: Options) -> str:  # noqa: ARG001 - reporters are called alike

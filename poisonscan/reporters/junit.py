@@ -20,7 +20,8 @@ from poisonscan.reporters.terminal import no_command, safe
 from poisonscan.reporters.wording import described
 
 if TYPE_CHECKING:
-    from poisonscan.finding import Finding, Report
+    from poisonscan.finding import Finding
+    from poisonscan.report import Report
 
 _MESSAGE: Final = 1_000
 _KEY: Final = 8

@@ -20,7 +20,8 @@ from poisonscan.reporters.terminal import no_command, safe
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from poisonscan.finding import Finding, Report, Rule
+    from poisonscan.finding import Finding, Rule
+    from poisonscan.report import Report
 
 MAX_BYTES: Final = 1 << 20
 """What GitHub takes as the summary of a step; one that is longer is not shown at all."""

@@ -17,8 +17,9 @@ from poisonscan.reporters.terminal import safe, size
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from poisonscan.finding import Finding, Report
+    from poisonscan.finding import Finding
     from poisonscan.origin import Origin, OriginFile
+    from poisonscan.report import Report
 
 SHOWN: Final = 10
 """Files on which the Hub and this scan differ that are named; the others are counted."""

@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Final
 
 from poisonscan.escape import quote
-from poisonscan.finding import Finding, Json, Report, Row, Rows, Scanned
+from poisonscan.finding import Finding, Json, Row, Rows, Scanned
+from poisonscan.report import Report
 
 LEFT_OUT: Final = "[left out]"
 

@@ -21,7 +21,6 @@ from poisonscan.finding import (
     Gap,
     Json,
     Location,
-    Report,
     Rows,
     Rule,
     Scanned,
@@ -32,6 +31,7 @@ from poisonscan.finding import (
 )
 from poisonscan.formats.strict_json import parse_bounded
 from poisonscan.origin import Origin
+from poisonscan.report import Report
 from poisonscan.reporters.base import Totals
 from poisonscan.reporters.json import KINDS, SCHEMA_VERSION, rule_object
 from poisonscan.reporters.typed import (

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from poisonscan.cleaning.listing import VERSION
-from poisonscan.finding import Finding, Report, Row, Rows, Severity
+from poisonscan.finding import Finding, Row, Rows, Severity
 from poisonscan.places import Held
+from poisonscan.report import Report
 from poisonscan.reporters.write import write_parts
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 from poisonscan.escape import escape, quote
-from poisonscan.finding import Aside, Finding, Gap, Json, Report, Rows, Rule, Severity
+from poisonscan.finding import Aside, Finding, Gap, Json, Rows, Rule, Severity
 from poisonscan.json_form import as_json
 from poisonscan.origin import lasting
+from poisonscan.report import Report
 from poisonscan.reporters.base import Options, Totals, dump, inert, rules_of, said
 from poisonscan.reporters.origins import counted, disagreements
 from poisonscan.reporters.sarif_places import LARGEST, Object, Places

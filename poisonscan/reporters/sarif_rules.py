@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from poisonscan.escape import escape
-from poisonscan.finding import Json, Report, Rule, Severity
+from poisonscan.finding import Json, Rule, Severity
+from poisonscan.report import Report
 from poisonscan.reporters.base import advice
 from poisonscan.reporters.sarif_places import Object
 from poisonscan.reporters.sarif_text import sentence

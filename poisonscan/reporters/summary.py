@@ -19,7 +19,8 @@ from poisonscan.reporters.wording import (
 )
 
 if TYPE_CHECKING:
-    from poisonscan.finding import Finding, Report
+    from poisonscan.finding import Finding
+    from poisonscan.report import Report
 
 
 def verdict(report: Report) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from poisonscan.escape import quote
-from poisonscan.finding import Column, Finding, Gap, Json, Report, Row, Rows, Scanned, Span, Tensor
+from poisonscan.finding import Column, Finding, Gap, Json, Row, Rows, Scanned, Span, Tensor
 from poisonscan.plural import plural
+from poisonscan.report import Report
 from poisonscan.reporters.aside import aside_lines
 from poisonscan.reporters.base import Options, Totals, advice, outermost, said
 from poisonscan.reporters.brief import fitting, leading, overview

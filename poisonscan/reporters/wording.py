@@ -15,7 +15,8 @@ from poisonscan.rules import LEFT_OUT, all_rules
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from poisonscan.finding import Json, Report, Scanned
+    from poisonscan.finding import Json, Scanned
+    from poisonscan.report import Report
 
 UNDECIDED: Final = ("not applicable", "not decided", "'0 classes tested")
 """Facts that say so are of detectors that could not judge a dataset."""

@@ -16,8 +16,8 @@ from benchmarks import detection_cases as cases
 from benchmarks.detection_cases import Case, of_texts
 from benchmarks.detection_records import Records, digest, fingerprint, of_detectors, of_scanner
 from benchmarks.published import Answer, Told
-from poisonscan.finding import Report
 from poisonscan.planting.bed import Bed
+from poisonscan.report import Report
 
 BAR = cases.PHRASES
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from poisonscan.finding import Location, Report, Row, Rows, Severity
+from poisonscan.finding import Location, Row, Rows, Severity
+from poisonscan.report import Report
 from poisonscan.reporters.rows_file import write_rows
 from poisonscan.rules import rule
 

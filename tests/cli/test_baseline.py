@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from poisonscan.baseline import Baseline
-from poisonscan.finding import Report
+from poisonscan.report import Report
 from tests.cli.test_settings import EVIL, folder, run, settings
 from tests.test_agreement import finding, merged
 

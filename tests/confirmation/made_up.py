@@ -15,7 +15,8 @@ from PIL import Image
 
 from poisonscan.datasets.batch import Aggregate, Role
 from poisonscan.datasets.dataset import Dataset
-from poisonscan.finding import Fact, Finding, Gap, Json, Location, Report
+from poisonscan.finding import Fact, Finding, Gap, Json, Location
+from poisonscan.report import Report
 from poisonscan.rules import rule
 from poisonscan.scan import scan
 from poisonscan.verdict import ClassTest

@@ -28,11 +28,12 @@ from poisonscan.datasets.lines import Lines, spans
 from poisonscan.datasets.shards import DatasetOptions
 from poisonscan.datasets.tables import layout, parts, read
 from poisonscan.files import Detectors, Task, scan_file
-from poisonscan.finding import Gap, Report, Rows
+from poisonscan.finding import Gap, Rows
 from poisonscan.formats import members, unpack
 from poisonscan.formats.base import TableFile
 from poisonscan.isolation import wire
 from poisonscan.limits import Limits
+from poisonscan.report import Report
 from poisonscan.sources.base import Blob
 from poisonscan.sources.disk import Disk
 from tests.datasets.files import table_file, told, write

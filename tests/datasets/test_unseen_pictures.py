@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 import poisonscan
-from poisonscan.finding import Report
+from poisonscan.report import Report
 
 ROWS = 40
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poisonscan.finding import Report
 from poisonscan.formats.json_rows import on_its_side, row_fields
 from poisonscan.formats.settings import LONGEST
+from poisonscan.report import Report
 from poisonscan.scan import scan
 
 if TYPE_CHECKING:

@@ -18,13 +18,14 @@ import pytest
 
 import poisonscan
 from poisonscan.files import Item, Task
-from poisonscan.finding import Gap, Location, Report, Skipped
+from poisonscan.finding import Gap, Location, Skipped
 from poisonscan.formats.base import TableFile
 from poisonscan.isolation import wire, worker, workers
 from poisonscan.isolation.answer import Answer
 from poisonscan.isolation.wire import encode as wire_encode
 from poisonscan.isolation.workers import IsolationError, Workers
 from poisonscan.limits import Limits
+from poisonscan.report import Report
 from poisonscan.rules import all_rules, rule
 from poisonscan.sources.base import Blob
 from poisonscan.sources.disk import read

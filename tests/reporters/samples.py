@@ -8,7 +8,6 @@ from poisonscan.finding import (
     Column,
     Gap,
     Location,
-    Report,
     Row,
     Rows,
     Rule,
@@ -18,6 +17,7 @@ from poisonscan.finding import (
     Span,
     Tensor,
 )
+from poisonscan.report import Report
 
 HELP = """**What it means.** Loading the file runs code.
 

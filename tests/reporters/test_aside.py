@@ -8,8 +8,9 @@ from pathlib import Path
 from jsonschema import Draft4Validator, Draft202012Validator
 
 from poisonscan.baseline import Baseline
-from poisonscan.finding import Location, Report, Row, Rows
+from poisonscan.finding import Location, Row, Rows
 from poisonscan.ignores import Ignore, apply
+from poisonscan.report import Report
 from poisonscan.reporters.base import REPORTERS, Options, Totals
 from poisonscan.reporters.reading import from_json
 from poisonscan.rules import rule

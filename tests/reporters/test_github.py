@@ -4,7 +4,8 @@ import re
 
 from hypothesis import given, settings
 
-from poisonscan.finding import Gap, Location, Report, Row, Rows, Scanned
+from poisonscan.finding import Gap, Location, Row, Rows, Scanned
+from poisonscan.report import Report
 from poisonscan.reporters.base import Options
 from poisonscan.reporters.github import SHOWN, render
 from tests.reporters.samples import CRITICAL, HIGH, LOW, MEDIUM, full, reports

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from poisonscan.escape import escape
-from poisonscan.finding import Aside, Json, Location, Report, Row, Rows, Scanned
+from poisonscan.finding import Aside, Json, Location, Row, Rows, Scanned
 from poisonscan.marks import in_excerpts
+from poisonscan.report import Report
 from poisonscan.reporters.base import REPORTERS, Options
 from poisonscan.reporters.html_page import FINDINGS, ROWS
 from poisonscan.reporters.html_parts import marked, patch

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from poisonscan.finding import Location, Report, Row, Rows
+from poisonscan.finding import Location, Row, Rows
+from poisonscan.report import Report
 from poisonscan.reporters.base import REPORTERS, Options
 from tests.reporters.samples import HIGH, HOSTILE, MEDIUM, full
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from jsonschema import Draft202012Validator
 
 from poisonscan.escape import escape
-from poisonscan.finding import Location, Report, Row, Rows, Severity
+from poisonscan.finding import Location, Row, Rows, Severity
+from poisonscan.report import Report
 from poisonscan.reporters.base import REPORTERS, Options
 from poisonscan.reporters.json import SCHEMA_VERSION, render
 from poisonscan.rules import rule
@@ -153,7 +154,7 @@ def test_hostile_strings_stay_inside(report: Report) -> None:
 def test_no_reporter_loads_a_heavy_library() -> None:
     code = (
         "import sys; from poisonscan.reporters.base import REPORTERS, Options;"
-        "from poisonscan.finding import Report;"
+        "from poisonscan.report import Report;"
         "[r(Report(('x',)), Options()) for r in REPORTERS.values()];"
         "heavy = {'numpy', 'pyarrow', 'datasets', 'sklearn', 'joblib', 'PIL'} & set(sys.modules);"
         "sys.exit(' '.join(heavy) or 0)"

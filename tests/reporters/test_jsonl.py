@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from jsonschema import Draft202012Validator
 
-from poisonscan.finding import Report
+from poisonscan.report import Report
 from poisonscan.reporters.base import Options
 from poisonscan.reporters.json import render as render_json
 from poisonscan.reporters.jsonl import render

@@ -6,7 +6,8 @@ from xml.etree import ElementTree as ET
 from hypothesis import given, settings
 
 from poisonscan.escape import escape
-from poisonscan.finding import Aside, Gap, Location, Report, Scanned
+from poisonscan.finding import Aside, Gap, Location, Scanned
+from poisonscan.report import Report
 from poisonscan.reporters.base import Options
 from poisonscan.reporters.junit import render
 from tests.reporters.samples import CRITICAL, LOW, full, reports

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from poisonscan.finding import Gap, Location, Report, Rule, Severity
+from poisonscan.finding import Gap, Location, Rule, Severity
+from poisonscan.report import Report
 from poisonscan.reporters.base import Options
 from poisonscan.reporters.markdown import FINDINGS_SHOWN, GAPS_SHOWN, MAX_BYTES, code, render
 from tests.reporters.samples import CRITICAL, HOSTILE, LOW, full, reports

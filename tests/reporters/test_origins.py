@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from poisonscan.finding import Gap, Location, Report
+from poisonscan.finding import Gap, Location
 from poisonscan.origin import Origin, OriginFile, Verdict
+from poisonscan.report import Report
 from poisonscan.reporters.base import REPORTERS, Options
 from poisonscan.reporters.origins import SHOWN, about, counted, opinion, provenance
 from poisonscan.rules import rule

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poisonscan.escape import quote
-from poisonscan.finding import Column, Json, Location, Report, Row, Rows, Scanned
+from poisonscan.finding import Column, Json, Location, Row, Rows, Scanned
+from poisonscan.report import Report
 from poisonscan.reporters.base import REPORTERS, Options
 from poisonscan.reporters.private import LEFT_OUT, without_content
 from tests.reporters.samples import CRITICAL, MEDIUM

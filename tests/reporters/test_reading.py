@@ -16,7 +16,6 @@ from poisonscan.finding import (
     Column,
     Gap,
     Location,
-    Report,
     Row,
     Rows,
     Rule,
@@ -26,6 +25,7 @@ from poisonscan.finding import (
     Tensor,
 )
 from poisonscan.origin import Origin, OriginFile
+from poisonscan.report import Report
 from poisonscan.reporters import reading, typed
 from poisonscan.reporters.base import REPORTERS, Options
 from poisonscan.reporters.json import render

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from poisonscan.finding import Gap, Location, Report, Row, Rows, Scanned, Severity
+from poisonscan.finding import Gap, Location, Row, Rows, Scanned, Severity
+from poisonscan.report import Report
 from poisonscan.reporters.rows_file import write_rows
 from poisonscan.rules import rule
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from poisonscan.escape import escape
-from poisonscan.finding import Gap, Location, Report, Row, Rows, Scanned, Severity, Span, Tensor
+from poisonscan.finding import Gap, Location, Row, Rows, Scanned, Severity, Span, Tensor
+from poisonscan.report import Report
 from poisonscan.reporters.base import Options
 from poisonscan.reporters.sarif import MAX_RESULTS, SHOWN, render
 from poisonscan.reporters.sarif_places import LARGEST, RELATED, uri

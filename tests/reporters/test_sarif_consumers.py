@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import pytest
 
 import poisonscan
-from poisonscan.finding import Report
+from poisonscan.report import Report
 from poisonscan.reporters.base import Options
 from poisonscan.reporters.sarif import render
 from poisonscan.rules import all_rules

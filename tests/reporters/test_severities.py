@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from poisonscan.agreement import merge
-from poisonscan.finding import Finding, Location, Report, Scanned, Severity
+from poisonscan.finding import Finding, Location, Scanned, Severity
+from poisonscan.report import Report
 from poisonscan.reporters.base import REPORTERS, Options
 from poisonscan.reporters.reading import from_json
 from poisonscan.reporters.sarif import render as sarif

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 
 from poisonscan.escape import escape
-from poisonscan.finding import Gap, Json, Location, Report, Row, Rows, Scanned, Severity, Span
+from poisonscan.finding import Gap, Json, Location, Row, Rows, Scanned, Severity, Span
+from poisonscan.report import Report
 from poisonscan.reporters.base import REPORTERS, Options, advice
 from poisonscan.reporters.html_parts import help_parts
 from poisonscan.reporters.terminal import Terminal, bar, no_command, size

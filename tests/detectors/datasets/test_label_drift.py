@@ -8,7 +8,8 @@ import pytest
 import poisonscan
 from fixtures import label_samples
 from poisonscan.detectors.datasets.label_drift import drift
-from poisonscan.finding import Finding, Report
+from poisonscan.finding import Finding
+from poisonscan.report import Report
 from poisonscan.scan import TargetError
 
 

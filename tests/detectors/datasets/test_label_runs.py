@@ -10,8 +10,9 @@ from fixtures import label_samples
 from poisonscan.detectors.datasets import label_blocks
 from poisonscan.detectors.datasets.label_blocks import LabelBlocks
 from poisonscan.detectors.datasets.label_runs import dispersion, stretch
-from poisonscan.finding import Report, Severity
+from poisonscan.finding import Severity
 from poisonscan.limits import LimitReached
+from poisonscan.report import Report
 from tests.laws import NAMES, PLACES
 from tests.laws import Rows as Part
 

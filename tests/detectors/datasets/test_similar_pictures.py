@@ -13,7 +13,8 @@ from PIL import Image
 
 import poisonscan
 from poisonscan.detectors.datasets import picture_keys, similar_pictures
-from poisonscan.finding import Report, Rows, Severity
+from poisonscan.finding import Rows, Severity
+from poisonscan.report import Report
 from tests.datasets.files import encoded, picture, shared, write
 
 RULES = ("PS506", "PS507")

@@ -14,7 +14,8 @@ import poisonscan
 from poisonscan.detectors.datasets import similar_vectors, vector_keys
 from poisonscan.detectors.datasets.chance import background_pairs, least_by_chance
 from poisonscan.detectors.datasets.near_pairs import Pairs, all_pairs, groups_of, near_pairs
-from poisonscan.finding import Report, Severity
+from poisonscan.finding import Severity
+from poisonscan.report import Report
 
 RULES = ("PS508", "PS509")
 Floats = NDArray[np.float64]
