@@ -164,7 +164,8 @@ def _parsed(
     parsing = pa.csv.ParseOptions(
         delimiter=dialect.delimiter,
         quote_char='"' if dialect.quoted else False,
-        newlines_in_values=False,  # matters only where a file is cut, and this block is whole
+        # The block is whole, so this matters only to what is skipped: a line, or a record.
+        newlines_in_values=header,
         invalid_row_handler=ragged.take,
     )
     converting = pa.csv.ConvertOptions(

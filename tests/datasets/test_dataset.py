@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import poisonscan
 from poisonscan.datasets.batch import Role
 from poisonscan.datasets.errors import DatasetError, OptionError
 from poisonscan.datasets.layouts import BATCH_ROWS
@@ -409,3 +410,11 @@ def test_a_picture_is_no_text(tmp_path: Path, option: str) -> None:
     pq.write_table(pa.table({"image": pictures, "label": [0, 1, 0]}), tmp_path / "t.parquet")
     with pytest.raises(OptionError, match=r"column 'image' \('struct.*cannot be the"):
         opened(tmp_path, **{option: "image"})
+
+
+def test_a_line_break_in_the_name_of_a_column_is_part_of_the_header(tmp_path: Path) -> None:
+    rows = "".join(f"{row},some words,{'ab'[row % 2]}\n" for row in range(60))
+    (tmp_path / "rows.csv").write_text(f'"two\nlines",text,label\n{rows}')
+    report = poisonscan.scan(tmp_path, select=["PS301"], root=tmp_path)
+    assert report.gaps == []
+    assert [entry.rows for entry in report.scanned] == [60]
