@@ -147,10 +147,7 @@ def in_words(value: Json) -> str:
 
 
 def holds_nothing(value: Json) -> bool:
-    """Whether there is nothing to show of a value: none, or a text, list or mapping without any.
-
-    Asked by kind: a number of numpy's compares with an empty list element by element.
-    """
+    """Whether there is nothing to show of a value: none, or a text, list or mapping without any."""
     return value is None or (isinstance(value, str | list | Mapping) and not value)
 
 
