@@ -51,11 +51,15 @@ class Style:
             other groups of rows in the same way.
         sure: those of them of which at most ``_FALSE`` are honest.
         core: share of the suspects beyond ``_CORE`` of other classes' rows.
+        mine: the rows in which it was looked for, of shape (n,).
+        leak: see ``implanted_share``.
     """
 
     suspects: Ints
     sure: Ints
     core: float
+    mine: Mask
+    leak: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +87,16 @@ class Scale:
         return np.clip((numbers - self.middle) / self.spread, -FAR, FAR)
 
 
-def contradiction(scores: Floats, code: int) -> Floats:
+def contradiction(scores: Floats, codes: int | Ints) -> Floats:
     """How much more rows look like another class than like one.
 
     Args:
         scores: how much each row looks like each class, of shape (n, classes).
-        code: the class.
+        codes: the class, or that of each row, of shape (n,).
     """
-    others = np.delete(scores, code, axis=1).max(axis=1)
-    return np.asarray(others - scores[:, code])
+    rows, others = np.arange(len(scores)), scores.copy()
+    others[rows, codes] = -np.inf
+    return np.asarray(others.max(axis=1) - scores[rows, codes])
 
 
 class Styles:
@@ -148,7 +153,7 @@ class Styles:
         suspects = suspects[np.argsort(-places[suspects], kind="stable")]
         limit = _cut(places[mine], places[~mine], leak)
         sure = suspects[places[suspects] > limit]
-        return Style(suspects, sure, float((places[suspects] > core).mean()))
+        return Style(suspects, sure, float((places[suspects] > core).mean()), mine, leak)
 
     def _places(self, weights: Floats) -> Floats:
         """Rows along the direction of the weighted ones, found without the fold of each."""
@@ -200,17 +205,13 @@ def _cut(mine: Floats, others: Floats, leak: float) -> float:
     return float(max(mine[~kept].max(initial=-np.inf), np.quantile(others, 1 - _TAIL)))
 
 
-def discriminant(
-    numbers: Floats, labels: Ints, mine: Mask, style: Style, leak: float = 0.0
-) -> tuple[Floats, Floats]:
+def discriminant(numbers: Floats, labels: Ints, style: Style) -> tuple[Floats, Floats]:
     """What tells the rows of a style from all others by the numbers alone.
 
     Args:
         numbers: standardized, of shape (n, d).
         labels: codes of the classes, of shape (n,).
-        mine: the rows in which the style was looked for, of shape (n,).
         style: found in them.
-        leak: see ``implanted_share``.
 
     Returns:
         Weights of the numbers, of shape (d,), and for each code the place along them beyond which
@@ -230,7 +231,8 @@ def discriminant(
     places = left @ weights
     known = np.isfinite(middles[:, 0])
     thresholds = np.full(len(middles), np.inf)
-    thresholds[known] = _cut(places[mine], places[~mine], leak) + middles[known] @ weights
+    limit = _cut(places[style.mine], places[~style.mine], style.leak)
+    thresholds[known] = limit + middles[known] @ weights
     return weights, thresholds
 
 

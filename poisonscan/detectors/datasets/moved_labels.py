@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from poisonscan.detectors.datasets import tails
+from poisonscan.detectors.datasets.contradicted_style import contradiction
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,11 +91,11 @@ def moved(styles: Styles) -> Moved | None:
         the classifier's mistakes are too many or too regular to tell.
     """
     scores, labels = styles.scores, styles.labels
-    against = contradictions(scores, labels)
+    against = contradiction(scores, labels)
     contradicted = against > 0
     if not 0 < contradicted.sum() < len(labels):
         return None
-    leak = agreeing_by_accident(contradicted, scores.shape[1])
+    leak = _agreeing_by_accident(contradicted, scores.shape[1])
     if leak * contradicted.sum() > _MOST_LEAKED * (~contradicted).sum():
         return None
     style = styles.of(contradicted, against, leak)
@@ -131,7 +132,7 @@ def _asked(style: Style, shown: Ints, labels: Ints, elsewhere: Ints, right: floa
     )
 
 
-def agreeing_by_accident(contradicted: Mask, classes: int) -> float:
+def _agreeing_by_accident(contradicted: Mask, classes: int) -> float:
     """How many rows with moved labels agree with these, for each that is contradicted.
 
     That is so where the classifier is wrong, and of all classes says the label.
@@ -143,13 +144,6 @@ def agreeing_by_accident(contradicted: Mask, classes: int) -> float:
 def mostly_one(labels: Ints) -> bool:
     """Whether more than half of some rows have the same label."""
     return 2 * int(np.bincount(labels).max(initial=0)) > len(labels)
-
-
-def contradictions(scores: Floats, labels: Ints) -> Floats:
-    """How much more rows look like another class than like their own."""
-    rows, others = np.arange(len(labels)), scores.copy()
-    others[rows, labels] = -np.inf
-    return np.asarray(others.max(axis=1) - scores[rows, labels])
 
 
 def _table(shown: Ints, labels: Ints, rows: Mask | Ints, classes: int) -> Ints:

@@ -19,8 +19,6 @@ from poisonscan.detectors.datasets.contradicted_style import (
 )
 from poisonscan.detectors.datasets.flipped_labels import look
 from poisonscan.detectors.datasets.moved_labels import (
-    agreeing_by_accident,
-    contradictions,
     mostly_one,
     moved,
 )
@@ -193,9 +191,7 @@ def _shifted(
     """A style whose pictures have labels that were moved by a rule."""
     if labels is None or not labels.allowed(rule("PS412").thresholds):
         return None
-    contradicted = contradictions(judged.scores, judged.labels) > 0
-    leak = agreeing_by_accident(contradicted, len(judged.names))
-    weights, thresholds = discriminant(standard, judged.labels, contradicted, labels.style, leak)
+    weights, thresholds = discriminant(standard, judged.labels, labels.style)
     far = standard @ weights > thresholds[judged.labels]
     # Where most pictures lie so far out, it is the usual way of making them.
     few, most = far.sum() < rule("PS412").thresholds["pictures"], 2 * far.sum() > len(far)
@@ -234,7 +230,7 @@ def _decided(
     most = limits["most"] * mine.sum()
     if evidence < limits["evidence"] or chosen.sum() > most:
         return []
-    weights, thresholds = discriminant(standard, judged.labels, mine, style)
+    weights, thresholds = discriminant(standard, judged.labels, style)
     beyond = standard @ weights > thresholds[code]
     far = mine & beyond
     # Where most pictures of other classes are like these, it is the rest of the class that is odd.

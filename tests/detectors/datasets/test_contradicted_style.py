@@ -86,7 +86,7 @@ def test_rows_of_all_kinds_that_share_a_shift_are_found_and_told() -> None:
     assert planted[style.sure].mean() > 0.9
     assert planted[style.sure].sum() > 0.8 * planted.sum()
     assert style.core > 0.8
-    weights, thresholds = discriminant(shifted, labels, labels == 1, style)
+    weights, thresholds = discriminant(shifted, labels, style)
     named = (labels == 1) & (shifted @ weights > thresholds[1])
     assert (named & planted).sum() > 0.9 * max(planted.sum(), named.sum())
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from poisonscan.detectors.datasets.contradicted_style import Styles
-from poisonscan.detectors.datasets.moved_labels import Moved, contradictions, moved
+from poisonscan.detectors.datasets.contradicted_style import Styles, contradiction
+from poisonscan.detectors.datasets.moved_labels import Moved, moved
 from poisonscan.rules import rule
 
 ROWS, CLASSES = 3_000, 5
@@ -90,5 +90,5 @@ def test_rows_that_are_never_contradicted_have_no_rule() -> None:
 
 def test_contradictions_are_those_of_the_own_label() -> None:
     scores = np.array([[0.1, 0.7, 0.2], [0.5, 0.1, 0.4]])
-    assert np.allclose(contradictions(scores, np.array([0, 0])), [0.6, -0.1])
+    assert np.allclose(contradiction(scores, np.array([0, 0])), [0.6, -0.1])
     assert scores[0, 0] == 0.1

@@ -179,7 +179,7 @@ def test_of_two_halves_of_a_class_only_one_that_is_unlike_others_is_named(odd: b
     scores = 4 * np.eye(CLASSES)[labels]
     scores[suspects] = np.roll(scores[suspects], 1, axis=1)  # they look like another class
     judged = _judged(numbers, scores, labels, scores)
-    style = Style(suspects, suspects, 1.0)
+    style = Style(suspects, suspects, 1.0, labels == int(TARGET))
     scale = Scale(np.zeros(SIZE), np.ones(SIZE))
     found = _decided(judged, numbers.astype(np.float64), scale, int(TARGET), style)
     assert len(found) == odd
@@ -203,7 +203,8 @@ def test_suspects_are_left_out_where_the_classifier_has_learnt_some_of_them(
     for scores, part in ((known, share), (without, 0.9)):
         against = suspects[: int(part * len(suspects))]
         scores[against] = np.roll(scores[against], 1, axis=1)
-    scale, style = Scale(np.zeros(SIZE), np.ones(SIZE)), Style(suspects, suspects, core)
+    scale = Scale(np.zeros(SIZE), np.ones(SIZE))
+    style = Style(suspects, suspects, core, labels == int(TARGET))
     judged = _judged(numbers, known, labels, without)
     said = _decided(judged, numbers.astype(np.float64), scale, int(TARGET), style)
     assert [each.learnt for each in said] == [True] * found
