@@ -13,13 +13,13 @@ import numpy as np
 from poisonscan.datasets.batch import Aggregate, Role
 from poisonscan.datasets.dataset import Dataset
 from poisonscan.detectors.datasets.bimodality import Floats, Split, split_along
-from poisonscan.detectors.datasets.suspects import (
+from poisonscan.detectors.datasets.foreign_parts import (
     ForeignPart,
     Judged,
-    Lineup,
     every_view,
     parts_told,
 )
+from poisonscan.detectors.datasets.suspects import Lineup
 from poisonscan.finding import Fact, Finding, Gap
 from poisonscan.rules import rule
 from poisonscan.verdict import ClassTest

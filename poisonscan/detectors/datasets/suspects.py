@@ -1,11 +1,10 @@
-"""What the two backdoor detectors share: when they apply, and how they report a part of a class."""
+"""The classes of a dataset as vectors: whether they can be compared, and a part of one reported."""
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -16,14 +15,7 @@ from poisonscan.datasets.dataset import Dataset
 from poisonscan.datasets.network import Network
 from poisonscan.datasets.numbers import Numbers
 from poisonscan.datasets.words import Words
-from poisonscan.detectors.datasets.bimodality import (
-    MIN_ROWS,
-    Floats,
-    Split,
-    Thresholds,
-    distinct_rows,
-    foreign_parts,
-)
+from poisonscan.detectors.datasets.bimodality import MIN_ROWS, Floats, Split, distinct_rows
 from poisonscan.detectors.datasets.contrast import Contrast
 from poisonscan.detectors.datasets.moments import LARGEST, MAX_CLASSES, ClassMoments
 from poisonscan.detectors.datasets.picture_views import Seen, View
@@ -31,7 +23,7 @@ from poisonscan.detectors.datasets.plots import parts_of_a_class
 from poisonscan.detectors.datasets.projections import ClassProjections, Projected
 from poisonscan.detectors.datasets.together import Together
 from poisonscan.escape import quote
-from poisonscan.finding import Fact, Finding, Gap, Json, Location, Rule
+from poisonscan.finding import Finding, Gap, Json, Location, Rule
 from poisonscan.limits import LimitReached
 from poisonscan.plural import plural
 from poisonscan.verdict import ClassTest
@@ -302,101 +294,3 @@ class Lineup:
             **evidence,
             plot=parts_of_a_class(excess, coordinates, outside),
         )
-
-
-Judged = tuple[list[Finding | Fact | Gap], list[ClassTest]]
-"""What rows show, looked at one way, and the test of each class."""
-
-
-@dataclass(frozen=True, slots=True)
-class ForeignPart:
-    """What to say of a part of a class that does not belong to it.
-
-    Attributes:
-        score: how far rows on the directions of the class, of shape (rows, k), lie beyond the
-            threshold.
-        what: what the rows have in common, for the message.
-        evidence: further values.
-    """
-
-    score: Callable[[Floats], Floats]
-    what: str
-    evidence: Mapping[str, Json]
-
-
-def parts_told(
-    lineup: Lineup,
-    rule: Rule,
-    splits: Mapping[int, list[Split]],
-    looks: int,
-    told: Callable[[int, Split], ForeignPart],
-) -> Judged:
-    """What a rule says of the classes that fall apart, and its test of each class.
-
-    Args:
-        lineup: the classes.
-        rule: with the thresholds.
-        splits: of every tested class.
-        looks: directions that each class was split along.
-        told: says what there is to a class and its foreign part.
-    """
-    found, needed = foreign_parts(splits, Thresholds.of(rule.thresholds))
-    results: list[Finding | Fact | Gap] = []
-    for code, split in found.items():
-        part = told(code, split)
-        finding = lineup.finding(
-            rule,
-            code,
-            part.score,
-            f"{part.what}, {split.separation:.1f} spreads away from the rest of the class"
-            f" ({needed[code]:.1f} or more are reported)",
-            split.separation,
-            separation_needed=needed[code],
-            log10_p=split.log_p,
-            coordinates=split.participation,
-            other_classes_beyond=split.outside,
-            **part.evidence,
-        )
-        results.append(finding)
-    name = rule.name.replace("-", " ")
-    results.append(Fact(f"{name}{lineup.aspect}", lineup.tested(splits)))
-    return [*results, *lineup.gaps()], lineup.tests(rule, splits, found, looks)
-
-
-def every_view(
-    dataset: Dataset, name: str, judge: Callable[[Lineup], Judged]
-) -> Generator[Aggregate, Any, list[Finding | Fact | Gap | ClassTest]]:
-    """Judge the rows in each of the ways that they are looked at.
-
-    Args:
-        dataset: labelled rows.
-        name: what is looked for, for people.
-        judge: says what rows show.
-
-    Raises:
-        LimitReached: see ``Lineup.every``.
-    """
-    lineups = yield from Lineup.every(dataset, *views(dataset))
-    if isinstance(lineups, str):
-        return [Fact(name, lineups)]
-    told, tests = zip(*map(judge, lineups), strict=True)
-    return [*itertools.chain(*told), *combined(tests)]
-
-
-def combined(tests: Sequence[Sequence[ClassTest]]) -> list[ClassTest]:
-    """One test of each class where a rule looked at the rows in several ways.
-
-    Args:
-        tests: of each way. The least chance counts, for as many ways as there are (Bonferroni).
-    """
-    of_class: dict[str | None, list[ClassTest]] = {}
-    for test in itertools.chain(*tests):
-        of_class.setdefault(test.label, []).append(test)
-    return [
-        replace(
-            group[0],
-            p_value=min(1.0, len(group) * min(test.p_value for test in group)),
-            looks=sum(test.looks or 0 for test in group),
-        )
-        for group in of_class.values()
-    ]
